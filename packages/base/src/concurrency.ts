@@ -1,0 +1,106 @@
+/** Bounded concurrency: nothing here ever holds more than it was told to. */
+import { assert, RemoteError, throwIfAborted, toPrimaError } from './errors.ts';
+
+/** Lets at most `limit` holders in at a time; the others wait in order. */
+export class Semaphore {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(limit: number) {
+    assert(Number.isInteger(limit) && limit > 0, `semaphore limit ${limit} is positive`);
+    this.#free = limit;
+  }
+
+  /** Resolves with the function that gives the place back; call it exactly once. */
+  async acquire(): Promise<() => void> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    let released = false;
+    return () => {
+      assert(!released, 'a semaphore place is released once');
+      released = true;
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#free += 1;
+    };
+  }
+
+  /** Runs `task` while holding a place. */
+  async run<T>(task: () => Promise<T>): Promise<T> {
+    const release = await this.acquire();
+    try {
+      return await task();
+    } finally {
+      release();
+    }
+  }
+}
+
+/**
+ * Runs `task` over `items`, at most `limit` at a time, and waits for all that were started.
+ * The first failure stops new ones from starting and is raised after the running ones have ended;
+ * the signal given to each task is aborted then.
+ */
+export async function forEachBounded<T>(
+  items: Iterable<T> | AsyncIterable<T>,
+  limit: number,
+  task: (item: T, signal: AbortSignal) => Promise<void>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const own = new AbortController();
+  const inner = signal ? AbortSignal.any([signal, own.signal]) : own.signal;
+  const failures: unknown[] = [];
+  const running = new Set<Promise<void>>();
+  const failed = () => failures.length > 0;
+  try {
+    for await (const item of items) {
+      if (failed() || inner.aborted) break;
+      const job: Promise<void> = task(item, inner)
+        .catch((error: unknown) => {
+          failures.push(error);
+          own.abort(error);
+        })
+        .finally(() => running.delete(job));
+      running.add(job);
+      if (running.size >= limit) await Promise.race(running);
+    }
+  } catch (error) {
+    failures.push(error);
+    own.abort(error);
+  }
+  await Promise.all(running);
+  if (failed()) throw failures[0];
+  throwIfAborted(signal, 'working');
+}
+
+/**
+ * Raises `timeout` when `task` has not ended after `timeoutMs`; the signal it gets is aborted then.
+ * @param doing what was being done, to whom: "asking the guest agent of web01"
+ */
+export async function withDeadline<T>(
+  timeoutMs: number,
+  doing: string,
+  task: (signal: AbortSignal) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  throwIfAborted(signal, doing);
+  const deadline = new AbortController();
+  const inner = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
+  const expired = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    const error = new RemoteError(`${doing}: no answer within ${timeoutMs / 1000} s`, {
+      code: 'timeout',
+      retryable: true,
+    });
+    deadline.abort(error);
+    expired.reject(error);
+  }, timeoutMs);
+  const onAbort = () => expired.reject(toPrimaError(signal?.reason, doing));
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([task(inner), expired.promise]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  }
+}

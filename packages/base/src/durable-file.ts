@@ -1,0 +1,89 @@
+/**
+ * Files that survive a crash: temporary name → write → fsync → rename or link → fsync of the folder.
+ * A reader sees the whole file or none of it.
+ */
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { systemErrorCode } from './errors.ts';
+
+/** The prefix of temporary names, so that leftovers of a crash can be told and removed. */
+export const temporaryPrefix = '.tmp-';
+
+/** fsync of a folder: names made or removed in it are durable afterwards. */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Writes every piece in order, whatever the kernel's short writes. */
+export async function writeFully(handle: FileHandle, pieces: readonly Uint8Array[]): Promise<void> {
+  for (const piece of pieces) {
+    for (let done = 0; done < piece.length; ) {
+      const { bytesWritten } = await handle.write(piece, done, piece.length - done, null);
+      done += bytesWritten;
+    }
+  }
+}
+
+/** Replaces (or makes) `path` atomically and durably. Mode 0600 unless told. */
+export async function replaceFile(path: string, body: Uint8Array | string, mode = 0o600): Promise<void> {
+  await withTemporary(path, [asBytes(body)], mode, async (temporary) => {
+    await rename(temporary, path);
+  });
+}
+
+/**
+ * Makes `path` only if it is not there, atomically and durably; returns false when it was.
+ * Uses link(2), which fails where the name exists, on every POSIX file system.
+ */
+export async function createFile(
+  path: string,
+  body: Uint8Array | readonly Uint8Array[],
+  mode = 0o600,
+): Promise<boolean> {
+  const pieces = body instanceof Uint8Array ? [body] : body;
+  let created = true;
+  await withTemporary(path, pieces, mode, async (temporary) => {
+    try {
+      await link(temporary, path);
+    } catch (error) {
+      if (systemErrorCode(error) !== 'EEXIST') throw error;
+      created = false;
+    }
+    await rm(temporary);
+  });
+  return created;
+}
+
+async function withTemporary(
+  path: string,
+  pieces: readonly Uint8Array[],
+  mode: number,
+  publish: (temporary: string) => Promise<void>,
+): Promise<void> {
+  const folder = dirname(path);
+  const temporary = join(folder, `${temporaryPrefix}${basename(path)}-${randomBytes(6).toString('hex')}`);
+  const handle = await open(temporary, 'wx', mode);
+  try {
+    try {
+      await writeFully(handle, pieces);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await publish(temporary);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(folder);
+}
+
+function asBytes(body: Uint8Array | string): Uint8Array {
+  return typeof body === 'string' ? Buffer.from(body) : body;
+}

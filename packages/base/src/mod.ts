@@ -1,0 +1,11 @@
+/** What every other package stands on. */
+export * from './bytes.ts';
+export * from './clock.ts';
+export * from './concurrency.ts';
+export * from './durable-file.ts';
+export * from './errors.ts';
+export * from './interval.ts';
+export * from './log.ts';
+export * from './program.ts';
+export * from './progress.ts';
+export * from './random.ts';

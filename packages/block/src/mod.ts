@@ -1,0 +1,2 @@
+/** BlockDevice, and the devices that wrap devices. */
+export * from './device.ts';

@@ -1,0 +1,2 @@
+/** Object stores. */
+export * from './object-store.ts';

@@ -1,0 +1,55 @@
+/**
+ * Where a repository's objects live. Objects are immutable: they are created once, read, listed and
+ * deleted, never changed. Every promise that the repository's safety rests on is written here, and
+ * the conformance suite holds each store to it.
+ */
+
+/** One piece or several that are stored one after the other (they may lie in shared memory). */
+export type ObjectBody = Uint8Array | readonly Uint8Array[];
+
+export interface ObjectRange {
+  /** Byte offset from the start of the object. */
+  offset: number;
+  length: number;
+}
+
+export interface ObjectInfo {
+  key: string;
+  /** Bytes. */
+  size: number;
+  /** Milliseconds since 1970 by the store's clock; only a hint, never a base for safety. */
+  modified: number;
+}
+
+export interface StoreCallOptions {
+  signal?: AbortSignal;
+}
+
+export interface ObjectStore {
+  /** Where this is, for messages; holds no secret. */
+  readonly url: string;
+  /**
+   * Creates `key` with `body`, atomically (nobody sees a part of it) and durably (a crash right
+   * after does not undo it). Answers `exists`, and changes nothing, when the key is there already;
+   * of several callers at once exactly one gets `created`.
+   */
+  putIfAbsent(key: string, body: ObjectBody, options?: StoreCallOptions): Promise<'created' | 'exists'>;
+  /**
+   * The object's bytes, or those of `range`; exactly the range's length or an error.
+   * Raises `not-found` for a missing key, `integrity` when the object is shorter than the range.
+   */
+  get(key: string, range?: ObjectRange, options?: StoreCallOptions): Promise<Uint8Array>;
+  /** Size and time of one object, or undefined when it is not there. */
+  stat(key: string, options?: StoreCallOptions): Promise<ObjectInfo | undefined>;
+  /** All objects whose key begins with `prefix`, in ascending order of their keys (UTF-16 code units). */
+  list(prefix: string, options?: StoreCallOptions): AsyncIterable<ObjectInfo>;
+  /** Removes `key`, durably; nothing happens when it is not there. */
+  delete(key: string, options?: StoreCallOptions): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Keys are one to eight segments of `[A-Za-z0-9._-]`, joined by `/`; a segment begins with a letter
+ * or a digit; 200 characters at most. This fits every file system and object store.
+ */
+export const keyPattern = /^(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*){0,7}$/;

@@ -1,0 +1,48 @@
+/**
+ * The gate before every commit: form, lint, types, layers, dead code, unit tests, side by side.
+ * usage: npm run ok [-- PATH…]   with paths, unit tests run only below them
+ */
+import { spawn } from 'node:child_process';
+import { globSync } from 'node:fs';
+import { join } from 'node:path';
+
+const root = join(import.meta.dirname, '..');
+const bin = (name: string) => join(root, 'node_modules/.bin', name);
+const paths = process.argv.slice(2);
+const tests = globSync('packages/*/src/**/*.test.ts', { cwd: root }).filter(
+  (file) => paths.length === 0 || paths.some((path) => file.startsWith(path)),
+);
+
+const steps: [name: string, program: string, args: string[]][] = [
+  ['format', bin('biome'), ['format', '--reporter=summary', '.']],
+  ['lint', bin('oxlint'), ['--type-aware', '--deny-warnings', '--format=unix']],
+  ['types', bin('tsc'), ['-p', '.']],
+  ['layers', process.execPath, ['scripts/check-layers.ts']],
+  ['dead code', bin('knip'), ['--no-progress']],
+  ['unit tests', process.execPath, ['--test', '--test-reporter=dot', '--test-timeout=60000', ...tests]],
+];
+
+function run(program: string, args: string[]): Promise<{ status: number; output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    const output: Buffer[] = [];
+    child.stdout.on('data', (data: Buffer) => output.push(data));
+    child.stderr.on('data', (data: Buffer) => output.push(data));
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status: status ?? 1, output: Buffer.concat(output).toString() }));
+  });
+}
+
+if (tests.length === 0) throw new Error('found no unit tests: the gate itself is broken');
+const start = performance.now();
+const results = await Promise.all(
+  steps.map(async ([name, program, args]) => {
+    const { status, output } = await run(program, args);
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    console.log(`${status === 0 ? 'ok    ' : 'FAILED'} ${name.padEnd(10)} ${seconds} s`);
+    return { name, status, output };
+  }),
+);
+const failed = results.filter((result) => result.status !== 0);
+for (const { name, output } of failed) console.error(`\n── ${name} ──\n${output.slice(-12_000)}`);
+process.exit(failed.length === 0 ? 0 : 1);
