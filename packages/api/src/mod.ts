@@ -1,1 +1,2 @@
-export {};
+/** The contract between Prima's operations and whoever calls them. */
+export * from './contract.ts';

@@ -1,1 +1,3 @@
-export {};
+/** The deduplicated, encrypted store of restore points. */
+export * from './contract.ts';
+export { createRepository, openRepository } from './repository.ts';

@@ -1,0 +1,319 @@
+/**
+ * Every operation of Prima, as the command line and (later) HTTP see it: one method a command, plain
+ * JSON in and out. The server package implements it in process; a client speaks it over HTTP later.
+ */
+
+/** What long work tells while it goes on. `bytes` and rates are for progress bars. */
+export type JobEvent =
+  | {
+      type: 'log';
+      level: 'debug' | 'info' | 'warn' | 'error';
+      message: string;
+      fields?: Record<string, unknown>;
+    }
+  | {
+      type: 'progress';
+      /** "web01 disk0", or a phase of the work. */
+      subject: string;
+      done: number;
+      total?: number;
+      read?: number;
+      stored?: number;
+      bottleneck?: 'source' | 'processing' | 'store';
+    };
+
+export interface CallOptions {
+  signal?: AbortSignal;
+  onEvent?: (event: JobEvent) => void;
+}
+
+export interface BackupRequest {
+  sources: string[];
+  mode?: 'auto' | 'hot' | 'warm' | 'cold';
+  full?: boolean;
+  name?: string;
+  tags?: string[];
+  readBack?: boolean;
+}
+
+export interface FiguresDto {
+  size: number;
+  read: number;
+  data: number;
+  added: number;
+  stored: number;
+}
+
+export interface DiskDto extends FiguresDto {
+  name: string;
+  slot?: string;
+  path?: string;
+  format?: string;
+  changed: 'all' | 'tracked';
+  whyFull?: string;
+}
+
+export interface PointDto extends FiguresDto {
+  id: string;
+  machine: string;
+  machineId: string;
+  host?: string;
+  time: string;
+  finished: string;
+  mode: 'hot' | 'warm' | 'cold';
+  quiesced: boolean;
+  name?: string;
+  tags: string[];
+  disks: DiskDto[];
+  memory?: DiskDto;
+  skipped: { name: string; why: string }[];
+  files: { name: string; length: number }[];
+  notes: string[];
+  warnings: string[];
+  parent?: string;
+  frozenMs?: number;
+  pausedMs?: number;
+}
+
+export interface BackupResult {
+  /** One entry per source, in order; a failed one does not stop the others. */
+  results: { source: string; point?: PointDto; error?: ErrorDto; elapsedMs: number }[];
+}
+
+export interface ErrorDto {
+  code: string;
+  message: string;
+  exitStatus: number;
+  details?: Record<string, unknown>;
+}
+
+export type ImageFormat = 'raw' | 'qcow2' | 'vmdk';
+
+export interface RestoreToFolderRequest {
+  point: string;
+  folder: string;
+  /** Default: raw. */
+  format?: ImageFormat;
+  /** Only this disk: its name or number. */
+  disk?: string;
+  force?: boolean;
+}
+
+export interface RestoreToHostRequest {
+  point: string;
+  host: string;
+  as?: string;
+  start?: boolean;
+}
+
+export interface RestoreResult {
+  point: PointDto;
+  /** Files that were written. */
+  files: { disk: string; path: string; size: number }[];
+  machine?: MachineDto;
+  bytesRead: number;
+  bytesWritten: number;
+  elapsedMs: number;
+}
+
+export interface ExportRequest {
+  point: string;
+  disk?: string;
+  socket?: string;
+  listen?: string;
+  /** Writes go to a temporary overlay that ends with the export. */
+  writable?: boolean;
+}
+
+/** An export that is being served until `stop` is called or the signal aborts. */
+export interface ExportHandle {
+  uris: { disk: string; uri: string }[];
+  stop(): Promise<void>;
+}
+
+export interface RetentionRules {
+  last?: number;
+  hourly?: number;
+  daily?: number;
+  weekly?: number;
+  monthly?: number;
+  yearly?: number;
+}
+
+export interface ForgetRequest {
+  /** A machine's name or id; undefined: every machine on its own. */
+  machine?: string;
+  /** Exactly these points, instead of rules. */
+  points?: string[];
+  keep?: RetentionRules;
+  /** Never forget points with one of these tags. */
+  keepTags?: string[];
+  dryRun?: boolean;
+}
+
+export interface ForgetResult {
+  dryRun: boolean;
+  kept: { point: PointDto; reasons: string[] }[];
+  forgotten: PointDto[];
+}
+
+export interface CheckResult {
+  ok: boolean;
+  points: number;
+  packs: number;
+  blobs: number;
+  bytesRead: number;
+  faults: {
+    kind: string;
+    object: string;
+    message: string;
+    affected: { point: string; machine: string; disk: string; offset: number; length: number }[];
+  }[];
+  leftovers: string[];
+  elapsedMs: number;
+}
+
+export interface CollectResult {
+  dryRun: boolean;
+  packs: number;
+  packsDeleted: number;
+  packsRewritten: number;
+  bytesFreed: number;
+  bytesLive: number;
+  sessionsRemoved: number;
+  fenced: { session: string; why: string }[];
+  notes: string[];
+}
+
+export interface DiffResult {
+  a: PointDto;
+  b: PointDto;
+  disks: {
+    name: string;
+    onlyIn?: 'a' | 'b';
+    changedBytes: number;
+    ranges: { offset: number; length: number }[];
+  }[];
+  files: { name: string; change: 'added' | 'removed' | 'changed' }[];
+}
+
+export interface KeySlotDto {
+  id: string;
+  kind: 'passphrase' | 'keyfile';
+  label: string;
+  created: string;
+}
+
+/** Where a new secret comes from; secrets never travel in argument lists. */
+export type SecretSource = { kind: 'passphrase'; text: string } | { kind: 'keyfile'; path: string };
+
+export interface HostDto {
+  name: string;
+  platform: 'qemu';
+  /** The folder of a plain QEMU host. */
+  location: string;
+}
+
+export interface HostTestResult {
+  host: HostDto;
+  ok: boolean;
+  checks: { name: string; ok: boolean; detail: string }[];
+}
+
+export interface MachineDto {
+  id: string;
+  name: string;
+  host: string;
+  state: string;
+  accelerator?: string;
+  memoryBytes: number;
+  cpus: number;
+  agent: string;
+  folder?: string;
+  disks: { name: string; slot: string; path: string; format: string; size: number; excluded?: string }[];
+  notes: string[];
+  /** Time of the newest restore point, where a repository is named. */
+  lastPoint?: string;
+}
+
+export interface MachineCreateRequest {
+  host: string;
+  name: string;
+  memoryBytes: number;
+  cpus: number;
+  disks: { size?: number; format: 'raw' | 'qcow2'; copyOf?: string }[];
+  kernel?: string;
+  initrd?: string;
+  append?: string;
+  network?: 'none' | 'user';
+}
+
+export interface RepositoryDto {
+  id: string;
+  url: string;
+  chunkSize: number;
+  points: number;
+  packs: number;
+  storedBytes: number;
+  uniqueBytes: number;
+}
+
+export interface PrimaApi {
+  init(
+    request: { chunkSize?: number; level?: number; readBack?: boolean; label?: string },
+    options?: CallOptions,
+  ): Promise<RepositoryDto>;
+  status(options?: CallOptions): Promise<RepositoryDto>;
+  backup(request: BackupRequest, options?: CallOptions): Promise<BackupResult>;
+  points(request: { machine?: string; tags?: string[] }, options?: CallOptions): Promise<PointDto[]>;
+  show(request: { point: string }, options?: CallOptions): Promise<PointDto>;
+  diff(request: { a: string; b: string }, options?: CallOptions): Promise<DiffResult>;
+  restoreToFolder(request: RestoreToFolderRequest, options?: CallOptions): Promise<RestoreResult>;
+  restoreToHost(request: RestoreToHostRequest, options?: CallOptions): Promise<RestoreResult>;
+  export(request: ExportRequest, options?: CallOptions): Promise<ExportHandle>;
+  check(request: { readData?: boolean }, options?: CallOptions): Promise<CheckResult>;
+  forget(request: ForgetRequest, options?: CallOptions): Promise<ForgetResult>;
+  collect(
+    request: { dryRun?: boolean; waitMs?: number; maxDeleteShare?: number },
+    options?: CallOptions,
+  ): Promise<CollectResult>;
+  keyList(options?: CallOptions): Promise<KeySlotDto[]>;
+  keyAdd(request: { secret: SecretSource; label: string }, options?: CallOptions): Promise<KeySlotDto>;
+  keyRemove(request: { id: string; force?: boolean }, options?: CallOptions): Promise<void>;
+  hostList(options?: CallOptions): Promise<HostDto[]>;
+  hostAdd(request: HostDto, options?: CallOptions): Promise<HostDto>;
+  hostTest(request: { name: string }, options?: CallOptions): Promise<HostTestResult>;
+  hostRemove(request: { name: string }, options?: CallOptions): Promise<void>;
+  machineList(request: { host?: string }, options?: CallOptions): Promise<MachineDto[]>;
+  machineShow(request: { machine: string }, options?: CallOptions): Promise<MachineDto>;
+  machineCreate(request: MachineCreateRequest, options?: CallOptions): Promise<MachineDto>;
+  machinePower(
+    request: {
+      machine: string;
+      action: 'start' | 'stop' | 'kill' | 'suspend' | 'resume';
+      timeoutMs?: number;
+    },
+    options?: CallOptions,
+  ): Promise<MachineDto>;
+  machineDelete(request: { machine: string }, options?: CallOptions): Promise<void>;
+  /** A PNG of the machine's screen. */
+  machineScreenshot(request: { machine: string }, options?: CallOptions): Promise<Uint8Array>;
+  machineConsole(request: { machine: string; bytes?: number }, options?: CallOptions): Promise<string>;
+  /** Runs the demonstration; events tell the story, the result is its table. */
+  demo(request: { folder?: string; keep?: boolean }, options?: CallOptions): Promise<DemoResult>;
+  close(): Promise<void>;
+}
+
+export interface DemoStep {
+  step: string;
+  ok: boolean;
+  elapsedMs: number;
+  read?: number;
+  stored?: number;
+  detail: string;
+}
+
+export interface DemoResult {
+  ok: boolean;
+  steps: DemoStep[];
+}

@@ -1,0 +1,207 @@
+/** What a repository offers to the engine: the shapes; `repository.ts` has the entry points. */
+import type { ProgressListener, Range } from '@prima/base';
+import type { BlockDevice } from '@prima/block';
+
+/** Figures of one disk of a restore point. Bytes, but for `chunks*`. */
+export interface DiskFigures {
+  /** Bytes read from the source. */
+  read: number;
+  /** Bytes of non-zero chunks in the parts that were read. */
+  data: number;
+  /** Plain bytes of chunks that the repository did not have. */
+  added: number;
+  /** Bytes that this disk added to the repository, compressed and encrypted, with its pages. */
+  stored: number;
+  /** Chunks that were re-read as a sample although the source called them unchanged. */
+  sampled: number;
+}
+
+/** A reference to the root page of a disk; `id` is 64 hex digits. */
+export interface RootRef {
+  id: string;
+  /** True when the whole disk is zeros; `id` is then all zeros. */
+  zero: boolean;
+}
+
+export interface PointDisk {
+  name: string;
+  /** The controller slot on the machine: `scsi0:0`. */
+  slot?: string;
+  path?: string;
+  /** The format of the source, to which a restore returns by default: `raw`, `qcow2`. */
+  format?: string;
+  size: number;
+  root: RootRef;
+  /** `all`: everything was read; `tracked`: only what change tracking named, on top of `parent`. */
+  changed: 'all' | 'tracked';
+  /** Why everything was read though an earlier point exists. */
+  whyFull?: string;
+  figures: DiskFigures;
+}
+
+export interface PointFile {
+  name: string;
+  length: number;
+  ids: string[];
+}
+
+/** A restore point. Immutable; it is the outcome of the session that wrote it. */
+export interface Point {
+  id: string;
+  machine: { id: string; name: string; host?: string };
+  /** The point in time, ISO 8601. */
+  time: string;
+  started: string;
+  finished: string;
+  mode: 'hot' | 'warm' | 'cold';
+  quiesced: boolean;
+  disks: PointDisk[];
+  skipped: { name: string; why: string }[];
+  memory?: PointDisk;
+  files: PointFile[];
+  name?: string;
+  tags: string[];
+  /** What happened and why: fallbacks, choices. For people. */
+  notes: string[];
+  /** What a person must know before relying on this point. */
+  warnings: string[];
+  /** The point this one was based on. */
+  parent?: string;
+  /** How the point came to be: `platform` and its opaque state for change tracking. */
+  checkpoint?: unknown;
+  /** For how long the guest was frozen and the machine paused, milliseconds. */
+  frozenMs?: number;
+  pausedMs?: number;
+}
+
+/** One disk to be written. */
+export interface WriteDiskRequest {
+  name: string;
+  device: BlockDevice;
+  /** What changed since `parent` was made, at least; undefined: read everything. */
+  changed?: readonly Range[];
+  /** The same disk in an earlier point; needed with `changed`, must have the same size. */
+  parent?: RootRef;
+  /** How many chunks of what is called unchanged are re-read and compared. Default 16. */
+  sampleChunks?: number;
+  signal?: AbortSignal;
+  onProgress?: ProgressListener;
+}
+
+export interface WriteDiskResult {
+  root: RootRef;
+  figures: DiskFigures;
+  /**
+   * Set when a sampled "unchanged" chunk differed: change tracking lied. The disk was then read in
+   * full and is right; the offset is that of the first difference.
+   */
+  trackingFault?: { offset: number };
+}
+
+/** One backup being written. Ends with `commit` or `abort`; `abort` after `commit` does nothing. */
+export interface WriteSession {
+  readonly id: string;
+  /** Disks may be written one after the other, not at once. */
+  writeDisk(request: WriteDiskRequest): Promise<WriteDiskResult>;
+  writeFile(name: string, bytes: Uint8Array): Promise<PointFile>;
+  /** Makes the point visible, durably. Raises `refused` when a collection gave up on this session. */
+  commit(point: Omit<Point, 'id'>): Promise<Point>;
+  abort(why: string): Promise<void>;
+}
+
+/** A restore point's disk, ready to be read; closing it ends the pin on the point. */
+export interface PointDevice extends BlockDevice {
+  readonly point: Point;
+}
+
+export interface DiskDifference extends Range {
+  disk: string;
+}
+
+export interface CheckFault {
+  /** What is wrong: `missing-pack`, `damaged-blob`, `missing-chunk`, `damaged-outcome`, `log-gap`, … */
+  kind: string;
+  object: string;
+  message: string;
+  /** Points, disks and byte ranges that cannot be restored because of it. */
+  affected: { point: string; machine: string; disk: string; offset: number; length: number }[];
+}
+
+export interface CheckReport {
+  points: number;
+  packs: number;
+  blobs: number;
+  bytesRead: number;
+  faults: CheckFault[];
+  /** Harmless: packs of dead sessions and the like; a collection removes them. */
+  leftovers: string[];
+}
+
+export interface CollectReport {
+  dryRun: boolean;
+  packs: number;
+  packsDeleted: number;
+  packsRewritten: number;
+  bytesFreed: number;
+  bytesLive: number;
+  sessionsRemoved: number;
+  /** Sessions that were given up on, and why. */
+  fenced: { session: string; why: string }[];
+  notes: string[];
+}
+
+export interface RepositoryStatus {
+  id: string;
+  url: string;
+  chunkSize: number;
+  points: number;
+  packs: number;
+  /** Bytes of all packs, and plain bytes of all distinct chunks. */
+  storedBytes: number;
+  uniqueBytes: number;
+}
+
+export interface KeySlotInfo {
+  id: string;
+  kind: 'passphrase' | 'keyfile';
+  label: string;
+  created: string;
+}
+
+/** What opens a repository. */
+export type Secret = { kind: 'passphrase'; text: string } | { kind: 'keyfile'; bytes: Uint8Array };
+
+export interface Repository {
+  readonly id: string;
+  readonly url: string;
+  readonly chunkSize: number;
+  beginBackup(options?: { readBack?: boolean; signal?: AbortSignal }): Promise<WriteSession>;
+  /** All points that are not forgotten, oldest first. */
+  points(): Promise<Point[]>;
+  /** Pins the point until the device is closed. `name` is a disk's name, or `memory`. */
+  openDisk(point: Point, name: string): Promise<PointDevice>;
+  readFile(point: Point, name: string): Promise<Uint8Array>;
+  /** Byte ranges (whole chunks) in which two roots of one size differ, without reading any data. */
+  difference(a: PointDisk, b: PointDisk): Promise<Range[]>;
+  forget(point: Point): Promise<void>;
+  check(options: {
+    readData: boolean;
+    signal?: AbortSignal;
+    onProgress?: ProgressListener;
+  }): Promise<CheckReport>;
+  collect(options: {
+    dryRun?: boolean;
+    /** How long to wait for running backups, milliseconds. Default 10 minutes. */
+    waitMs?: number;
+    /** Refuse to delete more than this share of the packs' bytes. Default 0.8. */
+    maxDeleteShare?: number;
+    signal?: AbortSignal;
+    onProgress?: ProgressListener;
+  }): Promise<CollectReport>;
+  status(): Promise<RepositoryStatus>;
+  keySlots(): Promise<KeySlotInfo[]>;
+  addKeySlot(secret: Secret, label: string): Promise<KeySlotInfo>;
+  /** Refuses to remove the last slot and, unless `force`, the one this repository was opened with. */
+  removeKeySlot(id: string, options?: { force?: boolean }): Promise<void>;
+  close(): Promise<void>;
+}
