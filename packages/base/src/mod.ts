@@ -6,6 +6,7 @@ export * from './durable-file.ts';
 export * from './errors.ts';
 export * from './interval.ts';
 export * from './log.ts';
+export * from './process-identity.ts';
 export * from './program.ts';
 export * from './progress.ts';
 export * from './random.ts';
