@@ -1,1 +1,5 @@
-export {};
+/** Real machines, real programs and real files for tests, the benchmark and the demo. */
+export * from './cache-folder.ts';
+export * from './debian-packages.ts';
+export * from './file-lock.ts';
+export * from './guest/tiny-guest.ts';
