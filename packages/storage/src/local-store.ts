@@ -1,0 +1,188 @@
+/**
+ * Objects as files in a folder: the key `packs/ab/cd` is the file `packs/ab/cd`. Files have mode
+ * 0600, folders 0700. Creation is atomic by link(2), so the file system has to know hard links.
+ */
+import { type FileHandle, mkdir, open, readdir, stat, unlink } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import {
+  createFile,
+  StorageError,
+  syncFolder,
+  systemErrorCode,
+  throwIfAborted,
+  toPrimaError,
+} from '@prima/base';
+import { listFolder } from './local-list.ts';
+import { removeLeftovers } from './local-leftovers.ts';
+import { roomLeft } from './local-room.ts';
+import type { ObjectBody, ObjectInfo, ObjectRange, ObjectStore, StoreCallOptions } from './object-store.ts';
+import {
+  assertKey,
+  assertPrefix,
+  bodyLength,
+  missingObject,
+  piecesOf,
+  rangeWithin,
+  tooShort,
+} from './store-key.ts';
+import { isAbsent, unlessAbsent } from './unless-absent.ts';
+
+export interface LocalStoreOptions {
+  /** Makes the folder when it is not there. Default false. */
+  create?: boolean;
+}
+
+/**
+ * Opens the folder as a store and removes what writers that died more than a day ago left in it.
+ * Raises `not-found` when the folder is not there, `permission`, `no-space`.
+ */
+export async function openLocalStore(folder: string, options: LocalStoreOptions = {}): Promise<ObjectStore> {
+  const root = resolve(folder);
+  try {
+    if (options.create === true) await makeFolders(root);
+    await readdir(root); // raises when it is missing, no folder, or not for us
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') {
+      throw new StorageError('not-found', `opening the store ${root}: there is no such folder`, {
+        cause: error,
+      });
+    }
+    throw toPrimaError(error, `opening the store ${root}`);
+  }
+  await removeLeftovers(root, Date.now());
+  return new LocalStore(root);
+}
+
+/** Makes `path` and the folders above it, and makes every name that is new durable. */
+async function makeFolders(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let made = path; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
+}
+
+class LocalStore implements ObjectStore {
+  readonly url: string;
+  /** Folders whose own names, up to the root, are known to be durable, or are being made so. */
+  readonly #durableFolders = new Map<string, Promise<void>>();
+
+  constructor(root: string) {
+    this.url = root;
+  }
+
+  async putIfAbsent(
+    key: string,
+    body: ObjectBody,
+    options: StoreCallOptions = {},
+  ): Promise<'created' | 'exists'> {
+    assertKey(key);
+    const doing = `storing ${key} in ${this.url}`;
+    throwIfAborted(options.signal, doing);
+    const path = join(this.url, key);
+    try {
+      await this.#durableFolder(dirname(path));
+      const created = await createFile(path, piecesOf(body));
+      if (!created) await this.#assertObject(path, doing);
+      return created ? 'created' : 'exists';
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') this.#durableFolders.clear(); // somebody removed a folder
+      const failure = toPrimaError(error, doing);
+      if (failure.code !== 'no-space') throw failure;
+      const room = await roomLeft(this.url);
+      throw new StorageError('no-space', `${doing}: no room for its ${bodyLength(body)} bytes${room}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /**
+   * Makes a folder below the root where it is missing, and its name durable even where another
+   * process has made it just now: an object is only as durable as the folders above it.
+   */
+  async #durableFolder(folder: string): Promise<void> {
+    if (folder === this.url) return;
+    let made = this.#durableFolders.get(folder);
+    if (made === undefined) {
+      made = this.#makeDurable(folder);
+      this.#durableFolders.set(folder, made);
+      made.catch(() => this.#durableFolders.delete(folder)); // the caller below gets the error
+    }
+    await made;
+  }
+
+  async #makeDurable(folder: string): Promise<void> {
+    const parent = dirname(folder);
+    await this.#durableFolder(parent);
+    try {
+      await mkdir(folder, { mode: 0o700 });
+    } catch (error) {
+      if (systemErrorCode(error) !== 'EEXIST') throw error;
+    }
+    await syncFolder(parent);
+  }
+
+  async #assertObject(path: string, doing: string): Promise<void> {
+    const found = await stat(path);
+    if (!found.isFile()) throw new StorageError('exists', `${doing}: ${path} is there and is not a file`);
+  }
+
+  async get(key: string, range?: ObjectRange, options: StoreCallOptions = {}): Promise<Uint8Array> {
+    assertKey(key);
+    throwIfAborted(options.signal, `reading ${key} in ${this.url}`);
+    try {
+      await using handle = await open(join(this.url, key), 'r');
+      const status = await handle.stat();
+      if (!status.isFile()) throw missingObject(key, this.url);
+      return await readExactly(handle, { key, url: this.url, size: status.size }, range);
+    } catch (error) {
+      if (isAbsent(error)) throw missingObject(key, this.url, error);
+      throw toPrimaError(error, `reading ${key} in ${this.url}`);
+    }
+  }
+
+  async stat(key: string, options: StoreCallOptions = {}): Promise<ObjectInfo | undefined> {
+    assertKey(key);
+    throwIfAborted(options.signal, `looking for ${key} in ${this.url}`);
+    try {
+      const found = await unlessAbsent(stat(join(this.url, key)));
+      return found?.isFile() ? { key, size: found.size, modified: found.mtimeMs } : undefined;
+    } catch (error) {
+      throw toPrimaError(error, `looking for ${key} in ${this.url}`);
+    }
+  }
+
+  list(prefix: string, options: StoreCallOptions = {}): AsyncIterable<ObjectInfo> {
+    assertPrefix(prefix);
+    return listFolder(this.url, prefix, options.signal);
+  }
+
+  async delete(key: string, options: StoreCallOptions = {}): Promise<void> {
+    assertKey(key);
+    throwIfAborted(options.signal, `deleting ${key} in ${this.url}`);
+    const path = join(this.url, key);
+    try {
+      await unlessAbsent(unlink(path));
+      await unlessAbsent(syncFolder(dirname(path))); // also where another caller was first
+    } catch (error) {
+      throw toPrimaError(error, `deleting ${key} in ${this.url}`);
+    }
+  }
+
+  async close(): Promise<void> {
+    // nothing is held open between calls
+  }
+}
+
+async function readExactly(
+  handle: FileHandle,
+  object: { key: string; url: string; size: number },
+  range: ObjectRange | undefined,
+): Promise<Uint8Array> {
+  const { offset, length } = rangeWithin(object, range);
+  const bytes = Buffer.allocUnsafeSlow(length);
+  for (let done = 0; done < length; ) {
+    const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
+    if (bytesRead === 0) throw tooShort({ ...object, size: offset + done }, { offset, length });
+    done += bytesRead;
+  }
+  return bytes;
+}

@@ -1,0 +1,29 @@
+/** From what a person writes to a store. */
+import { fileURLToPath } from 'node:url';
+import { UserError } from '@prima/base';
+import { type LocalStoreOptions, openLocalStore } from './local-store.ts';
+import type { ObjectStore } from './object-store.ts';
+
+/**
+ * Opens the store that `url` names: a folder's path or a `file://` URL. `create` makes it when it is
+ * not there. Raises `unsupported` for other kinds of URL, and what opening that store raises.
+ */
+export async function openStore(url: string, options: LocalStoreOptions = {}): Promise<ObjectStore> {
+  if (url === '') throw new UserError('usage', 'the store has no name; give a folder or a file:// URL');
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase();
+  if (scheme === undefined) return openLocalStore(url, options);
+  if (scheme === 'file') return openLocalStore(pathOf(url), options);
+  if (!url.includes('://')) return openLocalStore(url, options);
+  throw new UserError(
+    'unsupported',
+    `stores of the kind "${scheme}" are not known; a folder's path or file:///folder is`,
+  );
+}
+
+function pathOf(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    throw new UserError('usage', `"${url}" names no folder; write file:///srv/backups`, { cause: error });
+  }
+}
