@@ -12,12 +12,12 @@ import type { Point } from '@prima/repository';
 
 /** How many to keep of each; a missing or zero rule keeps none. */
 export interface KeepRules {
-  last?: number | undefined;
-  hourly?: number | undefined;
-  daily?: number | undefined;
-  weekly?: number | undefined;
-  monthly?: number | undefined;
-  yearly?: number | undefined;
+  last?: number;
+  hourly?: number;
+  daily?: number;
+  weekly?: number;
+  monthly?: number;
+  yearly?: number;
 }
 
 /** What the rules look at. */
@@ -122,7 +122,7 @@ function periodsIn(timeZone?: string): Periods {
     day: '2-digit',
     hour: '2-digit',
     timeZoneName: 'longOffset',
-    ...(timeZone !== undefined && { timeZone }),
+    timeZone,
   });
   return (time) => {
     const parts = new Map(format.formatToParts(time).map(({ type, value }) => [type, value]));

@@ -1,0 +1,237 @@
+/**
+ * One backup of one machine into one repository.
+ *
+ * The order is what makes it safe. The session is begun before the machine is touched, so that a
+ * repository that cannot be used leaves the machine alone. The machine's side is kept until the point
+ * is committed: only then may tracking move on, and if anything fails before, the next backup starts
+ * from the earlier point again. On failure the machine comes first, the repository's session second:
+ * what a dead session leaves is harmless, a snapshot that stays is not.
+ */
+import {
+  type Clock,
+  type Logger,
+  type ProgressListener,
+  silentLogger,
+  systemClock,
+  throwIfAborted,
+  toPrimaError,
+} from '@prima/base';
+import type { Checkpoint, DiskReading, OpenForBackupOptions } from '@prima/platforms';
+import type { Point, PointDisk, Repository, WriteSession } from '@prima/repository';
+import { newest } from '../points.ts';
+import type { BackupSource, SourceReading } from './source.ts';
+import { sourceDevice } from './source-device.ts';
+
+export interface BackupOptions {
+  /** Default `auto`. */
+  mode?: OpenForBackupOptions['mode'];
+  /** Read everything although changes are tracked. */
+  full?: boolean;
+  name?: string;
+  tags?: readonly string[];
+  /** Default: as the repository says. */
+  readBack?: boolean;
+  /** Notes that go on the point: how the source was understood. */
+  notes?: readonly string[];
+  scratch?: OpenForBackupOptions['scratch'];
+  signal?: AbortSignal;
+  logger?: Logger;
+  clock?: Clock;
+  /** @param subject what is being read: "web01 disk0" */
+  onProgress?: (subject: string, progress: Parameters<ProgressListener>[0]) => void;
+}
+
+export interface BackupOutcome {
+  point: Point;
+  /** What went wrong after the point was committed: the point is good, the machine may need a look. */
+  afterwards: string[];
+}
+
+interface Work {
+  repository: Repository;
+  source: BackupSource;
+  options: BackupOptions;
+  logger: Logger;
+  /** The newest point of this machine: what tracked changes are relative to. */
+  parent: Point | undefined;
+}
+
+/**
+ * Backs `source` up. Raises what the source and the repository raise: `busy`, `unsupported`, `source-changed`,
+ * `refused`, `no-space`, `cancelled` …; then nothing is committed and the source is as before.
+ */
+export async function backup(
+  repository: Repository,
+  source: BackupSource,
+  options: BackupOptions = {},
+): Promise<BackupOutcome> {
+  const { logger = silentLogger, clock = systemClock, signal } = options;
+  const doing = `backing up ${source.machine.name}`;
+  throwIfAborted(signal, doing);
+  const started = new Date(clock.now()).toISOString();
+  const own = (await repository.points()).filter((point) => point.machine.id === source.machine.id);
+  const work: Work = { repository, source, options, logger, parent: newest(own) };
+  const session = await repository.beginBackup({ readBack: options.readBack, signal });
+  let reading: SourceReading | undefined;
+  let point: Point;
+  try {
+    reading = await source.open(openOptions(work));
+    const draft = await writeAll(work, session, reading);
+    throwIfAborted(signal, doing);
+    point = await session.commit({ ...draft, started, finished: new Date(clock.now()).toISOString() });
+  } catch (error) {
+    const failure = toPrimaError(error, doing);
+    await cleanUp([() => reading?.close(), () => session.abort(failure.message)], doing, logger);
+    throw failure;
+  }
+  return { point, afterwards: await settle(reading, logger) };
+}
+
+function openOptions({ repository, options, parent, logger }: Work): OpenForBackupOptions {
+  return {
+    mode: options.mode ?? 'auto',
+    owner: repository.id,
+    logger,
+    since: parent?.checkpoint as Checkpoint | undefined,
+    full: options.full,
+    signal: options.signal,
+    scratch: options.scratch,
+  };
+}
+
+type Draft = Omit<Point, 'id' | 'started' | 'finished'>;
+
+async function writeAll(work: Work, session: WriteSession, reading: SourceReading): Promise<Draft> {
+  const { source, options, parent } = work;
+  for (const why of reading.why) work.logger.info(`${source.machine.name}: ${why}`);
+  const warnings = reading.skipped.map(({ disk, why }) => `${disk.name} is not in this point: ${why}`);
+  for (const warning of warnings) work.logger.warn(`${source.machine.name}: ${warning}`);
+  const disks: PointDisk[] = [];
+  for (const disk of reading.disks) disks.push(await writeDisk({ ...work, session, disk, warnings }));
+  const memory = reading.memory && (await writeMemory(work, session, reading.memory));
+  const files = [];
+  for (const file of reading.files) files.push(await session.writeFile(file.name, file.bytes));
+  warnings.push(...((await reading.verify?.()) ?? []));
+  return {
+    machine: source.machine,
+    time: new Date(reading.pointInTime).toISOString(),
+    mode: reading.mode,
+    quiesced: reading.quiesced,
+    disks,
+    skipped: reading.skipped.map(({ disk, why }) => ({ name: disk.name, why })),
+    files,
+    tags: [...(options.tags ?? [])],
+    notes: [...(options.notes ?? []), ...reading.why],
+    warnings,
+    memory,
+    name: options.name,
+    parent: parent?.id,
+    checkpoint: reading.checkpoint,
+    frozenMs: reading.frozenMs,
+    pausedMs: reading.pausedMs,
+  };
+}
+
+async function writeDisk(
+  work: Work & { session: WriteSession; disk: DiskReading; warnings: string[] },
+): Promise<PointDisk> {
+  const { session, source, options, logger, disk: reading, warnings } = work;
+  const { disk, device } = reading;
+  const subject = `${source.machine.name} ${disk.name}`;
+  const base = baseOf(reading, work.parent, options.full ?? false);
+  const { root, figures, trackingFault } = await session.writeDisk({
+    name: disk.name,
+    device: sourceDevice(device, `${disk.name} of ${source.machine.name}`),
+    onProgress: (progress) => options.onProgress?.(subject, progress),
+    changed: base.changed,
+    parent: base.parent?.root,
+    signal: options.signal,
+  });
+  let { whyFull } = base;
+  if (trackingFault) {
+    const since = work.parent?.time ?? 'the first point';
+    whyFull = `change tracking called bytes unchanged that differ, first at ${trackingFault.offset}`;
+    const warning = `${disk.name}: ${whyFull}; the whole disk was read instead, so this point is right, but points made with change tracking up to ${since} may not be`;
+    warnings.push(warning);
+    logger.error(`${source.machine.name}: ${warning}`, { disk: disk.name, offset: trackingFault.offset });
+  }
+  return {
+    name: disk.name,
+    path: disk.path,
+    format: disk.format,
+    size: device.size,
+    root,
+    changed: base.changed && !trackingFault ? 'tracked' : 'all',
+    figures,
+    slot: disk.slot === '' ? undefined : disk.slot,
+    whyFull,
+  };
+}
+
+/** What a disk's changes are relative to, or why everything is read. */
+function baseOf(
+  reading: DiskReading,
+  parent: Point | undefined,
+  full: boolean,
+): Pick<DiskReading, 'changed' | 'whyFull'> & { parent?: PointDisk } {
+  if (parent === undefined) return {};
+  if (full) return { whyFull: 'asked for' };
+  const { changed, disk, device, whyFull } = reading;
+  if (changed === undefined) return { whyFull: whyFull ?? 'changes are not tracked' };
+  const before = parent.disks.find((other) => (other.slot ?? '') === disk.slot && other.name === disk.name);
+  if (before === undefined) {
+    return { whyFull: `the point before (${parent.id.slice(0, 8)}) has no ${disk.name} at ${disk.slot}` };
+  }
+  if (before.size !== device.size) {
+    return { whyFull: `the disk had ${before.size} bytes before and has ${device.size} now` };
+  }
+  return { changed, parent: before };
+}
+
+async function writeMemory(
+  { source, options }: Work,
+  session: WriteSession,
+  device: NonNullable<SourceReading['memory']>,
+): Promise<PointDisk> {
+  const { root, figures } = await session.writeDisk({
+    name: 'memory',
+    device: sourceDevice(device, `the memory of ${source.machine.name}`),
+    onProgress: (progress) => options.onProgress?.(`${source.machine.name} memory`, progress),
+    signal: options.signal,
+  });
+  return { name: 'memory', size: device.size, root, changed: 'all', figures };
+}
+
+/** The point is committed; tells the machine's side, in this order. Failures do not undo the point. */
+async function settle(reading: SourceReading, logger: Logger): Promise<string[]> {
+  const afterwards: string[] = [];
+  const steps: [string, () => Promise<void>][] = [
+    ['moving change tracking on (the next backup reads everything)', () => reading.succeed()],
+    ['giving the source back', () => reading.close()],
+  ];
+  for (const [doing, step] of steps) {
+    try {
+      await step();
+    } catch (error) {
+      const { message } = toPrimaError(error, doing);
+      afterwards.push(`the point is committed, but ${doing} failed: ${message}`);
+    }
+  }
+  for (const text of afterwards) logger.error(text);
+  return afterwards;
+}
+
+/** Does every step although one fails; a failure here is said, the one that led here is raised. */
+async function cleanUp(
+  steps: readonly (() => Promise<void> | undefined)[],
+  doing: string,
+  logger: Logger,
+): Promise<void> {
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      logger.error(`cleaning up after ${doing}: ${toPrimaError(error, 'cleaning up').message}`);
+    }
+  }
+}

@@ -1,0 +1,45 @@
+/** The side effects on files that the journal can undo. Each answers what it did, in sentences. */
+import { rm, rmdir, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { assert, syncFolder, systemErrorCode, temporaryPrefix } from '@prima/base';
+
+/** Removes a temporary file or folder, and `published` where that is the very same file. */
+export async function removeTemporary(path: string, published?: string): Promise<string[]> {
+  assert(basename(path).startsWith(temporaryPrefix), `${path} has a temporary name`);
+  const found = await statOf(path);
+  if (found === undefined) return [];
+  const done: string[] = [];
+  if (published !== undefined) {
+    const other = await statOf(published);
+    if (other && other.ino === found.ino && other.dev === found.dev) {
+      await rm(published, { force: true });
+      done.push(`removed ${published}, which was not complete with what belongs to it`);
+    }
+  }
+  await rm(path, { recursive: true, force: true });
+  await syncFolder(dirname(path));
+  done.push(`removed ${path}`);
+  return done;
+}
+
+/** Removes a folder where it is empty. */
+export async function removeEmptyFolder(path: string): Promise<string[]> {
+  try {
+    await rmdir(path);
+    return [`removed the empty folder ${path}`];
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'ENOENT' || code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'ENOTDIR') return [];
+    throw error;
+  }
+}
+
+async function statOf(path: string) {
+  try {
+    return await stat(path);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
