@@ -271,7 +271,7 @@ class WritableRawFile extends RawFile implements WritableDevice {
   async #fallocateZeros(range: Range): Promise<boolean> {
     const { calls, handle, path } = this.facts;
     if (calls === undefined) return false;
-    for (const mode of [...this.#zeroModes]) {
+    for (const mode of this.#zeroModes) {
       const { error } = await calls.fallocate(handle.fd, mode, range.offset, range.length);
       if (error === undefined) return true;
       if (never.includes(error)) this.#zeroModes = this.#zeroModes.filter((other) => other !== mode);
