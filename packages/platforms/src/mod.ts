@@ -1,1 +1,2 @@
-export {};
+/** What the engine asks of hosts, and the kinds of hosts there are. */
+export * from './platform.ts';

@@ -1,0 +1,226 @@
+/**
+ * What the engine asks of a host, whatever kind it is. One folder beside this file per kind of host; see
+ * docs/guides/add-a-platform.md.
+ */
+import type { Logger, Range } from '@prima/base';
+import type { BlockDevice, WritableDevice } from '@prima/block';
+
+export type MachineState = 'running' | 'paused' | 'suspended' | 'off' | 'unknown';
+
+export type BackupMode = 'hot' | 'warm' | 'cold';
+
+export interface MachineDisk {
+  /** `disk0`, `disk1` … in the order of the slots; how people name it. */
+  name: string;
+  /** The controller's slot, `scsi0:0`: stable while the machine's configuration is. */
+  slot: string;
+  path: string;
+  /** As the host names it: `raw`, `qcow2` … */
+  format: string;
+  /** Bytes the guest sees; 0 where it cannot be told. */
+  size: number;
+  /** Why it cannot be backed up; undefined when it can. */
+  excluded?: string;
+}
+
+export interface Machine {
+  /** Stable for the machine's life: its UUID, lower case. */
+  id: string;
+  name: string;
+  /** The host's name, as `host add` was told. */
+  host: string;
+  state: MachineState;
+  /** What runs or would run its processors: `kvm` or `tcg`. */
+  accelerator?: string;
+  /** Where its configuration lies, on hosts that keep machines in folders. */
+  folder?: string;
+  memoryBytes: number;
+  cpus: number;
+  disks: MachineDisk[];
+  agent: 'answers' | 'silent' | 'unknown';
+  /** For people: what was odd when it was looked at. */
+  notes: string[];
+}
+
+/**
+ * What lets the next backup of the same machine into the same repository read only changes. Plain JSON, stored
+ * in the restore point, opaque to everyone but the platform that made it.
+ */
+export interface Checkpoint {
+  /** Kind of host, and version of what follows; a platform ignores checkpoints that it does not know. */
+  platform: string;
+  version: number;
+  [key: string]: unknown;
+}
+
+/** A small file that belongs to a point or to a host's configuration. */
+export interface ConfigFile {
+  /** A plain name, or a relative path with `/`. */
+  name: string;
+  bytes: Uint8Array;
+}
+
+export interface ScratchOptions {
+  /** Where the guest's overwritten blocks are kept while a backup reads. Default: the machine's own folder. */
+  folder?: string;
+  /** Bytes at most, each disk; the reading fails, never the guest, when it is full. */
+  limitBytes?: number;
+}
+
+export interface OpenForBackupOptions {
+  /** `auto`: hot when running, cold when off or suspended. */
+  mode: BackupMode | 'auto';
+  /** Who tracks changes: the repository's id. Several repositories do not disturb each other. */
+  owner: string;
+  /** Of the newest restore point of this machine in that repository. */
+  since?: Checkpoint;
+  /** Read everything; changes are tracked from here on all the same. */
+  full?: boolean;
+  scratch?: ScratchOptions;
+  signal?: AbortSignal;
+  logger?: Logger;
+}
+
+export interface DiskReading {
+  disk: MachineDisk;
+  /** The disk at the point in time, read-only. Closed by the reading's `close`. */
+  device: BlockDevice;
+  /**
+   * Everything that may differ from the point that `since` came from: too much perhaps, never too little.
+   * Ascending, merged. Undefined when it is not known, and `whyFull` says why.
+   */
+  changed?: Range[];
+  whyFull?: string;
+}
+
+export interface MachineReading {
+  mode: BackupMode;
+  /** The guest's file systems were frozen by its agent at the point in time. */
+  quiesced: boolean;
+  /** A sentence for every choice and fallback that was made. */
+  why: string[];
+  /** Milliseconds since 1970. */
+  pointInTime: number;
+  /** How long the guest's file systems were frozen, and its processors stopped; milliseconds. */
+  frozenMs?: number;
+  pausedMs?: number;
+  disks: DiskReading[];
+  skipped: { disk: MachineDisk; why: string }[];
+  /** The machine's memory and device state, padded with zeros to a multiple of 512; opaque. */
+  memory?: BlockDevice;
+  files: ConfigFile[];
+  checkpoint: Checkpoint;
+  /**
+   * The restore point is committed: changes are counted from this point in time on, and what counted from the
+   * one before goes. Before `close`, once. When it fails the next backup reads everything, nothing worse.
+   */
+  succeed(): Promise<void>;
+  /**
+   * Takes everything back that reading needed. Without `succeed`, the next backup can still start from the
+   * earlier checkpoint. Always called; may be called again.
+   */
+  close(): Promise<void>;
+}
+
+export interface RestoreDisk {
+  /** From the point: where it goes in the machine's configuration. */
+  slot: string;
+  name: string;
+  size: number;
+  /** The format it had; where the host cannot write it, it becomes another and `notes` says so. */
+  format: string;
+}
+
+export interface RestoreRequest {
+  /** The machine's id in the point. */
+  id: string;
+  /** The name it gets; where it is not the name it had, the machine is a copy and gets its own identity. */
+  name: string;
+  files: readonly ConfigFile[];
+  disks: readonly RestoreDisk[];
+  /** Size of `MachineReading.memory`; absent when the point has none. */
+  memory?: { size: number };
+  signal?: AbortSignal;
+  logger?: Logger;
+}
+
+/** A machine being restored: invisible on the host until `commit`. */
+export interface RestoreTarget {
+  disks: { slot: string; path: string; device: WritableDevice }[];
+  memory?: WritableDevice;
+  /** What differs from the original, for people: "a new UUID, because web01 is still there". */
+  notes: string[];
+  /**
+   * Flushes and publishes the machine, at once and durably; with `start` runs it, or lets it go on where its
+   * memory was taken. Raises `exists`, and changes nothing, when a machine of this name has come up meanwhile.
+   */
+  commit(options?: { start?: boolean }): Promise<Machine>;
+  /** Removes everything; may be called again, and after `commit` does nothing. */
+  abort(): Promise<void>;
+}
+
+export type PowerAction = 'start' | 'stop' | 'kill' | 'suspend' | 'resume' | 'pause' | 'continue';
+
+export interface PowerOptions {
+  /** `stop`: how long the guest may take before it is stopped hard. Default 60 s. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+  logger?: Logger;
+}
+
+export interface CreateRequest {
+  name: string;
+  memoryBytes: number;
+  cpus: number;
+  /** An empty disk of `size` bytes, or a copy of the disk file `copyOf` (grown to `size` where it is given). */
+  disks: readonly { size?: number; format: 'raw' | 'qcow2'; copyOf?: string }[];
+  kernel?: string;
+  initrd?: string;
+  append?: string;
+  /** `none` (default), or `user`: out through this host's addresses, cut off from its networks. */
+  network?: 'none' | 'user';
+  /** What the disks are attached to. Default `virtio-blk`. */
+  diskController?: 'virtio-blk' | 'virtio-scsi';
+}
+
+/** What was found and undone after a process of ours died. */
+export interface Recovery {
+  machine: string;
+  undone: string[];
+  /** What could not be undone now, and why; tried again at the next call. */
+  left: string[];
+}
+
+/** A driver for one kind of host. Every call may be made by several processes at once. */
+export interface Platform {
+  /** The kind of host: `qemu`. */
+  readonly kind: string;
+  /** The host's name. */
+  readonly name: string;
+  /** Whether this host can be used, check by check; raises nothing but for our own mistakes. */
+  test(): Promise<{ name: string; ok: boolean; detail: string }[]>;
+  /** All machines, by name. One that cannot be read is in state `unknown` with a note, never missing. */
+  inventory(signal?: AbortSignal): Promise<Machine[]>;
+  /** By name or id; raises `not-found`, or `ambiguous`. */
+  find(nameOrId: string, signal?: AbortSignal): Promise<Machine>;
+  /**
+   * Opens a machine's disks at one point in time. Raises `busy` when it is being backed up already, `state`
+   * when the mode does not fit its state, `unsupported` when the mode cannot be had.
+   */
+  openForBackup(machine: Machine, options: OpenForBackupOptions): Promise<MachineReading>;
+  /** Raises `exists` when there is a machine of that name. */
+  prepareRestore(request: RestoreRequest): Promise<RestoreTarget>;
+  /** Does nothing where the state is reached already; raises `state` where the action does not fit it. */
+  power(machine: Machine, action: PowerAction, options?: PowerOptions): Promise<Machine>;
+  /** A PNG of the screen. Raises `state` when it is off, `unsupported` when it has no screen. */
+  screenshot(machine: Machine): Promise<Uint8Array>;
+  /** The last `bytes` (default 64 KiB) of the serial console of the current or last run. */
+  consoleLog(machine: Machine, bytes?: number): Promise<string>;
+  create(request: CreateRequest): Promise<Machine>;
+  /** Removes the machine with its disks; raises `state` when it runs. */
+  delete(machine: Machine): Promise<void>;
+  /** What would be needed to set up this host again; yields no machine's files. */
+  hostConfiguration(): AsyncIterable<ConfigFile>;
+  /** Undoes what dead processes of ours left on this host's machines; leaves alone what is under way. */
+  recover(): Promise<Recovery[]>;
+}

@@ -1,0 +1,149 @@
+/**
+ * Takes back what a live backup did to a machine. Works from any half-done state and may run again: it looks
+ * what is there first. The order matters: first the guest runs again, then what reads goes, then the filters
+ * that exist for it, then files and bitmaps.
+ */
+import { rm } from 'node:fs/promises';
+import { PrimaError, toPrimaError } from '@prima/base';
+import { connectGuestAgent, connectQmp, findMachineProcess, type QmpClient } from '@prima/qemu';
+import { type BackupIntent, type IntentDisk, readIntent, removeIntent } from './intent.ts';
+import { fileExists, type MachinePaths } from './machine-folder.ts';
+import { cancelMigration } from './memory-stream.ts';
+import {
+  driveOf,
+  pollUntil,
+  queryExports,
+  queryNodes,
+  queryStatus,
+  removeBitmap,
+  setDrive,
+  stepTimeoutMs,
+} from './qemu-blocks.ts';
+
+/** `discard`: the point in time was never used; `keep`: a later run may still start from the new bitmaps. */
+export type NewBitmaps = 'discard' | 'keep';
+
+/**
+ * Undoes what `backup.json` says, if anything; answers in words what was undone. Raises when something could not
+ * be; then the note stays, and the next call tries again. Call it only under the machine's lock.
+ */
+export async function undoLeftBackup(paths: MachinePaths): Promise<string[]> {
+  const intent = await readIntent(paths);
+  if (!intent) return [];
+  // killed before the point in time was taken: nothing can start from the new bitmaps
+  const newBitmaps = intent.inWindow ? 'discard' : 'keep';
+  const done: string[] = [];
+  if (await findMachineProcess(paths.run)) {
+    const qmp = await connectQmp(paths.backup, { timeoutMs: 60_000 });
+    try {
+      done.push(...(await undoInMachine(qmp, paths, intent, newBitmaps)));
+    } finally {
+      await qmp.close();
+    }
+  }
+  done.push(...(await removeFiles(intent)));
+  await removeIntent(paths);
+  return done;
+}
+
+/** What must be undone while the machine runs. One failing step does not stop the others. */
+export async function undoInMachine(
+  qmp: QmpClient,
+  paths: MachinePaths,
+  intent: BackupIntent,
+  newBitmaps: NewBitmaps,
+): Promise<string[]> {
+  const done: string[] = [];
+  const failures: PrimaError[] = [];
+  const step = async (what: string, task: () => Promise<boolean>) => {
+    try {
+      if (await task()) done.push(what);
+    } catch (error) {
+      failures.push(toPrimaError(error, what));
+    }
+  };
+  await step('the machine goes on', () => letRun(qmp, intent));
+  await step('its file systems are thawed', () => thaw(paths, intent));
+  if (intent.migrates) await step('saving its memory is cancelled', () => cancelMigration(qmp));
+  await step('the exports are gone', () => removeExports(qmp, intent));
+  for (const disk of intent.disks) {
+    await step(`${disk.slot} is as it was`, () => removeFilter(qmp, disk, newBitmaps));
+  }
+  const [first] = failures;
+  if (!first) return done;
+  throw new PrimaError(
+    first.code,
+    `undoing a backup of the machine in ${paths.folder}: ${failures.map(({ message }) => message).join('; ')}`,
+    { cause: first, retryable: true, details: { done } },
+  );
+}
+
+/** Scratch and memory files of the backup, when QEMU no longer has them open. */
+export async function removeFiles(intent: BackupIntent): Promise<string[]> {
+  const files = intent.disks.map(({ scratchFile }) => scratchFile);
+  if (intent.memoryFile !== undefined) files.push(intent.memoryFile);
+  const done: string[] = [];
+  for (const path of files) {
+    if (!(await fileExists(path))) continue;
+    await rm(path, { force: true });
+    done.push(`${path} is removed`);
+  }
+  return done;
+}
+
+async function letRun(qmp: QmpClient, intent: BackupIntent): Promise<boolean> {
+  if (!intent.inWindow || !intent.wasRunning || (await queryStatus(qmp)) !== 'paused') return false;
+  await qmp.execute('cont', undefined, { timeoutMs: stepTimeoutMs });
+  return true;
+}
+
+async function thaw(paths: MachinePaths, intent: BackupIntent): Promise<boolean> {
+  if (!intent.inWindow || !intent.freezes) return false;
+  const agent = await connectGuestAgent(paths.agent, { timeoutMs: 30_000 });
+  try {
+    if ((await agent.freezeStatus({ timeoutMs: 30_000 })) !== 'frozen') return false;
+    await agent.thaw({ timeoutMs: 30_000 });
+    return true;
+  } finally {
+    await agent.close();
+  }
+}
+
+async function removeExports(qmp: QmpClient, intent: BackupIntent): Promise<boolean> {
+  const own = new Set(intent.disks.map(({ exportId }) => exportId));
+  const ours = async () => (await queryExports(qmp)).filter((id) => own.has(id));
+  const present = await ours();
+  for (const id of present) await qmp.execute('block-export-del', { id, mode: 'hard' });
+  await pollUntil('the exports are closed', 30_000, async () => (await ours()).length === 0);
+  // QEMU makes the socket when its server starts and removes it when that stops
+  const serving = await fileExists(intent.nbdSocket);
+  if (serving) {
+    await qmp.execute('nbd-server-stop');
+    await rm(intent.nbdSocket, { force: true });
+  }
+  return serving || present.length > 0;
+}
+
+async function removeFilter(qmp: QmpClient, disk: IntentDisk, newBitmaps: NewBitmaps): Promise<boolean> {
+  const nodes = await queryNodes(qmp);
+  let changed = false;
+  const removeNode = async (name: string) => {
+    if (!nodes.has(name)) return;
+    await qmp.execute('blockdev-del', { 'node-name': name }, { timeoutMs: stepTimeoutMs });
+    changed = true;
+  };
+  await removeNode(disk.viewNode);
+  if (nodes.has(disk.filterNode) && (await driveOf(qmp, disk.device)) === disk.filterNode) {
+    await setDrive(qmp, disk.device, disk.node);
+  }
+  await removeNode(disk.filterNode);
+  await removeNode(disk.scratchNode);
+  const gone = newBitmaps === 'discard' ? [disk.frozenBitmap, disk.newBitmap] : [disk.frozenBitmap];
+  for (const { name } of nodes.get(disk.node)?.['dirty-bitmaps'] ?? []) {
+    if (name === undefined || !gone.includes(name)) continue;
+    await removeBitmap(qmp, disk.node, name);
+    changed = true;
+  }
+  return changed;
+}
+
