@@ -1,7 +1,6 @@
 /** The client's side of the fixed newstyle handshake, from the server's greeting to transmission. */
-import { type Socket } from 'node:net';
-import { type ConnectionOptions, connect as connectTls } from 'node:tls';
-import { isIP } from 'node:net';
+import { isIP, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { type ErrorCode, PrimaError, ProtocolError, RemoteError } from '@prima/base';
 import type { ByteReader } from './byte-reader.ts';
 import * as options from './options.ts';
@@ -102,7 +101,7 @@ export class Handshake {
       ...(tls.cert === undefined ? {} : { cert: tls.cert }),
       ...(tls.key === undefined ? {} : { key: tls.key }),
     };
-    await this.#wire.secure('secureConnect', (socket: Socket) => connectTls({ ...settings, socket }));
+    await this.#wire.secure((plain) => secureSocket(plain, settings));
   }
 
   /** Negotiates what can be negotiated and opens the export: the connection is in transmission then. */
@@ -205,6 +204,19 @@ export class Handshake {
     const message = `${this.#wire.peer}: refused ${doing}${said(reply)}${advice}`;
     return new PrimaError(codes[reply.type] ?? 'remote', message);
   }
+}
+
+/** Resolves when the server's certificate has been checked. */
+async function secureSocket(plain: Socket, settings: ConnectionOptions): Promise<TLSSocket> {
+  const { promise, resolve, reject } = Promise.withResolvers<TLSSocket>();
+  const socket = connectTls({ ...settings, socket: plain });
+  socket.once('secureConnect', () => resolve(socket));
+  socket.once('error', (error) => {
+    reject(
+      new PrimaError('permission', `TLS with the NBD server failed: ${error.message}`, { cause: error }),
+    );
+  });
+  return await promise;
 }
 
 function said(reply: Reply): string {

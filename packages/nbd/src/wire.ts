@@ -6,6 +6,7 @@
  * a disk's bytes are never copied again in this process. TLS and accepted sockets copy once.
  */
 import { connect as connectSocket, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { PrimaError, ProtocolError, RemoteError, systemErrorCode, toPrimaError } from '@prima/base';
 
 /** Takes what a peer sends. */
@@ -89,27 +90,29 @@ export class Wire {
     socket.on('end', () => this.destroy(connectionLost(this.peer, 'it closed the connection')));
     socket.on('close', () => {
       this.destroy(connectionLost(this.peer, 'the connection was closed'));
-      if (this.#socket === socket) this.#onClosed();
+      this.#onClosed();
     });
   }
 
   /** Resolves when the socket is connected; raises what ended it otherwise. */
-  async opened(event: 'connect' | 'secureConnect' | 'secure' = 'connect'): Promise<void> {
+  async opened(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#socket.once(event, resolve);
+    this.#socket.once('connect', resolve);
     await Promise.race([promise, this.closed]);
     if (this.#failure) throw this.#failure;
   }
 
-  /** Replaces the socket by a TLS socket that `wrap` makes around it; resolves after the TLS handshake. */
-  async secure(event: 'secureConnect' | 'secure', wrap: (plain: Socket) => Socket): Promise<void> {
+  /** Replaces the socket by the TLS socket that `wrap` makes around it. */
+  async secure(wrap: (plain: Socket) => TLSSocket | Promise<TLSSocket>): Promise<void> {
     if (this.#failure) throw this.#failure;
     const plain = this.#socket;
     plain.removeAllListeners('data');
     plain.removeAllListeners('end');
     plain.pause();
-    this.#attach(wrap(plain), true);
-    await this.opened(event);
+    const { promise, reject } = Promise.withResolvers<never>();
+    void this.closed.then(() => reject(this.#failure));
+    const socket = await Promise.race([wrap(plain), promise]);
+    this.#attach(socket, true);
   }
 
   /** From now on bytes go to `sink`. */
