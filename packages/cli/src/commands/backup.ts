@@ -1,0 +1,79 @@
+/** `prima backup`: makes a restore point of each source. */
+import type { BackupRequest, BackupResult, PointDto } from '@prima/api';
+import { formatBytes, formatDuration } from '@prima/base';
+import { type Command, Option } from 'commander';
+import type { Cli } from '../cli.ts';
+import { collect } from '../options.ts';
+import { figures, modeWords, pointWarnings, shortId } from '../render/point.ts';
+import type { Page } from '../terminal/style.ts';
+import { printable } from '../terminal/width.ts';
+
+interface BackupOptions {
+  mode?: NonNullable<BackupRequest['mode']>;
+  full?: boolean;
+  name?: string;
+  tag?: string[];
+  readBack: boolean;
+}
+
+export function registerBackup(program: Command, cli: Cli): void {
+  program
+    .command('backup')
+    .description('make a restore point of each source')
+    .argument(
+      '<source...>',
+      "a disk file, a machine's folder or .vmx, nbd://…, nbd+unix://…, or HOST/MACHINE",
+    )
+    .addOption(
+      new Option('--mode <mode>', 'hot: running; warm: with memory; cold: off; auto: hot or cold').choices([
+        'auto',
+        'hot',
+        'warm',
+        'cold',
+      ]),
+    )
+    .option('--full', 'read everything, whatever change tracking says')
+    .option('--name <name>', 'a name for the points')
+    .option('--tag <tag>', 'a tag for the points; may be given several times', collect)
+    .option('--no-read-back', 'do not read back and compare what was stored')
+    .action(
+      cli.action({ repository: true }, async (invocation, sources: string[], options: BackupOptions) => {
+        const result = await invocation.call((api, call) => api.backup(requestOf(sources, options), call));
+        invocation.result(result, (page) => rendered(result, page));
+        for (const { source, error } of result.results) {
+          if (error) invocation.fault(`${source}: ${error.message}`);
+        }
+        invocation.exitStatus = result.results.find(({ error }) => error)?.error?.exitStatus ?? 0;
+      }),
+    );
+}
+
+function requestOf(sources: string[], options: BackupOptions): BackupRequest {
+  const { mode, full, name, tag, readBack } = options;
+  return {
+    sources,
+    ...(mode && { mode }),
+    ...(full && { full }),
+    ...(name !== undefined && { name }),
+    ...(tag && { tags: tag }),
+    ...(!readBack && { readBack: false }),
+  };
+}
+
+function rendered({ results }: BackupResult, page: Page): string {
+  return results
+    .flatMap(({ point, elapsedMs }) => (point ? [...summary(point, elapsedMs, page)] : []))
+    .join('\n');
+}
+
+function summary(point: PointDto, elapsedMs: number, page: Page): string[] {
+  const rate = elapsedMs > 0 ? ` (${formatBytes((point.read / elapsedMs) * 1000)}/s)` : '';
+  const full = new Set(point.disks.flatMap(({ whyFull }) => (whyFull === undefined ? [] : [whyFull])));
+  return [
+    `${page.paint('bold', printable(point.machine))}: point ${page.paint('green', shortId(point.id))}, ` +
+      `${modeWords(point)}, ${formatBytes(point.size)}`,
+    `  ${figures(point)}, in ${formatDuration(elapsedMs)}${rate}`,
+    ...[...full].map((why) => `  read in full: ${printable(why)}`),
+    ...pointWarnings(point, page).map((line) => `  ${line}`),
+  ];
+}

@@ -1,0 +1,50 @@
+/** `prima collect`: frees the room of what no point needs. */
+import type { CollectResult } from '@prima/api';
+import { formatBytes } from '@prima/base';
+import type { Command } from 'commander';
+import type { Cli } from '../cli.ts';
+import { parseDuration, parseShare } from '../options.ts';
+import { count } from '../render/point.ts';
+import type { Page } from '../terminal/style.ts';
+import { printable } from '../terminal/width.ts';
+
+interface CollectOptions {
+  dryRun?: boolean;
+  wait?: number;
+  maxDeleteShare?: number;
+}
+
+export function registerCollect(program: Command, cli: Cli): void {
+  program
+    .command('collect')
+    .description('free the room of what no point needs; backups may go on meanwhile')
+    .option('--dry-run', 'only say what would be freed')
+    .option('--wait <time>', 'how long to wait for running backups: 90s, 10m, 2h', parseDuration)
+    .option('--max-delete-share <share>', 'refuse to free more than this share, 0.8 for 80%', parseShare)
+    .action(
+      cli.action({ repository: true }, async (invocation, options: CollectOptions) => {
+        const { dryRun, wait, maxDeleteShare } = options;
+        const request = {
+          ...(dryRun && { dryRun }),
+          ...(wait !== undefined && { waitMs: wait }),
+          ...(maxDeleteShare !== undefined && { maxDeleteShare }),
+        };
+        const result = await invocation.call((api, call) => api.collect(request, call));
+        invocation.result(result, (page) => rendered(result, page));
+      }),
+    );
+}
+
+function rendered(result: CollectResult, page: Page): string {
+  const { dryRun, packs, packsDeleted, packsRewritten, bytesFreed, bytesLive, sessionsRemoved } = result;
+  return [
+    ...result.fenced.map(
+      ({ session, why }) =>
+        `${page.paint('yellow', '!')} gave up on session ${printable(session)}: ${printable(why)}`,
+    ),
+    ...result.notes.map((note) => `- ${printable(note)}`),
+    `${dryRun ? 'Would free' : 'Freed'} ${formatBytes(bytesFreed)}: of ${count(packs, 'pack')}, ` +
+      `${packsDeleted} deleted, ${packsRewritten} rewritten; ${formatBytes(bytesLive)} in use; ` +
+      `${count(sessionsRemoved, 'old session')} removed`,
+  ].join('\n');
+}

@@ -1,0 +1,82 @@
+/** `prima key`: what opens the repository. */
+import { resolve } from 'node:path';
+import type { KeySlotDto, SecretSource } from '@prima/api';
+import type { Command } from 'commander';
+import type { Cli } from '../cli.ts';
+import type { Invocation } from '../invocation.ts';
+import { readSecret } from '../secret.ts';
+import { type Column, table } from '../terminal/table.ts';
+import { formatMinute } from '../terminal/time.ts';
+import { printable } from '../terminal/width.ts';
+
+interface AddOptions {
+  label: string;
+  newPassphraseFile?: string;
+  newKeyFile?: string;
+}
+
+export function registerKey(program: Command, cli: Cli): void {
+  const key = program.command('key').description('list, add and remove what opens the repository');
+  key
+    .command('list')
+    .description('list the key slots')
+    .action(
+      cli.action({ repository: true }, async (invocation) => {
+        const slots = await invocation.call((api, call) => api.keyList(call));
+        invocation.result(slots, (page) => table(columns, slots, page));
+      }),
+    );
+  key
+    .command('add')
+    .description('add a passphrase or key file (default: PRIMA_NEW_PASSPHRASE, or ask)')
+    .requiredOption('--label <text>', 'what the slot is for')
+    .option('--new-passphrase-file <file>', 'read the new passphrase from a file')
+    .option('--new-key-file <file>', 'the new key file; any file with enough random bytes')
+    .action(
+      cli.action({ repository: true }, async (invocation, options: AddOptions) => {
+        const secret = await newSecret(invocation, options);
+        const slot = await invocation.call((api, call) => api.keyAdd({ secret, label: options.label }, call));
+        invocation.result(
+          slot,
+          () => `Added key slot ${printable(slot.id)} (${slot.kind}, ${printable(slot.label)})`,
+        );
+      }),
+    );
+  key
+    .command('remove')
+    .description('remove a key slot')
+    .argument('<id>', 'the slot, as in prima key list')
+    .option('--force', 'also the slot that this command itself uses')
+    .action(
+      cli.action({ repository: true }, async (invocation, id: string, options: { force?: boolean }) => {
+        await invocation.call((api, call) =>
+          api.keyRemove({ id, ...(options.force && { force: true }) }, call),
+        );
+        invocation.result({ removed: id }, () => `Removed key slot ${printable(id)}`);
+      }),
+    );
+}
+
+const columns: readonly Column<KeySlotDto>[] = [
+  { title: 'SLOT', value: (slot) => slot.id, importance: 9 },
+  { title: 'KIND', value: (slot) => slot.kind, importance: 5 },
+  { title: 'CREATED', value: (slot) => formatMinute(slot.created), importance: 4, minWidth: 16 },
+  { title: 'LABEL', value: (slot) => slot.label, importance: 6 },
+];
+
+async function newSecret(invocation: Invocation, options: AddOptions): Promise<SecretSource> {
+  const { newPassphraseFile, newKeyFile } = options;
+  const secret = await readSecret(
+    {
+      what: 'new passphrase',
+      variable: 'PRIMA_NEW_PASSPHRASE',
+      options: { passphraseFile: '--new-passphrase-file', keyFile: '--new-key-file' },
+      confirm: true,
+      warn: (message) => invocation.warn(message),
+      ...(newPassphraseFile !== undefined && { passphraseFile: newPassphraseFile }),
+      ...(newKeyFile !== undefined && { keyFile: newKeyFile }),
+    },
+    invocation.environment,
+  );
+  return secret.kind === 'passphrase' ? secret : { kind: 'keyfile', path: resolve(newKeyFile ?? '') };
+}

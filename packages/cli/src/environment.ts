@@ -1,0 +1,40 @@
+/** Everything outside of the command line that it touches; tests bring their own. */
+import type { PrimaApi } from '@prima/api';
+import type { Clock } from '@prima/base';
+
+/** A stream that text goes to. */
+export interface Output {
+  write(text: string): void;
+  readonly isTTY: boolean;
+  /** The terminal's width now; meaningless elsewhere. */
+  readonly columns: number;
+}
+
+/** What opens a repository. Never printed, never in an argument list. */
+export type Secret = { kind: 'passphrase'; text: string } | { kind: 'keyfile'; bytes: Uint8Array };
+
+/** What the application needs to start. */
+export interface ApplicationOptions {
+  /** The folder of Prima's own state. */
+  home: string;
+  repository?: string;
+  /** Called only when a repository is really opened. */
+  secret?: () => Promise<Secret>;
+}
+
+export interface Environment {
+  stdout: Output;
+  stderr: Output;
+  /** The process's environment variables, as they were at the start. */
+  env: Readonly<Partial<Record<string, string>>>;
+  clock: Clock;
+  /** Asks on the terminal without echo; undefined where there is no terminal. */
+  askSecret?: (prompt: string, signal?: AbortSignal) => Promise<string>;
+  openApplication(options: ApplicationOptions): Promise<PrimaApi>;
+  /** Calls `listener` at every Ctrl-C or request to end, until the returned function is called. */
+  onInterrupt(listener: () => void): () => void;
+  /** Calls `task` every `ms` without keeping the process alive, until the returned function is called. */
+  every(ms: number, task: () => void): () => void;
+  /** Ends the process at once. */
+  exit(status: number): void;
+}

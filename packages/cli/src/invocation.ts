@@ -1,0 +1,250 @@
+/** One run of one command: its options, its calls into the application, and what it prints. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { CallOptions, JobEvent, PrimaApi } from '@prima/api';
+import { PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
+import type { Environment, Secret } from './environment.ts';
+import { readSecret } from './secret.ts';
+import { ProgressView } from './terminal/progress.ts';
+import { type Page, type Paint, painter, wantsColour } from './terminal/style.ts';
+import { printable } from './terminal/width.ts';
+
+/** Options that every command has. */
+export interface GlobalOptions {
+  repo?: string;
+  passphraseFile?: string;
+  keyFile?: string;
+  home?: string;
+  json?: boolean;
+  quiet?: boolean;
+  verbose?: boolean;
+}
+
+/** What kind of command it is. */
+export interface CommandTraits {
+  /** Cannot work without a repository. */
+  repository?: boolean;
+  /** A new secret is chosen: ask twice. */
+  newSecret?: boolean;
+}
+
+export interface CallSettings {
+  /** Said at the first Ctrl-C. */
+  onInterrupt?: string;
+  /** Takes log events instead of standard error: the story of a demonstration. */
+  story?: (message: string) => void;
+}
+
+const redrawMs = 500;
+const jsonProgressMs = 100;
+const cancelledStatus = 130;
+
+export class Invocation {
+  /** The command's full name without `prima`: `machine start`. */
+  readonly name: string;
+  readonly globals: GlobalOptions;
+  readonly environment: Environment;
+  /** What the process will end with when nothing is raised. */
+  exitStatus = 0;
+  readonly #traits: CommandTraits;
+  readonly #view: ProgressView;
+  readonly #errorPaint: Paint;
+
+  constructor(
+    about: { name: string; globals: GlobalOptions; traits: CommandTraits },
+    environment: Environment,
+  ) {
+    const { stderr, env, clock } = environment;
+    this.name = about.name;
+    this.globals = about.globals;
+    this.environment = environment;
+    this.#traits = about.traits;
+    this.#errorPaint = painter(wantsColour(stderr.isTTY, env));
+    const live = stderr.isTTY && env['TERM'] !== 'dumb';
+    this.#view = new ProgressView({ stream: stderr, clock, live, paint: this.#errorPaint });
+  }
+
+  get json(): boolean {
+    return this.globals.json === true;
+  }
+
+  /** Where human output goes: standard output. */
+  get page(): Page {
+    const { stdout, env, clock } = this.environment;
+    return {
+      width: stdout.isTTY ? stdout.columns : Infinity,
+      paint: painter(wantsColour(stdout.isTTY, env)),
+      now: clock.now(),
+    };
+  }
+
+  /**
+   * Runs `work` on the application and closes it afterwards. Ctrl-C aborts the signal and waits;
+   * what is raised then is `cancelled`. A second Ctrl-C ends the process.
+   */
+  async call<T>(
+    work: (api: PrimaApi, options: CallOptions & { signal: AbortSignal }) => Promise<T>,
+    settings: CallSettings = {},
+  ): Promise<T> {
+    if (this.#traits.repository && this.#repository === undefined) {
+      throw new UserError(
+        'usage',
+        `prima ${this.name} needs a repository: give --repo URL or set PRIMA_REPO`,
+      );
+    }
+    const stopper = new AbortController();
+    const { signal } = stopper;
+    const release = this.environment.onInterrupt(() => this.#interrupted(stopper, settings));
+    const stopTicking = this.environment.every(redrawMs, () => this.#view.tick());
+    try {
+      const api = await this.#open(signal);
+      return await closing(api, async () => {
+        throwIfAborted(signal, `running prima ${this.name}`);
+        return await work(api, { signal, onEvent: this.#events(settings) });
+      });
+    } catch (error) {
+      const failure = toPrimaError(error, `running prima ${this.name}`);
+      if (!signal.aborted || failure.code === 'cancelled') throw failure;
+      throw new PrimaError('cancelled', `cancelled, but cleaning up met an error: ${failure.message}`, {
+        cause: failure,
+        details: { code: failure.code, ...failure.details },
+      });
+    } finally {
+      stopTicking();
+      release();
+      this.#view.close();
+    }
+  }
+
+  /** Ends the output: the value for `--json`, the text for people. */
+  result(value: unknown, human: (page: Page) => string): void {
+    if (this.json) this.#jsonLine({ type: 'result', command: this.name, result: value });
+    else this.print(human(this.page));
+  }
+
+  /** A line (or lines) of human output. */
+  print(text: string): void {
+    this.#view.clear();
+    if (text !== '') this.environment.stdout.write(`${text}\n`);
+  }
+
+  /** A remark on standard error; nothing in JSON mode but a log line. */
+  warn(message: string): void {
+    this.#log({ type: 'log', level: 'warn', message });
+  }
+
+  /** A failure that does not end the command, on standard error (in JSON it is part of the result). */
+  fault(message: string): void {
+    if (!this.json) this.#view.message(`${this.#errorPaint('red', 'prima:')} ${printable(message, '\n')}`);
+  }
+
+  /** Reads the secret that this command line names, or asks for it. */
+  secret(signal?: AbortSignal): Promise<Secret> {
+    const { passphraseFile, keyFile } = this.globals;
+    return readSecret(
+      {
+        what: 'passphrase',
+        variable: 'PRIMA_PASSPHRASE',
+        options: { passphraseFile: '--passphrase-file', keyFile: '--key-file' },
+        confirm: this.#traits.newSecret === true,
+        warn: (message) => this.warn(message),
+        ...(passphraseFile !== undefined && { passphraseFile }),
+        ...(keyFile !== undefined && { keyFile }),
+        ...(signal && { signal }),
+      },
+      this.environment,
+    );
+  }
+
+  get #repository(): string | undefined {
+    return this.globals.repo ?? (this.environment.env['PRIMA_REPO'] || undefined);
+  }
+
+  get #home(): string {
+    const { env } = this.environment;
+    const state = env['XDG_STATE_HOME'] || join(env['HOME'] || homedir(), '.local', 'state');
+    return this.globals.home ?? (env['PRIMA_HOME'] || join(state, 'prima'));
+  }
+
+  #open(signal: AbortSignal): Promise<PrimaApi> {
+    const repository = this.#repository;
+    return this.environment.openApplication({
+      home: this.#home,
+      secret: () => {
+        this.#view.clear();
+        return this.secret(signal);
+      },
+      ...(repository !== undefined && { repository }),
+    });
+  }
+
+  #interrupted(stopper: AbortController, settings: CallSettings): void {
+    if (stopper.signal.aborted) {
+      this.#view.message(
+        'prima: left without cleaning up; the next prima with the same --home and --repo removes what is left ' +
+          '(the unfinished restore point, snapshots, temporary files)',
+      );
+      this.environment.exit(cancelledStatus);
+      return;
+    }
+    this.#view.message(
+      `prima: ${settings.onInterrupt ?? 'cancelling, cleaning up… (Ctrl-C again: leave at once)'}`,
+    );
+    stopper.abort(new PrimaError('cancelled', 'cancelled'));
+  }
+
+  /** Where events go: lines of JSON, or the progress view and log lines. */
+  #events(settings: CallSettings): (event: JobEvent) => void {
+    let last = { time: -Infinity, subject: '' };
+    return (event) => {
+      if (event.type === 'log') {
+        if (settings.story && event.level === 'info' && !this.json) settings.story(event.message);
+        else this.#log(event);
+        return;
+      }
+      if (this.globals.quiet) return;
+      if (!this.json) {
+        this.#view.update(event);
+        return;
+      }
+      const time = this.environment.clock.monotonic();
+      const ended = event.total !== undefined && event.done >= event.total;
+      if (!ended && event.subject === last.subject && time - last.time < jsonProgressMs) return;
+      last = { time, subject: event.subject };
+      this.#jsonLine(event);
+    };
+  }
+
+  #log(event: Extract<JobEvent, { type: 'log' }>): void {
+    const { level, message } = event;
+    if (level === 'debug' && !this.globals.verbose) return;
+    if (this.globals.quiet && (level === 'debug' || level === 'info')) return;
+    if (this.json) {
+      if (!this.globals.quiet) this.#jsonLine(event);
+      return;
+    }
+    const text = printable(message, '\n');
+    const paint = this.#errorPaint;
+    if (level === 'warn') this.#view.message(`prima: ${paint('yellow', 'warning:')} ${text}`);
+    else if (level === 'error') this.#view.message(`prima: ${paint('red', 'error:')} ${text}`);
+    else this.#view.message(paint('dim', `prima: ${text}`));
+  }
+
+  #jsonLine(value: unknown): void {
+    this.environment.stdout.write(`${JSON.stringify(value)}\n`);
+  }
+}
+
+/** Runs `work` and closes `api` on every path; a failure of the work is not hidden by one of closing. */
+async function closing<T>(api: PrimaApi, work: () => Promise<T>): Promise<T> {
+  let failed = true;
+  try {
+    const result = await work();
+    failed = false;
+    return result;
+  } finally {
+    const closed = api.close();
+    if (failed) await Promise.allSettled([closed]);
+    else await closed;
+  }
+}

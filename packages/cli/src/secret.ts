@@ -1,0 +1,83 @@
+/** Where secrets come from: a file, the environment, or the person at the terminal. */
+import { open } from 'node:fs/promises';
+import { type PrimaError, toPrimaError, UserError } from '@prima/base';
+import type { Environment, Secret } from './environment.ts';
+
+/** Far more than any passphrase or key file has. */
+const secretBytesAtMost = 1024 * 1024;
+const readableByOthers = 0o044;
+
+export interface SecretRequest {
+  /** What the secret is, for prompts and messages: "passphrase", "new passphrase". */
+  what: string;
+  passphraseFile?: string;
+  keyFile?: string;
+  /** The environment variable that may hold the passphrase itself. */
+  variable: 'PRIMA_PASSPHRASE' | 'PRIMA_NEW_PASSPHRASE';
+  /** The options' names, for messages. */
+  options: { passphraseFile: string; keyFile: string };
+  /** Ask twice and compare: nothing exists yet that would tell a mistyped one. */
+  confirm: boolean;
+  warn: (message: string) => void;
+  signal?: AbortSignal;
+}
+
+/** The secret, from the first of: key file, passphrase file, environment, terminal. Raises `usage`. */
+export async function readSecret(request: SecretRequest, environment: Environment): Promise<Secret> {
+  const { keyFile, passphraseFile, options, what } = request;
+  if (keyFile !== undefined && passphraseFile !== undefined) {
+    throw new UserError('usage', `give ${options.passphraseFile} or ${options.keyFile}, not both`);
+  }
+  if (keyFile !== undefined) return { kind: 'keyfile', bytes: await readSecretFile(keyFile, request.warn) };
+  const text =
+    passphraseFile === undefined
+      ? (environment.env[request.variable] ?? (await ask(request, environment)))
+      : (await readSecretFile(passphraseFile, request.warn)).toString().replace(/\r?\n$/, '');
+  if (text === '') throw new UserError('usage', `the ${what} is empty`);
+  return { kind: 'passphrase', text };
+}
+
+async function ask(request: SecretRequest, environment: Environment): Promise<string> {
+  const { what, options, variable } = request;
+  if (environment.askSecret === undefined) {
+    throw new UserError(
+      'usage',
+      `no ${what}: give ${options.passphraseFile} FILE or ${options.keyFile} FILE or set ${variable} ` +
+        '(there is no terminal to ask on)',
+    );
+  }
+  const first = await environment.askSecret(`${what[0]?.toUpperCase()}${what.slice(1)}: `, request.signal);
+  if (!request.confirm) return first;
+  if ((await environment.askSecret('Once more: ', request.signal)) !== first) {
+    throw new UserError('usage', 'the two passphrases differ; nothing was done');
+  }
+  return first;
+}
+
+/** Warns about a file that others can read. Works on pipes too (`--passphrase-file <(pass show backup)`). */
+async function readSecretFile(path: string, warn: (message: string) => void): Promise<Buffer> {
+  try {
+    await using file = await open(path, 'r');
+    const stats = await file.stat();
+    if (stats.isFile() && (stats.mode & readableByOthers) !== 0) {
+      warn(`${path} can be read by other users; chmod 600 ${path}`);
+    }
+    const pieces: Buffer[] = [];
+    for (let total = 0; ; ) {
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(64 * 1024), 0, 64 * 1024, null);
+      if (bytesRead === 0) return Buffer.concat(pieces);
+      total += bytesRead;
+      if (total > secretBytesAtMost) throw tooLarge(path);
+      pieces.push(buffer.subarray(0, bytesRead));
+    }
+  } catch (error) {
+    throw toPrimaError(error, `reading the secret in ${path}`);
+  }
+}
+
+function tooLarge(path: string): PrimaError {
+  return new UserError(
+    'usage',
+    `${path} has more than ${secretBytesAtMost} bytes: not a passphrase or key file`,
+  );
+}
