@@ -98,8 +98,8 @@ const checks: Record<string, Check> = {
   'what was written and zeroed is read, with calls at once beside each other': async (context) => {
     const { device, model, random, rounds } = context;
     if (!isWritable(device)) {
-      const { write, zero } = device;
-      assertThat(write === undefined && zero === undefined, 'a read-only device has no writing calls');
+      const writes = device.write !== undefined || device.zero !== undefined;
+      assertThat(!writes, 'a read-only device has no writing calls');
       return;
     }
     for (let round = 0; round < rounds; round += 1) {

@@ -88,9 +88,13 @@ class LocalStore implements ObjectStore {
       const failure = toPrimaError(error, doing);
       if (failure.code !== 'no-space') throw failure;
       const room = await roomLeft(this.url);
-      throw new StorageError('no-space', `${doing}: no room for its ${bodyLength(body)} bytes${room}`, {
-        cause: error,
-      });
+      throw new StorageError(
+        'no-space',
+        `${doing}: no room for its ${bodyLength(body)} bytes (${systemErrorCode(error)})${room}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
