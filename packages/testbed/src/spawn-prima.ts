@@ -98,11 +98,13 @@ export async function runPrima(args: readonly string[], options: SpawnOptions = 
   return spawnPrima(args, options).result;
 }
 
+const kept = new Set(['PRIMA_CACHE', 'PRIMA_TEST_RUN']);
+
 /** The environment without what would make the program behave as this process was told to. */
 function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(process.env).filter(
-      ([name]) => name === 'PRIMA_CACHE' || !(name.startsWith('PRIMA_') || name.startsWith('NODE_TEST')),
+      ([name]) => kept.has(name) || !(name.startsWith('PRIMA_') || name.startsWith('NODE_TEST')),
     ),
   );
 }
