@@ -1,1 +1,30 @@
-export {};
+/** Backup, restore, export, retention and the journal: what Prima does, with state and secrets passed in. */
+export { backup, type BackupOptions, type BackupOutcome } from './backup/backup.ts';
+export { type BareDiskOptions, diskFileSource, nbdSource } from './backup/bare-disk.ts';
+export { type KnownHost, parseSource, type SourceName } from './backup/parse-source.ts';
+export { type BackupSource, machineSource, type SourceReading } from './backup/source.ts';
+export { type DiskDiff, diffPoints, type PointDiff } from './diff.ts';
+export { type ExportOptions, exportPoint, type PointExport } from './export/export-point.ts';
+export {
+  Journal,
+  type JournalEntry,
+  type JournalOptions,
+  type RecoveryReport,
+  type Undo,
+} from './journal.ts';
+export { acquireLock, type HeldLock } from './lock.ts';
+export { newest, pointsOfMachine, resolvePoint } from './points.ts';
+export type { ImageFormat } from './restore/plan.ts';
+export {
+  type FolderRestore,
+  type RestoredFile,
+  restoreToFolder,
+  type RestoreToFolderOptions,
+} from './restore/to-folder.ts';
+export { type HostRestore, restoreToHost, type RestoreToHostOptions } from './restore/to-host.ts';
+export {
+  decideRetention,
+  type KeepRules,
+  type RetentionDecision,
+  type RetentionOptions,
+} from './retention.ts';

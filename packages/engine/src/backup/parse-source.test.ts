@@ -52,7 +52,7 @@ test('every kind of source is told apart', async (t) => {
     ['none', 'not-found', /no \.vmx/],
     ['nobody/web01', 'not-found', /no host "nobody": lab, gone/],
     ['absent.raw', 'not-found', /does not exist/],
-    ['nbd:///x', 'usage', /./],
+    ['nbd+unix:///x', 'usage', /socket=PATH/],
   ];
   for (const [text, code, message] of refused) {
     await assert.rejects(parseSource(text, hosts), { code, message }, text);

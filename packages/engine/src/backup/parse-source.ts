@@ -66,12 +66,14 @@ async function typeOf(path: string): Promise<'file' | 'folder' | undefined> {
   }
 }
 
-async function vmxIn(folder: string): Promise<string> {
+async function vmxIn(path: string): Promise<string> {
+  const folder = resolve(path);
   const names = await readdir(folder).catch((error: unknown) => {
     throw toPrimaError(error, `reading the folder ${folder}`);
   });
   const configurations = names.filter((name) => extname(name).toLowerCase() === '.vmx').sort();
-  const [only, second] = configurations;
+  const own = configurations.filter((name) => name === `${basename(folder)}.vmx`);
+  const [only, second] = own.length > 0 ? own : configurations;
   if (only === undefined) {
     throw new UserError(
       'not-found',
@@ -84,7 +86,7 @@ async function vmxIn(folder: string): Promise<string> {
       `the folder ${folder} has several: ${configurations.join(', ')}; name one`,
     );
   }
-  return join(resolve(folder), only);
+  return join(folder, only);
 }
 
 async function folderSource(folder: string, vmx: string, hosts: readonly KnownHost[]): Promise<SourceName> {

@@ -1,0 +1,27 @@
+/** Whether what is to be written has room, asked before anything is written. */
+import { statfs } from 'node:fs/promises';
+import { formatBytes, StorageError, toPrimaError } from '@prima/base';
+import type { BlockDevice } from '@prima/block';
+
+/** Bytes of `device` that hold data, by its extents. */
+export async function dataBytes(device: BlockDevice, signal?: AbortSignal): Promise<number> {
+  let total = 0;
+  for await (const extent of device.extents({ offset: 0, length: device.size }, { signal })) {
+    if (extent.kind === 'data') total += extent.length;
+  }
+  return total;
+}
+
+/** Raises `no-space` when the file system of `folder` (which is there) has less than `bytes` left for us. */
+export async function assertRoom(folder: string, bytes: number): Promise<void> {
+  const found = await statfs(folder).catch((error: unknown) => {
+    throw toPrimaError(error, `asking how much room ${folder} has`);
+  });
+  const free = found.bavail * found.bsize;
+  if (free >= bytes) return;
+  throw new StorageError(
+    'no-space',
+    `${folder} has ${formatBytes(free)} left, the restore needs ${formatBytes(bytes)}; nothing was written`,
+    { details: { folder, free, needed: bytes } },
+  );
+}

@@ -1,0 +1,126 @@
+/** Restores a point as a machine on a host: invisible there until it is whole. */
+import {
+  type Logger,
+  type Progress,
+  silentLogger,
+  throwIfAborted,
+  toPrimaError,
+  UserError,
+} from '@prima/base';
+import { copyDevice, type WritableDevice } from '@prima/block';
+import type { ConfigFile, Machine, Platform, RestoreRequest, RestoreTarget } from '@prima/platforms';
+import type { Point, PointDisk, Repository } from '@prima/repository';
+import type { Journal } from '../journal.ts';
+
+export interface RestoreToHostOptions {
+  /** The machine's name there; default the one it had. */
+  as?: string;
+  /** Run it, or let it go on where its memory was taken. */
+  start?: boolean;
+  journal: Journal;
+  signal?: AbortSignal;
+  logger?: Logger;
+  onProgress?: (subject: string, progress: Progress) => void;
+}
+
+export interface HostRestore {
+  machine: Machine;
+  files: { disk: string; path: string; size: number }[];
+  notes: string[];
+  bytesRead: number;
+  bytesWritten: number;
+}
+
+/**
+ * Restores `point` to `platform`. Raises `unsupported` for the point of a bare disk, `exists` when a machine of
+ * that name is there; on failure and cancellation nothing is left on the host.
+ */
+export async function restoreToHost(
+  repository: Repository,
+  point: Point,
+  platform: Platform,
+  options: RestoreToHostOptions,
+): Promise<HostRestore> {
+  const { signal, logger = silentLogger } = options;
+  const doing = `restoring ${point.machine.name} to the host ${platform.name}`;
+  throwIfAborted(signal, doing);
+  const request = await requestOf(repository, point, options);
+  await using entry = await options.journal.begin(doing, [{ kind: 'host', host: platform.name }]);
+  const target = await platform.prepareRestore(request);
+  try {
+    for (const note of target.notes) logger.info(note);
+    const result = { files: [] as HostRestore['files'], notes: target.notes, bytesRead: 0, bytesWritten: 0 };
+    const work: Work = { repository, point, options, result };
+    for (const disk of point.disks) {
+      const found = target.disks.find(({ slot }) => slot === disk.slot);
+      if (!found) throw new UserError('unsupported', `${doing}: the host has no place for ${disk.name}`);
+      await copy(work, disk, found.device);
+      result.files.push({ disk: disk.name, path: found.path, size: disk.size });
+    }
+    if (point.memory) await copyMemory(work, point.memory, target);
+    throwIfAborted(signal, doing);
+    const machine = await target.commit({ start: options.start ?? false });
+    await entry.end();
+    return { ...result, machine };
+  } catch (error) {
+    const failure = toPrimaError(error, doing);
+    await target.abort().catch((fault: unknown) => {
+      logger.error(`cleaning up after ${doing}: ${toPrimaError(fault, 'cleaning up').message}`);
+    });
+    throw failure;
+  }
+}
+
+async function requestOf(
+  repository: Repository,
+  point: Point,
+  options: RestoreToHostOptions,
+): Promise<RestoreRequest> {
+  if (point.files.length === 0) {
+    throw new UserError(
+      'unsupported',
+      `the point ${point.id.slice(0, 12)} is of the bare disk ${point.machine.name} and has no machine's configuration; restore it to a folder and create a machine with it`,
+    );
+  }
+  const files: ConfigFile[] = [];
+  for (const { name } of point.files) files.push({ name, bytes: await repository.readFile(point, name) });
+  return {
+    id: point.machine.id,
+    name: options.as ?? point.machine.name,
+    files,
+    disks: point.disks.map(({ slot = '', name, size, format = 'raw' }) => ({ slot, name, size, format })),
+    memory: point.memory && { size: point.memory.size },
+    signal: options.signal,
+    logger: options.logger,
+  };
+}
+
+interface Work {
+  repository: Repository;
+  point: Point;
+  options: RestoreToHostOptions;
+  result: Omit<HostRestore, 'machine'>;
+}
+
+async function copyMemory(work: Work, memory: PointDisk, target: RestoreTarget): Promise<void> {
+  if (target.memory) {
+    await copy(work, memory, target.memory);
+    return;
+  }
+  work.options.logger?.warn(`the host took no memory: ${work.point.machine.name} will start from its disks`);
+}
+
+async function copy({ repository, point, options, result }: Work, disk: PointDisk, device: WritableDevice) {
+  const source = await repository.openDisk(point, disk.name);
+  try {
+    const copied = await copyDevice(source, device, {
+      signal: options.signal,
+      targetIsZero: true,
+      onProgress: (progress) => options.onProgress?.(`${point.machine.name} ${disk.name}`, progress),
+    });
+    result.bytesRead += copied.read;
+    result.bytesWritten += copied.written;
+  } finally {
+    await source.close();
+  }
+}
