@@ -297,13 +297,16 @@ class Agent implements GuestAgent {
   }
 
   #unexpected(command: string, answer: unknown, wanted: string): ProtocolError {
-    const found = String(JSON.stringify(answer)).slice(0, 100);
+    const found = (JSON.stringify(answer) ?? 'nothing').slice(0, 100);
     return new ProtocolError(`${this.#peer} answered ${found} to ${command} where ${wanted} was wanted`);
   }
 }
 
 function execResult(status: JsonObject): GuestExecResult {
-  const text = (key: string) => Buffer.from(String(status[key] ?? ''), 'base64').toString();
+  const text = (key: string) => {
+    const data = status[key];
+    return typeof data === 'string' ? Buffer.from(data, 'base64').toString() : '';
+  };
   const code = typeof status.signal === 'number' ? 128 + status.signal : Number(status.exitcode ?? 0);
   return { status: code, stdout: text('out-data'), stderr: text('err-data') };
 }

@@ -9,3 +9,7 @@ export {
   type QmpVersion,
 } from './qmp.ts';
 export * from './unix-socket.ts';
+export * from './accelerator.ts';
+export { type LaunchedMachine, type LaunchSpec, launchMachine } from './launch.ts';
+export * from './machine-arguments.ts';
+export { findMachineProcess, type MachineProcess } from './machine-process.ts';

@@ -203,7 +203,7 @@ class Client implements QmpClient {
 
   #announce(event: string, message: JsonObject): void {
     const data = isJsonObject(message.data) ? message.data : {};
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(data, timestampOf(message));
+    for (const listener of this.#listeners.get(event) ?? []) listener(data, timestampOf(message));
   }
 
   #answer(message: JsonObject): void {
@@ -219,7 +219,7 @@ class Client implements QmpClient {
   }
 
   #end(error: PrimaError): void {
-    for (const { reject } of this.#waiting.values()) reject(error);
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();
     for (const onEnd of this.#onEnd) onEnd(error);
     this.#onEnd.clear();
