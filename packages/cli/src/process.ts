@@ -8,13 +8,19 @@ import { askSecret } from './terminal/ask-secret.ts';
 const defaultColumns = 80;
 const cancelledStatus = 130;
 
-/** Runs the command line `argv` (without the program's name) and ends the process with its status. */
-export async function runInProcess(argv: readonly string[]): Promise<void> {
+/**
+ * Runs the command line `argv` (without the program's name) and ends the process with its status.
+ * @param openApplication by default the application inside this process
+ */
+export async function runInProcess(
+  argv: readonly string[],
+  openApplication: Environment['openApplication'] = openInProcess,
+): Promise<void> {
   const env = { ...process.env };
   // Programs that are started later inherit the environment; secrets are not theirs.
   delete process.env['PRIMA_PASSPHRASE'];
   delete process.env['PRIMA_NEW_PASSPHRASE'];
-  const environment = processEnvironment(env);
+  const environment = processEnvironment(env, openApplication);
   const onFault = (error: unknown) => {
     const fault: PrimaError = toPrimaError(error, 'running in the background');
     environment.stderr.write(`prima: ${fault.message}\n${fault.stack ?? ''}\n`);
@@ -25,7 +31,16 @@ export async function runInProcess(argv: readonly string[]): Promise<void> {
   process.exit();
 }
 
-function processEnvironment(env: Environment['env']): Environment {
+/** Loads the application only now: help and wrong usage do without it. */
+const openInProcess: Environment['openApplication'] = async (options) => {
+  const { createApplication } = await import('@prima/server');
+  return createApplication(options);
+};
+
+function processEnvironment(
+  env: Environment['env'],
+  openApplication: Environment['openApplication'],
+): Environment {
   const stderr = output(process.stderr);
   const canAsk = isatty(0) && isatty(2); // looking at process.stdin would already open it
   return {
@@ -37,10 +52,7 @@ function processEnvironment(env: Environment['env']): Environment {
       askSecret: (prompt: string, signal?: AbortSignal) =>
         askSecret(prompt, { input: process.stdin, write: (text) => stderr.write(text) }, signal),
     }),
-    openApplication: async (options) => {
-      const { createApplication } = await import('@prima/server');
-      return createApplication(options);
-    },
+    openApplication,
     onInterrupt: interrupts(),
     every: (ms, task) => {
       const timer = setInterval(task, ms);

@@ -1,0 +1,406 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { answers, machine, point, troubled } from './fake-answers.ts';
+import { type Answers, type Call, type FakeSetup, runFake } from './fake-environment.ts';
+
+process.env['TZ'] = 'UTC';
+
+/** What each command line asks the application for. */
+const requests: readonly (readonly [string, Call])[] = [
+  ['init', { method: 'init', request: {} }],
+  [
+    'init --chunk-size 64K --level 5 --no-read-back --label first',
+    { method: 'init', request: { chunkSize: 65_536, level: 5, readBack: false, label: 'first' } },
+  ],
+  ['status', { method: 'status' }],
+  ['backup lab/web01', { method: 'backup', request: { sources: ['lab/web01'] } }],
+  [
+    'backup a.raw b.raw --mode cold --full --name n --tag x --tag y --no-read-back',
+    {
+      method: 'backup',
+      request: {
+        sources: ['a.raw', 'b.raw'],
+        mode: 'cold',
+        full: true,
+        name: 'n',
+        tags: ['x', 'y'],
+        readBack: false,
+      },
+    },
+  ],
+  ['points', { method: 'points', request: {} }],
+  ['points web01 --tag x', { method: 'points', request: { machine: 'web01', tags: ['x'] } }],
+  ['show web01@latest', { method: 'show', request: { point: 'web01@latest' } }],
+  ['diff 1f2e latest', { method: 'diff', request: { a: '1f2e', b: 'latest' } }],
+  ['restore latest --to /out', { method: 'restoreToFolder', request: { point: 'latest', folder: '/out' } }],
+  [
+    'restore latest --to out --format qcow2 --disk 0 --force',
+    {
+      method: 'restoreToFolder',
+      request: { point: 'latest', folder: resolve('out'), format: 'qcow2', disk: '0', force: true },
+    },
+  ],
+  ['restore latest --to-host lab', { method: 'restoreToHost', request: { point: 'latest', host: 'lab' } }],
+  [
+    'restore latest --to-host lab --as web02 --start',
+    { method: 'restoreToHost', request: { point: 'latest', host: 'lab', as: 'web02', start: true } },
+  ],
+  ['check', { method: 'check', request: {} }],
+  ['check --read-data', { method: 'check', request: { readData: true } }],
+  ['forget 1f2e aa2e', { method: 'forget', request: { points: ['1f2e', 'aa2e'] } }],
+  ['forget --keep-last 3', { method: 'forget', request: { keep: { last: 3 } } }],
+  [
+    'forget web01 --keep-hourly 1 --keep-daily 2 --keep-weekly 3 --keep-monthly 4 --keep-yearly 5 --keep-tag t --dry-run',
+    {
+      method: 'forget',
+      request: {
+        machine: 'web01',
+        keep: { hourly: 1, daily: 2, weekly: 3, monthly: 4, yearly: 5 },
+        keepTags: ['t'],
+        dryRun: true,
+      },
+    },
+  ],
+  ['collect', { method: 'collect', request: {} }],
+  [
+    'collect --dry-run --wait 10m --max-delete-share 0.5',
+    { method: 'collect', request: { dryRun: true, waitMs: 600_000, maxDeleteShare: 0.5 } },
+  ],
+  ['key list', { method: 'keyList' }],
+  ['key remove k1 --force', { method: 'keyRemove', request: { id: 'k1', force: true } }],
+  ['host list', { method: 'hostList' }],
+  [
+    'host add lab machines',
+    { method: 'hostAdd', request: { name: 'lab', platform: 'qemu', location: resolve('machines') } },
+  ],
+  ['host test lab', { method: 'hostTest', request: { name: 'lab' } }],
+  ['host remove lab', { method: 'hostRemove', request: { name: 'lab' } }],
+  ['machine list', { method: 'machineList', request: {} }],
+  ['machine list lab', { method: 'machineList', request: { host: 'lab' } }],
+  ['machine show lab/web01', { method: 'machineShow', request: { machine: 'lab/web01' } }],
+  [
+    'machine create lab/web02',
+    {
+      method: 'machineCreate',
+      request: { host: 'lab', name: 'web02', memoryBytes: 256 * 1024 ** 2, cpus: 1, disks: [] },
+    },
+  ],
+  [
+    'machine create lab/web02 --memory 1G --cpus 4 --disk 1G:qcow2 --disk-copy /a:b.raw:raw --disk 512M ' +
+      '--kernel /k --initrd /i --append quiet --network user',
+    {
+      method: 'machineCreate',
+      request: {
+        host: 'lab',
+        name: 'web02',
+        memoryBytes: 1024 ** 3,
+        cpus: 4,
+        disks: [
+          { size: 1024 ** 3, format: 'qcow2' },
+          { copyOf: '/a:b.raw', format: 'raw' },
+          { size: 512 * 1024 ** 2, format: 'raw' },
+        ],
+        kernel: '/k',
+        initrd: '/i',
+        append: 'quiet',
+        network: 'user',
+      },
+    },
+  ],
+  ...(['start', 'stop', 'suspend', 'resume'] as const).map(
+    (action) =>
+      [
+        `machine ${action} lab/web01`,
+        { method: 'machinePower', request: { machine: 'lab/web01', action } },
+      ] as const,
+  ),
+  [
+    'machine stop lab/web01 --hard --timeout 90s',
+    { method: 'machinePower', request: { machine: 'lab/web01', action: 'kill', timeoutMs: 90_000 } },
+  ],
+  ['machine delete lab/web01', { method: 'machineDelete', request: { machine: 'lab/web01' } }],
+  [
+    'machine console lab/web01 --bytes 100',
+    { method: 'machineConsole', request: { machine: 'lab/web01', bytes: 100 } },
+  ],
+  ['demo', { method: 'demo', request: {} }],
+  ['demo --folder /tmp/d --keep', { method: 'demo', request: { folder: '/tmp/d', keep: true } }],
+];
+
+for (const [line, call] of requests) {
+  test(`prima ${line}: asks for the right thing; its JSON is one result line`, async () => {
+    const human = await runFake(line.split(' '), { answers });
+    assert.deepEqual(human.calls, [call], human.stderr);
+    assert.equal(human.closed, true);
+    assert.equal(human.stderr, '');
+    assert.notEqual(human.stdout, '');
+    const json = await runFake([...line.split(' '), '--json'], { answers });
+    assert.equal(json.status, human.status);
+    const [result, ...more] = json.stdout
+      .trimEnd()
+      .split('\n')
+      .map((text) => JSON.parse(text));
+    assert.deepEqual(more, []);
+    assert.equal(result.type, 'result');
+    assert.ok(line.startsWith(result.command), `${line} names itself ${result.command}`);
+    assert.equal('result' in result, true);
+  });
+}
+
+async function shown(line: string, setup: FakeSetup & { with?: Answers } = {}): Promise<string> {
+  const { stdout } = await runFake(line.split(' '), { ...setup, answers: { ...answers, ...setup.with } });
+  return stdout;
+}
+
+test('points are a table in the order of time', async () => {
+  assert.equal(
+    await shown('points'),
+    [
+      'POINT     MACHINE  TIME              MODE  QUIESCED      SIZE       NEW  REMARKS                    NAME              TAGS',
+      'aa2e3d4c  web01    2026-03-03 12:30  warm            8.00 GiB  12.0 MiB  1 disk missing, 1 warning  before the patch',
+      '1f2e3d4c  web01    2026-03-04 12:30  hot   yes       8.00 GiB  12.0 MiB                                               nightly',
+      '',
+    ].join('\n'),
+  );
+  assert.equal(await shown('points', { with: { points: () => [] } }), 'No restore points.\n');
+});
+
+test('points fit a terminal of any width', async () => {
+  for (const columns of [20, 40, 60, 80, 100, 200]) {
+    const text = await shown('points', { columns, env: { PRIMA_REPO: 'r', NO_COLOR: '1' } });
+    for (const line of text.split('\n')) assert.ok(line.length <= columns, `${columns}: ${line}`);
+    assert.match(text, /1f2e3d4c/);
+  }
+});
+
+test('show says everything about a point', async () => {
+  assert.equal(
+    await shown('show latest'),
+    `Point      1f2e3d4c5b6a79880011223344556677
+Machine    web01 on lab (b7c1)
+Time       2026-03-04 12:30:05 +00:00 (2 h ago)
+Stored by  2026-03-04 12:30:17 +00:00 (12 s later)
+Mode       hot, guest quiesced, guest frozen for 14 ms
+Memory     not included
+Size       8.00 GiB in 1 disk
+Cost       read 120 MiB, new 30.0 MiB, stored 12.0 MiB
+Tags       nightly
+
+Disks
+  NAME   SLOT     FORMAT      SIZE     READ       NEW    STORED  CHANGES  PATH
+  disk0  scsi0:0  qcow2   8.00 GiB  120 MiB  30.0 MiB  12.0 MiB  tracked  /machines/web01/web01.qcow2
+
+Files
+  web01.vmx (1.20 KiB)
+
+Bring it back
+  prima restore 1f2e3d4c --to FOLDER
+  prima restore 1f2e3d4c --to-host lab --start
+`,
+  );
+});
+
+test('show puts what is wrong with a point before its disks', async () => {
+  const text = await shown('show latest', { with: { show: () => troubled } });
+  assert.match(
+    text,
+    /\n\nWarnings\n {2}! the guest agent did not answer\n {2}! not in this point: data1: a physical raw device mapping\n\nDisks and memory\n/,
+  );
+  assert.match(text, /^Name {7}before the patch$/m);
+  assert.match(text, /^Mode {7}warm, guest frozen for 14 ms, machine paused for 210 ms$/m);
+  assert.match(text, /^Memory {5}256 MiB included$/m);
+  assert.match(text, /read in full: the machine was restarted/);
+  assert.match(text, /\nNotes\n {2}- read in full\n/);
+  assert.match(text, /^Based on {3}00aa$/m);
+});
+
+test('backup tells what it did, and what a point lacks', async () => {
+  assert.equal(
+    await shown('backup lab/web01'),
+    `web01: point 1f2e3d4c, hot, guest quiesced, 8.00 GiB
+  read 120 MiB, new 30.0 MiB, stored 12.0 MiB, in 12 s (10.0 MiB/s)
+`,
+  );
+  const results = [{ source: 'x', point: troubled, elapsedMs: 1000 }];
+  assert.equal(
+    await shown('backup x', { with: { backup: () => ({ results }) } }),
+    `web01: point aa2e3d4c, warm, 8.00 GiB
+  read 120 MiB, new 30.0 MiB, stored 12.0 MiB, in 1.0 s (120 MiB/s)
+  read in full: the machine was restarted
+  ! the guest agent did not answer
+  ! not in this point: data1: a physical raw device mapping
+`,
+  );
+});
+
+test('backup of several sources ends with the status of the first that failed', async () => {
+  const error = (code: string, exitStatus: number) => ({ code, message: `no ${code}`, exitStatus });
+  const results = [
+    { source: 'a', point, elapsedMs: 1 },
+    { source: 'b', error: error('busy', 5), elapsedMs: 1 },
+    { source: 'c', error: error('io', 20), elapsedMs: 1 },
+  ];
+  const setup = { answers: { backup: () => ({ results }) } };
+  const human = await runFake(['backup', 'a', 'b', 'c'], setup);
+  assert.equal(human.status, 5);
+  assert.match(human.stdout, /^web01: point 1f2e3d4c/);
+  assert.equal(human.stderr, 'prima: b: no busy\nprima: c: no io\n');
+  const json = await runFake(['backup', 'a', 'b', 'c', '--json'], setup);
+  assert.equal(json.status, 5);
+  assert.equal(json.stderr, '');
+  assert.deepEqual(JSON.parse(json.stdout).result.results, results);
+});
+
+test('diff, restore, forget, collect, status and init say what they did', async () => {
+  assert.equal(
+    await shown('diff a b --ranges'),
+    `aa2e3d4c web01 2026-03-03 12:30  →  1f2e3d4c web01 2026-03-04 12:30
+
+DISK    CHANGED  RANGES
+disk0  3.00 MiB       1
+
+disk0: offset+length in bytes
+  0+3145728
+
+changed  web01.vmx
+`,
+  );
+  assert.equal(
+    await shown('restore latest --to /out'),
+    `DISK       SIZE  FILE
+disk0  8.00 GiB  /out/web01-disk0.raw
+Restored web01 from point 1f2e3d4c: read 1.95 GiB, wrote 1.76 GiB, in 10 s (200 MiB/s)
+`,
+  );
+  assert.match(await shown('restore latest --to-host lab'), /\nMachine lab\/web01 is running\n$/);
+  assert.equal(
+    await shown('forget --keep-last 1 --dry-run'),
+    `FATE    POINT     MACHINE  TIME              WHY     TAGS
+forget  aa2e3d4c  web01    2026-03-03 12:30
+keep    1f2e3d4c  web01    2026-03-04 12:30  last 1  nightly
+Would forget 1 point, kept 1
+`,
+  );
+  assert.equal(
+    await shown('collect'),
+    `! gave up on session 5e55: silent for an hour
+Freed 90.0 MiB: of 7 packs, 2 deleted, 1 rewritten; 310 MiB in use; 1 old session removed
+`,
+  );
+  assert.match(await shown('status'), /^Distinct data {2}0\.98 GiB, stored as 400 MiB \(40%\)$/m);
+  assert.match(await shown('init'), /^Repository {2}e0f1\n.*\n.*\nWithout its passphrase/);
+});
+
+test('check shows the faults and ends with 24', async () => {
+  const affected = [{ point: point.id, machine: 'web01', disk: 'disk0', offset: 4096, length: 1024 }];
+  const check = () => ({
+    ok: false,
+    points: 2,
+    packs: 7,
+    blobs: 90,
+    bytesRead: 0,
+    faults: [{ kind: 'missing-pack', object: 'packs/0a', message: 'not there', affected }],
+    leftovers: ['x'],
+    elapsedMs: 2000,
+  });
+  const { status, stdout, stderr } = await runFake(['check'], { answers: { check } });
+  assert.equal(status, 24);
+  assert.equal(stderr, 'prima: the check found 1 fault\n');
+  assert.equal(
+    stdout,
+    `FAULT         OBJECT    AFFECTED        WHAT
+missing-pack  packs/0a  1f2e3d4c disk0  not there
+
+Cannot be restored (offset+length in bytes):
+  1f2e3d4c web01 disk0 4096+1024
+
+1 harmless leftover; prima collect removes them
+1 fault: 2 points, 7 packs, 90 blobs, 0 B read in 2.0 s
+`,
+  );
+  const json = await runFake(['check', '--json'], { answers: { check } });
+  assert.equal(json.status, 24);
+  assert.equal(JSON.parse(json.stdout).result.ok, false);
+});
+
+test('hosts and keys are listed; a host that is not in order ends with 24', async () => {
+  assert.equal(await shown('host list'), 'HOST  PLATFORM  LOCATION\nlab   qemu      /machines\n');
+  assert.equal(
+    await shown('key list'),
+    'SLOT  KIND        CREATED           LABEL\nk1    passphrase  2026-03-01 08:00  first\n',
+  );
+  const { status, stdout } = await runFake(['host', 'test', 'lab'], { answers });
+  assert.equal(status, 24);
+  assert.equal(
+    stdout,
+    `RESULT  CHECK   DETAIL
+ok      folder  /machines can be read
+fault   qemu    qemu-system-x86_64 is not installed
+Host lab is not in order
+`,
+  );
+});
+
+test('machines are listed and shown', async () => {
+  assert.equal(
+    await shown('machine list'),
+    `MACHINE    STATE    CPUS   MEMORY     DISKS  AGENT    LAST POINT  ACCELERATOR
+lab/web01  running     2  256 MiB  8.00 GiB  answers  2 h ago     tcg
+`,
+  );
+  const text = await shown('machine show lab/web01');
+  assert.match(text, /^Guest agent {2}answers$/m);
+  assert.match(text, /^ {2}disk0 {2}scsi0:0 {2}qcow2 {3}8\.00 GiB {2}\/machines\/web01\/web01\.qcow2$/m);
+  assert.equal(await shown('machine start lab/web01'), 'lab/web01 is running (tcg)\n');
+});
+
+test('what a guest printed cannot steer the terminal, and reaches a pipe unchanged', async () => {
+  assert.equal(await shown('machine console lab/web01'), 'login: \u001b[31mred\u001b[0m\r\nok\n');
+  assert.equal(await shown('machine console lab/web01', { columns: 80 }), 'login: red\nok\n');
+  const evil = { ...machine, name: 'a\u001b]0;x\u0007b' };
+  assert.doesNotMatch(await shown('machine list', { with: { machineList: () => [evil] } }), /\p{Cc}(?<!\n)/u);
+});
+
+test('machine screenshot writes the file, and not over another', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'prima-cli-'));
+  try {
+    const file = join(folder, 'a.png');
+    const take = (...more: string[]) =>
+      runFake(['machine', 'screenshot', 'lab/web01', file, ...more], { answers });
+    assert.equal((await take()).status, 0);
+    assert.deepEqual([...(await readFile(file))], [0x89, 0x50, 0x4e, 0x47]);
+    const second = await take('--json');
+    assert.equal(second.status, 4);
+    assert.equal(JSON.parse(second.stdout).error.code, 'exists');
+    assert.equal((await take('--force')).status, 0);
+    const json = await take('--force', '--json');
+    assert.deepEqual(JSON.parse(json.stdout).result, { file, bytes: 4 });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test('demo tells its story on standard output and ends with 1 when something was lost', async () => {
+  const demo: Answers['demo'] = (_, { onEvent }) => {
+    onEvent?.({ type: 'log', level: 'info', message: 'starting the machine' });
+    onEvent?.({ type: 'log', level: 'warn', message: 'slow' });
+    const step = { step: 'verify', ok: false, elapsedMs: 50, detail: '3 records missing' };
+    return { ok: false, steps: [step] };
+  };
+  const { status, stdout, stderr } = await runFake(['demo'], { answers: { demo } });
+  assert.equal(status, 1);
+  assert.equal(stderr, 'prima: warning: slow\n');
+  assert.equal(
+    stdout,
+    `   0 ms  starting the machine
+
+RESULT  STEP     TIME  DETAIL
+FAILED  verify  50 ms  3 records missing
+FAILED verify: 3 records missing
+Something was lost.
+`,
+  );
+});
