@@ -17,7 +17,7 @@ export interface DeviceUnderTest {
 }
 
 export interface DeviceConformanceOptions {
-  /** Rounds of the random test, each of several calls at once. Default 60; fewer for slow devices. */
+  /** Rounds of the random test, each of several calls at once. Default 30; fewer for slow devices. */
   rounds?: number;
 }
 
@@ -38,7 +38,7 @@ export function deviceConformance(
 ): void {
   const { test } = process.getBuiltinModule('node:test'); // not loaded by who only uses devices
   for (const [title, check] of Object.entries(checks)) {
-    test(`${name}: ${title}`, () => runCheck(check, make, options.rounds ?? 60));
+    test(`${name}: ${title}`, () => runCheck(check, make, options.rounds ?? 30));
   }
 }
 

@@ -55,6 +55,19 @@ test('a copy is the same disk, over garbage and over nothing, whole and in part'
   assert.ok((await collectExtents(part.extents({ offset: 0, length: part.size }))).length <= 5);
 });
 
+test('zeros that were read are not written', async () => {
+  const source = memoryDevice(2 * MiB);
+  await source.write(0, new Uint8Array(2 * MiB)); // data, as far as the device can tell
+  await source.write(200 * KiB, new Uint8Array([1]));
+  await source.write(MiB - 1, new Uint8Array([1, 1]));
+  const target = memoryDevice(2 * MiB);
+  assert.deepEqual(await copyDevice(source, target), { read: 2 * MiB, written: 3 * 64 * KiB });
+  assert.deepEqual(await copyDevice(source, target, { skipZeros: false }), {
+    read: 2 * MiB,
+    written: 2 * MiB,
+  });
+});
+
 test('a copy holds no more than its buffers, and ends with the first failure or when it is cancelled', async () => {
   const source = memoryDevice(16 * MiB);
   await source.write(0, new Uint8Array(16 * MiB).fill(1));

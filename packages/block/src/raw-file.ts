@@ -140,7 +140,9 @@ async function holesUnknown(
 ): Promise<string | undefined> {
   if (size === 0) return undefined;
   const { error } = await calls.lseek(handle.fd, 0, SEEK_HOLE);
-  return error === undefined ? undefined : `the file system does not tell holes (${error})`;
+  return error === undefined
+    ? undefined
+    : `lseek(SEEK_HOLE) is not supported here (${error}); block devices and some file systems have none`;
 }
 
 interface RawFileFacts {
