@@ -3,7 +3,7 @@
  * installation. Only what is missing is installed, only as root, without recommends and without starting
  * any service; elsewhere the one command to run is told.
  */
-import { type Logger, PrimaError, runProgram, silentLogger, UserError } from '@prima/base';
+import { type Logger, PrimaError, runProgram, silentLogger, toPrimaError, UserError } from '@prima/base';
 
 /** What the packages are for; see `packagesFor`. */
 export type Purpose = 'guest' | 'machines' | 'interop' | 'bench';
@@ -42,7 +42,7 @@ export interface InstallOptions {
 /**
  * Makes sure that `names` are installed; returns those that had to be. May be called by several processes
  * at once (one installs, the others wait and find the work done). Raises `missing-program` with the command
- * to run when packages are missing and this is not root on Debian, `remote` when apt-get fails.
+ * to run when packages are missing and this is not root on Debian, or with apt-get's message when it fails.
  */
 export async function ensureDebianPackages(
   names: readonly string[],
@@ -63,6 +63,10 @@ export async function ensureDebianPackages(
     timeoutMs: installTimeoutMs,
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     ...(signal && { signal }),
+  }).catch((error: unknown) => {
+    const cause = toPrimaError(error, 'installing Debian packages');
+    if (cause.code === 'cancelled') throw cause;
+    throw new PrimaError('missing-program', `${command}: ${cause.message}`, { cause });
   });
   const left = await missingPackages(missing, signal);
   if (left.length > 0) {
