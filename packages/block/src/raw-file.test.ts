@@ -94,3 +94,17 @@ test('opening a raw file says what is wrong', () =>
     await again.close();
     await again.close();
   }));
+
+test('any number of extents and zero calls may be under way at once', () =>
+  withFolder(async (folder) => {
+    const disk = await openRawFile(join(folder, 'disk.raw'), { create: { size: 64 * KiB } });
+    try {
+      const zeroing = Array.from({ length: 3000 }, () => disk.zero({ offset: 0, length: 512 }));
+      const listing = Array.from({ length: 3000 }, () =>
+        collectExtents(disk.extents({ offset: 0, length: disk.size })),
+      );
+      await Promise.all([...zeroing, ...listing]);
+    } finally {
+      await disk.close();
+    }
+  }));

@@ -1,10 +1,10 @@
 /**
  * The two system calls that Node does not offer and sparse disks need: lseek(2) with SEEK_DATA and
  * SEEK_HOLE, and fallocate(2). Called through koffi on the C library's 64-bit entry points, on
- * koffi's threads, so that a slow file system does not stop the event loop.
+ * libuv's threads, so that a slow file system does not stop the event loop.
  */
 import { constants } from 'node:os';
-import { toPrimaError } from '@prima/base';
+import { Semaphore, toPrimaError } from '@prima/base';
 
 /** `whence` of lseek(2): the next data, the next hole (linux/fs.h). */
 export const SEEK_DATA = 3;
@@ -29,6 +29,9 @@ export interface SystemCalls {
 
 /** The calls, or the reason why they cannot be made here. */
 export type SystemCallsOrReason = { calls: SystemCalls } | { reason: string };
+
+/** koffi raises when more than some hundreds of its calls wait; ours wait here instead. */
+const turns = new Semaphore(16);
 
 let loaded: Promise<SystemCallsOrReason> | undefined;
 
@@ -60,7 +63,7 @@ async function load(): Promise<SystemCallsOrReason> {
     const call = library.func(prototype).async as AsyncFunction;
     return async (...values: number[]) => {
       for (;;) {
-        const result = await once(call, values);
+        const result = await turns.run(() => once(call, values));
         if (result.error !== 'EINTR') return result;
       }
     };
