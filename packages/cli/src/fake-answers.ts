@@ -88,7 +88,7 @@ export const repository: RepositoryDto = {
   points: 2,
   packs: 7,
   storedBytes: 400 * MiB,
-  uniqueBytes: 1000 * MiB,
+  blobs: 950,
 };
 
 /** An answer to every call of the contract. */

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import type { CallOptions } from '@prima/api';
 import { errorCodes, type ErrorCode, PrimaError } from '@prima/base';
 import { answers, point } from './fake-answers.ts';
+import type { Secret } from './environment.ts';
 import { type Answers, runFake, startFake } from './fake-environment.ts';
 
 test('help lists every command, on standard output', async () => {
@@ -249,10 +250,13 @@ async function secretOf(argv: string[], env: Record<string, string>, typed: stri
     }),
   };
   const { opened, status, stderr } = await runFake(argv, setup);
-  const outcome = await opened?.secret?.().then(
-    (secret) => ({ secret }),
-    (error: unknown) => ({ error: error instanceof Error ? error.message : '' }),
-  );
+  const outcome: { secret?: Secret; error?: string } = {};
+  try {
+    const secret = await opened?.secret?.();
+    if (secret) outcome.secret = secret;
+  } catch (error) {
+    outcome.error = error instanceof Error ? error.message : '';
+  }
   return { ...outcome, prompts, status, stderr };
 }
 

@@ -2,6 +2,7 @@
 import { formatBytes } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
+import { count } from '../render/point.ts';
 import { facts } from '../terminal/table.ts';
 
 export function registerStatus(program: Command, cli: Cli): void {
@@ -11,18 +12,15 @@ export function registerStatus(program: Command, cli: Cli): void {
     .action(
       cli.action({ repository: true }, async (invocation) => {
         const found = await invocation.call((api, call) => api.status(call));
-        const share =
-          found.uniqueBytes > 0 ? ` (${Math.round((found.storedBytes / found.uniqueBytes) * 100)}%)` : '';
         invocation.result(found, (page) =>
           facts(
             [
               ['Repository', found.id],
               ['At', found.url],
               ['Points', String(found.points)],
-              ['Stored', `${formatBytes(found.storedBytes)} in ${found.packs} packs`],
               [
-                'Distinct data',
-                `${formatBytes(found.uniqueBytes)}, stored as ${formatBytes(found.storedBytes)}${share}`,
+                'Stored',
+                `${formatBytes(found.storedBytes)} in ${count(found.packs, 'pack')}, ${count(found.blobs, 'blob')}`,
               ],
               ['Chunk size', formatBytes(found.chunkSize)],
             ],

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+const folder = import.meta.dirname;
+
+function start(file: string, argv: readonly string[]) {
+  return spawn(process.execPath, [join(folder, file), ...argv], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, PRIMA_REPO: 'file:///nowhere', PRIMA_PASSPHRASE: 'hush' },
+  });
+}
+
+async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
+  let text = '';
+  for await (const piece of stream) text += String(piece);
+  return text;
+}
+
+async function statusOf(child: ChildProcess): Promise<unknown> {
+  const [status, signal] = await once(child, 'close');
+  return status ?? signal;
+}
+
+test('prima --help and a wrong option work without the application', async () => {
+  const help = start('main.ts', ['--help']);
+  const [text, status] = await Promise.all([textOf(help.stdout), statusOf(help)]);
+  assert.match(text, /^Usage: prima/);
+  assert.equal(status, 0);
+  const wrong = start('main.ts', ['backup', '--bogus']);
+  const [complaint, wrongStatus] = await Promise.all([textOf(wrong.stderr), statusOf(wrong)]);
+  assert.equal(complaint, "prima: unknown option '--bogus'\ntry: prima backup --help\n");
+  assert.equal(wrongStatus, 2);
+});
+
+test('a signal cancels and ends with 130; programs started later do not inherit the passphrase', async () => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const child = start('testdata/slow-prima.ts', ['backup', 'x']);
+    let stderr = '';
+    child.stderr.on('data', (piece: Buffer) => {
+      if (stderr === '') child.kill(signal);
+      stderr += piece.toString();
+    });
+    assert.equal(await statusOf(child), 130, signal);
+    assert.match(
+      stderr,
+      /^prima: inherits undefined\nprima: cancelling, cleaning up…[^\n]*\nprima: cancelled\n$/,
+    );
+  }
+});
+
+test('a reader that leaves ends the output quietly', async () => {
+  const child = start('testdata/slow-prima.ts', ['machine', 'console', 'lab/web01']);
+  child.stdout.once('data', () => child.stdout.destroy());
+  const [stderr, status] = await Promise.all([textOf(child.stderr), statusOf(child)]);
+  assert.deepEqual([stderr, status], ['', 0]);
+});

@@ -1,0 +1,19 @@
+/** A real `prima` process whose application answers `backup` only after it was cancelled. */
+import type { PrimaApi } from '@prima/api';
+import { runInProcess } from '../process.ts';
+
+const api: Partial<PrimaApi> = {
+  backup: (_, options) =>
+    new Promise((_resolve, reject) => {
+      const keepAlive = setInterval(() => undefined, 1000);
+      options?.signal?.addEventListener('abort', () => {
+        clearInterval(keepAlive);
+        reject(options.signal?.reason);
+      });
+      options?.onEvent?.({ type: 'log', level: 'info', message: `inherits ${process.env['PRIMA_PASSPHRASE']}` });
+    }),
+  machineConsole: async () => 'line\n'.repeat(100_000),
+  close: async () => undefined,
+};
+
+await runInProcess(process.argv.slice(2), async () => api as PrimaApi);
