@@ -1,9 +1,9 @@
 /** The tiny guest itself: what every other test with a machine relies on. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { before, test } from 'node:test';
-import { runProgram } from '@prima/base';
+import { createLogger, runProgram } from '@prima/base';
 import {
   bootGuest,
   buildTinyGuest,
@@ -29,6 +29,23 @@ async function ext4Features(disk: string): Promise<string[]> {
   const { stdout } = await runProgram('/sbin/dumpe2fs', ['-h', disk]);
   return (/^Filesystem features:\s*(.*)$/m.exec(stdout)?.[1] ?? '').split(' ');
 }
+
+test('two that build it at once make it once, and a build that was killed is cleared away', async (t) => {
+  const cacheFolder = await temporaryFolder(t);
+  // what was downloaded already is not fetched again
+  const downloads = join(guest.kernel, '../../downloads');
+  await cp(downloads, join(cacheFolder, 'downloads'), { recursive: true });
+  await mkdir(join(cacheFolder, '.tmp-guest-killed'));
+  const messages: string[] = [];
+  const log = createLogger((event) => messages.push(event.message));
+  const built = await Promise.all([0, 1].map(() => buildTinyGuest({ cacheFolder, log })));
+  assert.equal(built[0]?.kernel, built[1]?.kernel);
+  assert.deepEqual(messages, ['building the tiny guest']);
+  const left = (await readdir(cacheFolder)).filter(
+    (name) => name !== basename(join(built[0]?.kernel ?? '', '..')),
+  );
+  assert.deepEqual(left.sort(), ['downloads', 'guest.lock']);
+});
 
 test('boots from its disk, writes records, and powers down clean', async (t) => {
   const folder = await temporaryFolder(t);
