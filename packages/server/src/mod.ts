@@ -1,1 +1,2 @@
-export {};
+/** The application object: every operation, behind the api's contract. */
+export { type ApplicationOptions, createApplication } from './application.ts';

@@ -1,0 +1,179 @@
+/** What every operation shares: the home, the hosts, the repository (opened once, when first needed), the journal. */
+import type { CallOptions, HostDto, JobEvent } from '@prima/api';
+import {
+  createLogger,
+  type Logger,
+  PrimaError,
+  type Progress,
+  throwIfAborted,
+  toPrimaError,
+  UserError,
+} from '@prima/base';
+import { Journal } from '@prima/engine';
+import { openQemuHost, type Platform } from '@prima/platforms';
+import { openRepository, type Repository, type Secret } from '@prima/repository';
+import { openStore } from '@prima/storage';
+import type { Home } from './home.ts';
+import { HostRegistry } from './host-registry.ts';
+
+export interface ContextOptions {
+  home: Home;
+  /** Where the repository is: a folder's path or a URL. */
+  repository?: string;
+  /** Asked only when the repository is opened or made. */
+  secret?: () => Promise<Secret>;
+  logger: Logger;
+}
+
+/** One call of an operation. */
+export interface Call {
+  /** Aborted when the caller aborts, or the application is closed. */
+  signal: AbortSignal;
+  /** To the caller and to the application's own logger. */
+  logger: Logger;
+  onProgress(subject: string, progress: Progress): void;
+}
+
+export class Context {
+  readonly home: Home;
+  readonly hosts: HostRegistry;
+  readonly #options: ContextOptions;
+  readonly #closing = new AbortController();
+  readonly #calls = new Set<Promise<unknown>>();
+  #repository: Promise<Repository> | undefined;
+
+  constructor(options: ContextOptions) {
+    this.#options = options;
+    this.home = options.home;
+    this.hosts = new HostRegistry(options.home.hosts);
+  }
+
+  /** Runs one call; when the application is closed meanwhile it is cancelled and waited for. */
+  async run<T>(options: CallOptions | undefined, task: (call: Call) => Promise<T>): Promise<T> {
+    const { signal, onEvent } = options ?? {};
+    const own = this.#closing.signal;
+    throwIfAborted(own, 'calling an application that is closed');
+    const call: Call = {
+      signal: signal ? AbortSignal.any([signal, own]) : own,
+      logger: this.#loggerFor(onEvent),
+      onProgress: (subject, progress) => onEvent?.(progressEvent(subject, progress)),
+    };
+    const running = task(call);
+    this.#calls.add(running);
+    try {
+      return await running;
+    } catch (error) {
+      throw toPrimaError(error, 'working');
+    } finally {
+      this.#calls.delete(running);
+    }
+  }
+
+  /** True when a repository was named. */
+  get hasRepository(): boolean {
+    return this.#options.repository !== undefined;
+  }
+
+  /** The repository's URL. Raises `usage` when none was named. */
+  repositoryUrl(): string {
+    const { repository } = this.#options;
+    if (repository !== undefined && repository !== '') return repository;
+    throw new UserError('usage', 'no repository is named; give --repo URL or set PRIMA_REPO');
+  }
+
+  /** What opens the repository. Raises `usage` when there is nothing to ask. */
+  async secret(): Promise<Secret> {
+    if (this.#options.secret) return this.#options.secret();
+    throw new UserError(
+      'usage',
+      'nothing opens the repository; give --passphrase-file or set PRIMA_PASSPHRASE',
+    );
+  }
+
+  /** The repository, opened at the first call; one that could not be opened is tried again. */
+  async repository(): Promise<Repository> {
+    this.#repository ??= this.#open();
+    try {
+      return await this.#repository;
+    } catch (error) {
+      this.#repository = undefined;
+      throw error;
+    }
+  }
+
+  /** Takes over a repository that has just been made. */
+  keepRepository(repository: Repository): void {
+    this.#repository = Promise.resolve(repository);
+  }
+
+  /** The driver of a registered host. Raises `not-found`. */
+  async platform(name: string): Promise<Platform> {
+    return this.platformOf(await this.hosts.get(name));
+  }
+
+  platformOf(host: HostDto): Promise<Platform> {
+    return openQemuHost({ name: host.name, folder: host.location });
+  }
+
+  journal(logger: Logger): Journal {
+    return new Journal(this.home.journal, {
+      logger,
+      recoverHost: (host) => this.#recoverHost(host, logger),
+    });
+  }
+
+  /** Undoes what dead processes left, and says so. Called before work that touches machines or files. */
+  async recover(logger: Logger): Promise<Journal> {
+    const journal = this.journal(logger);
+    await journal.recover();
+    return journal;
+  }
+
+  /** Cancels what runs, waits for it, closes the repository. May be called again. */
+  async close(): Promise<void> {
+    this.#closing.abort(new PrimaError('cancelled', 'cancelled: Prima is ending'));
+    await Promise.allSettled(this.#calls);
+    const repository = this.#repository;
+    this.#repository = undefined;
+    // one that could not be opened was said to whoever asked for it
+    const opened = await repository?.catch(() => undefined);
+    await opened?.close();
+  }
+
+  async #open(): Promise<Repository> {
+    const url = this.repositoryUrl();
+    const store = await openStore(url);
+    try {
+      return await openRepository(store, await this.secret());
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  }
+
+  async #recoverHost(name: string, logger: Logger): Promise<string[]> {
+    const host = (await this.hosts.list()).find((known) => known.name === name);
+    if (!host) {
+      logger.warn(`the host ${name} is no longer registered; what was begun there is left as it is`);
+      return [];
+    }
+    const platform = await this.platformOf(host);
+    const recoveries = await platform.recover();
+    const left = recoveries.flatMap(({ machine, left: texts }) => texts.map((text) => `${machine}: ${text}`));
+    if (left.length > 0) throw new PrimaError('state', left.join('; '));
+    return recoveries.flatMap(({ machine, undone }) => undone.map((text) => `${name}/${machine}: ${text}`));
+  }
+
+  #loggerFor(onEvent: CallOptions['onEvent']): Logger {
+    const { logger } = this.#options;
+    return createLogger(({ level, message, fields }) => {
+      logger[level](message, fields);
+      onEvent?.({ type: 'log', level, message, fields });
+    });
+  }
+}
+
+function progressEvent(subject: string, progress: Progress): JobEvent {
+  const { done, total, read, stored, bottleneck } = progress;
+  return { type: 'progress', subject, done, total, read, stored, bottleneck };
+}

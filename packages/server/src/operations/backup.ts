@@ -1,0 +1,95 @@
+/** The backup operation: each source in turn; one that fails does not stop the others. */
+import { dirname, basename } from 'node:path';
+import type { BackupRequest, BackupResult, PrimaApi } from '@prima/api';
+import { throwIfAborted, UserError } from '@prima/base';
+import {
+  backup,
+  type BackupSource,
+  diskFileSource,
+  type Journal,
+  machineSource,
+  nbdSource,
+  parseSource,
+  type SourceName,
+} from '@prima/engine';
+import { openQemuHost } from '@prima/platforms';
+import type { Point, Repository } from '@prima/repository';
+import type { Call, Context } from '../context.ts';
+import { errorDto, pointDto } from '../dto.ts';
+
+const modes = ['auto', 'hot', 'warm', 'cold'];
+
+export function backupOperations(context: Context): Pick<PrimaApi, 'backup'> {
+  return {
+    backup: (request, options) => context.run(options, (call) => backupAll(context, request, call)),
+  };
+}
+
+async function backupAll(context: Context, request: BackupRequest, call: Call): Promise<BackupResult> {
+  if (request.sources.length === 0) throw new UserError('usage', 'no source is named; give at least one');
+  if (request.mode !== undefined && !modes.includes(request.mode)) {
+    throw new UserError('usage', `"${request.mode}" is not a mode; write ${modes.join(', ')}`);
+  }
+  const repository = await context.repository();
+  const journal = await context.recover(call.logger);
+  const results: BackupResult['results'] = [];
+  for (const source of request.sources) {
+    const started = performance.now();
+    const elapsedMs = () => performance.now() - started;
+    try {
+      const point = await backupOne({ context, repository, journal, request, call }, source);
+      results.push({ source, point: pointDto(point), elapsedMs: elapsedMs() });
+    } catch (error) {
+      throwIfAborted(call.signal, `backing up ${source}`);
+      const failure = errorDto(error, `backing up ${source}`);
+      call.logger.error(`${source}: ${failure.message}`, { code: failure.code });
+      results.push({ source, error: failure, elapsedMs: elapsedMs() });
+    }
+  }
+  return { results };
+}
+
+interface Work {
+  context: Context;
+  repository: Repository;
+  journal: Journal;
+  request: BackupRequest;
+  call: Call;
+}
+
+async function backupOne(
+  { context, repository, journal, request, call }: Work,
+  text: string,
+): Promise<Point> {
+  const { signal, logger, onProgress } = call;
+  const name = await parseSource(text, await context.hosts.list());
+  for (const note of name.notes) logger.info(note);
+  const source = await openSource(context, name, signal);
+  const undo = name.kind === 'machine' ? [{ kind: 'host' as const, host: name.host }] : [];
+  await using _entry = await journal.begin(`backing up ${text}`, undo);
+  const { point } = await backup(repository, source, {
+    mode: request.mode,
+    full: request.full,
+    name: request.name,
+    tags: request.tags,
+    readBack: request.readBack,
+    notes: name.notes,
+    signal,
+    logger,
+    onProgress,
+  });
+  return point;
+}
+
+async function openSource(context: Context, name: SourceName, signal: AbortSignal): Promise<BackupSource> {
+  const { locks } = context.home;
+  if (name.kind === 'disk-file') return diskFileSource(name.path, { lockFolder: locks });
+  if (name.kind === 'nbd') return nbdSource(name.uri, name.text, { lockFolder: locks });
+  if (name.kind === 'machine') {
+    const platform = await context.platform(name.host);
+    return machineSource(platform, await platform.find(name.machine, signal));
+  }
+  // no registered host has it: the folder above it serves as one, for this backup only
+  const platform = await openQemuHost({ name: 'local', folder: dirname(name.folder) });
+  return machineSource(platform, await platform.find(basename(name.folder), signal));
+}

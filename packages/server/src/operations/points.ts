@@ -1,0 +1,84 @@
+/** Operations on restore points: list, show, compare, forget. */
+import type { ForgetRequest, ForgetResult, PrimaApi } from '@prima/api';
+import { throwIfAborted, UserError } from '@prima/base';
+import { decideRetention, diffPoints, pointsOfMachine, resolvePoint } from '@prima/engine';
+import type { Point, Repository } from '@prima/repository';
+import type { Call, Context } from '../context.ts';
+import { pointDto } from '../dto.ts';
+
+export type PointOperations = Pick<PrimaApi, 'points' | 'show' | 'diff' | 'forget'>;
+
+export function pointOperations(context: Context): PointOperations {
+  return {
+    points: ({ machine, tags = [] }, options) =>
+      context.run(options, async () => {
+        const all = await (await context.repository()).points();
+        const own = machine === undefined ? all : pointsOfMachine(all, machine);
+        return own.filter((point) => tags.every((tag) => point.tags.includes(tag))).map(pointDto);
+      }),
+    show: ({ point }, options) =>
+      context.run(options, async () => pointDto(await namedPoint(await context.repository(), point))),
+    diff: (request, options) =>
+      context.run(options, async () => {
+        const repository = await context.repository();
+        const a = await namedPoint(repository, request.a);
+        const b = await namedPoint(repository, request.b);
+        return { a: pointDto(a), b: pointDto(b), ...(await diffPoints(repository, a, b)) };
+      }),
+    forget: (request, options) =>
+      context.run(options, async (call) => forget(await context.repository(), request, call)),
+  };
+}
+
+/** The point that `text` names; see the engine's `resolvePoint`. */
+export async function namedPoint(repository: Repository, text: string): Promise<Point> {
+  return resolvePoint(await repository.points(), text);
+}
+
+interface Decision {
+  point: Point;
+  keep: boolean;
+  reasons: string[];
+}
+
+async function forget(
+  repository: Repository,
+  request: ForgetRequest,
+  { signal, logger }: Call,
+): Promise<ForgetResult> {
+  const dryRun = request.dryRun ?? false;
+  const decisions = decide(await repository.points(), request);
+  const forgotten: Point[] = [];
+  for (const { point, keep } of decisions) {
+    if (keep) continue;
+    throwIfAborted(signal, `forgetting points (${forgotten.length} are forgotten)`);
+    if (!dryRun) {
+      await repository.forget(point);
+      logger.info(`forgot ${point.id.slice(0, 12)} of ${point.machine.name}, ${point.time}`);
+    }
+    forgotten.push(point);
+  }
+  const kept = decisions.filter(({ keep }) => keep);
+  return {
+    dryRun,
+    kept: kept.map(({ point, reasons }) => ({ point: pointDto(point), reasons })),
+    forgotten: forgotten.map(pointDto),
+  };
+}
+
+/** What to do with each point that the request is about. */
+function decide(points: readonly Point[], request: ForgetRequest): Decision[] {
+  const { machine, points: named, keep, keepTags = [] } = request;
+  const own = machine === undefined ? points : pointsOfMachine(points, machine);
+  if (named === undefined || named.length === 0) {
+    return decideRetention(own, { rules: keep ?? {}, keepTags });
+  }
+  if (keep !== undefined && Object.values(keep).some((count) => count !== undefined)) {
+    throw new UserError('usage', 'either name the points to forget or give rules what to keep, not both');
+  }
+  const chosen = new Set(named.map((text) => resolvePoint(own, text)));
+  return [...chosen].map((point) => {
+    const tag = point.tags.find((text) => keepTags.includes(text));
+    return { point, keep: tag !== undefined, reasons: tag === undefined ? [] : [`tag ${tag}`] };
+  });
+}

@@ -1,0 +1,111 @@
+/** Operations that bring points back: to a folder, to a host, as an NBD export. */
+import { resolve } from 'node:path';
+import type { ExportHandle, ExportRequest, PrimaApi, RestoreResult } from '@prima/api';
+import { UserError } from '@prima/base';
+import { exportPoint, restoreToFolder, restoreToHost } from '@prima/engine';
+import type { NbdTarget } from '@prima/nbd';
+import type { Call, Context } from '../context.ts';
+import { machineDto, pointDto } from '../dto.ts';
+import { namedPoint } from './points.ts';
+
+export type RestoreOperations = Pick<PrimaApi, 'restoreToFolder' | 'restoreToHost' | 'export'>;
+
+const formats = ['raw', 'qcow2', 'vmdk'];
+
+export function restoreOperations(context: Context): RestoreOperations {
+  return {
+    restoreToFolder: (request, options) =>
+      context.run(options, async ({ signal, logger, onProgress }) => {
+        const started = performance.now();
+        const { format, disk, force, folder } = request;
+        if (folder === '') throw new UserError('usage', 'no folder is named to restore to');
+        if (format !== undefined && !formats.includes(format)) {
+          throw new UserError(
+            'usage',
+            `"${format}" is not a format to restore to; write ${formats.join(', ')}`,
+          );
+        }
+        const repository = await context.repository();
+        const journal = await context.recover(logger);
+        const point = await namedPoint(repository, request.point);
+        const restored = await restoreToFolder(repository, point, resolve(folder), {
+          format,
+          disk,
+          force,
+          journal,
+          signal,
+          logger,
+          onProgress,
+        });
+        return { point: pointDto(point), ...restored, elapsedMs: performance.now() - started };
+      }),
+    restoreToHost: (request, options) =>
+      context.run(options, async ({ signal, logger, onProgress }): Promise<RestoreResult> => {
+        const started = performance.now();
+        const repository = await context.repository();
+        const journal = await context.recover(logger);
+        const point = await namedPoint(repository, request.point);
+        const platform = await context.platform(request.host);
+        const { as, start } = request;
+        const work = { as, start, journal, signal, logger, onProgress };
+        const { machine, files, bytesRead, bytesWritten } = await restoreToHost(
+          repository,
+          point,
+          platform,
+          work,
+        );
+        return {
+          point: pointDto(point),
+          machine: machineDto(machine),
+          files,
+          bytesRead,
+          bytesWritten,
+          elapsedMs: performance.now() - started,
+        };
+      }),
+    export: (request, options) => startExport(context, request, options),
+  };
+}
+
+/** Lives on after the call: it ends with `stop`, the signal, or the application. */
+async function startExport(
+  context: Context,
+  request: ExportRequest,
+  options: Parameters<PrimaApi['export']>[1],
+): Promise<ExportHandle> {
+  const ready = Promise.withResolvers<ExportHandle>();
+  const served = context.run(options, async (call) => {
+    const running = await openExport(context, request, call);
+    ready.resolve({ uris: running.uris, stop: () => running.stop() });
+    await running.ended;
+  });
+  served.catch((error: unknown) => ready.reject(error));
+  return ready.promise;
+}
+
+async function openExport(context: Context, request: ExportRequest, { signal, logger }: Call) {
+  const listen = listenTarget(request);
+  const repository = await context.repository();
+  const journal = await context.recover(logger);
+  const point = await namedPoint(repository, request.point);
+  const { disk, writable } = request;
+  const scratchFolder = context.home.exports;
+  return exportPoint(repository, point, { disk, writable, listen, scratchFolder, journal, signal, logger });
+}
+
+/** Exactly one of a socket's path and ADDR:PORT. Raises `usage`. */
+function listenTarget({ socket, listen }: ExportRequest): NbdTarget {
+  if ((socket === undefined) === (listen === undefined)) {
+    throw new UserError(
+      'usage',
+      'an export needs either a socket (--socket PATH) or an address (--listen ADDR:PORT)',
+    );
+  }
+  if (socket !== undefined) return { socketPath: resolve(socket) };
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})$/.exec(listen ?? '');
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) {
+    throw new UserError('usage', `"${listen}" is not an address; write 127.0.0.1:10809 or [::1]:10809`);
+  }
+  return { host: match[1] ?? match[2] ?? '', port };
+}
