@@ -108,11 +108,13 @@ export class NbdConnection {
     return await this.#exchange(command, release);
   }
 
-  /** Says goodbye and closes; requests under way fail. */
+  /** Says goodbye and closes; requests under way fail. May be called again. */
   async close(): Promise<void> {
+    const reason = new RemoteError(`${this.#wire.peer}: the connection was closed by Prima`);
+    if (this.#outstanding.size > 0) this.#wire.destroy(reason); // nothing is read into their memory then
     const goodbye = { flags: 0, type: nbd.NBD_CMD_DISC, cookie: 0n, offset: 0n, length: 0 };
     this.#wire.write([nbd.writeRequest(goodbye)]);
-    await this.#wire.end(new RemoteError(`${this.#wire.peer}: the connection was closed by Prima`), 1000);
+    await this.#wire.end(reason, 1000);
   }
 
   destroy(error: PrimaError): void {

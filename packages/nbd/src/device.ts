@@ -75,6 +75,7 @@ export class NbdDevice implements BlockDevice {
 
   async *extents(range: Range, options: ExtentOptions = {}): AsyncGenerator<Extent> {
     assertWithin(range, this.size);
+    throwIfAborted(options.signal, `asking for the allocation of ${this.name}`);
     if (!this.contexts.includes(nbd.baseAllocation)) {
       if (range.length > 0) yield { ...range, kind: 'data' };
       return;
@@ -108,6 +109,7 @@ export class NbdDevice implements BlockDevice {
       const has = this.contexts.length === 0 ? 'none' : this.contexts.join(', ');
       throw new PrimaError('unsupported', `${this.name}: does not offer "${context}"; it offers: ${has}`);
     }
+    if (range.length === 0) return;
     const { minimum } = this.sizes;
     const stop = alignUp(range.offset + range.length, minimum);
     let position = alignDown(range.offset, minimum);

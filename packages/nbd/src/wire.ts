@@ -163,7 +163,7 @@ export class Wire {
   async end(error: PrimaError, graceMs: number): Promise<void> {
     if (!this.#failure) {
       this.#failure = error;
-      this.#socket.end();
+      this.#socket.end(() => this.#socket.destroy());
       this.#sink.ended(error);
     }
     const timer = setTimeout(() => this.#socket.destroy(), graceMs);
@@ -173,16 +173,16 @@ export class Wire {
 
   #nextWindow(): Uint8Array {
     this.#windowOwner = this.#sink;
-    this.#window = this.#sink.window();
+    this.#window = this.#failure ? Buffer.allocUnsafe(4096) : this.#sink.window();
     return this.#window;
   }
 
   #received(count: number): boolean {
-    if (this.#failure) return false;
+    if (this.#failure) return true; // closing: what still comes has no meaning
     // the sink may have been replaced after it named the window that was filled
     if (this.#windowOwner === this.#sink) this.#guard(() => this.#sink.advance(count));
     else this.#receivedCopy(this.#window.subarray(0, count));
-    return this.#failure === undefined;
+    return true;
   }
 
   #receivedCopy(bytes: Uint8Array): void {
