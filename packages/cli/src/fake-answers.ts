@@ -4,7 +4,7 @@ import type { Answers } from './fake-environment.ts';
 
 const MiB = 1024 * 1024;
 
-export const disk: DiskDto = {
+const disk: DiskDto = {
   name: 'disk0',
   slot: 'scsi0:0',
   path: '/machines/web01/web01.qcow2',
@@ -81,7 +81,7 @@ export const machine: MachineDto = {
   lastPoint: '2026-03-04T12:30:05.000Z',
 };
 
-export const repository: RepositoryDto = {
+const repository: RepositoryDto = {
   id: 'e0f1',
   url: 'file:///repo',
   chunkSize: MiB,

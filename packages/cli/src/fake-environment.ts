@@ -16,7 +16,7 @@ export type Answers = Partial<{
 }>;
 
 /** The time at which all tests happen. */
-export const testNow = Date.parse('2026-03-04T15:30:00Z');
+const testNow = Date.parse('2026-03-04T15:30:00Z');
 
 export class FakeClock implements Clock {
   time = 0;

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
-const folder = import.meta.dirname;
+const prima = import.meta.resolve('./main.ts');
+const slowPrima = import.meta.resolve('./testdata/slow-prima.ts');
 
-function start(file: string, argv: readonly string[]) {
-  return spawn(process.execPath, [join(folder, file), ...argv], {
+function start(url: string, argv: readonly string[]) {
+  return spawn(process.execPath, [fileURLToPath(url), ...argv], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, PRIMA_REPO: 'file:///nowhere', PRIMA_PASSPHRASE: 'hush' },
   });
@@ -25,11 +26,11 @@ async function statusOf(child: ChildProcess): Promise<unknown> {
 }
 
 test('prima --help and a wrong option work without the application', async () => {
-  const help = start('main.ts', ['--help']);
+  const help = start(prima, ['--help']);
   const [text, status] = await Promise.all([textOf(help.stdout), statusOf(help)]);
   assert.match(text, /^Usage: prima/);
   assert.equal(status, 0);
-  const wrong = start('main.ts', ['backup', '--bogus']);
+  const wrong = start(prima, ['backup', '--bogus']);
   const [complaint, wrongStatus] = await Promise.all([textOf(wrong.stderr), statusOf(wrong)]);
   assert.equal(complaint, "prima: unknown option '--bogus'\ntry: prima backup --help\n");
   assert.equal(wrongStatus, 2);
@@ -37,7 +38,7 @@ test('prima --help and a wrong option work without the application', async () =>
 
 test('a signal cancels and ends with 130; programs started later do not inherit the passphrase', async () => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    const child = start('testdata/slow-prima.ts', ['backup', 'x']);
+    const child = start(slowPrima, ['backup', 'x']);
     let stderr = '';
     child.stderr.on('data', (piece: Buffer) => {
       if (stderr === '') child.kill(signal);
@@ -52,7 +53,7 @@ test('a signal cancels and ends with 130; programs started later do not inherit 
 });
 
 test('a reader that leaves ends the output quietly', async () => {
-  const child = start('testdata/slow-prima.ts', ['machine', 'console', 'lab/web01']);
+  const child = start(slowPrima, ['machine', 'console', 'lab/web01']);
   child.stdout.once('data', () => child.stdout.destroy());
   const [stderr, status] = await Promise.all([textOf(child.stderr), statusOf(child)]);
   assert.deepEqual([stderr, status], ['', 0]);

@@ -70,8 +70,8 @@ export async function askSecret(
   };
   const onEnd = () => answer.reject(new UserError('usage', 'the input ended before a passphrase was typed'));
   const onAbort = () => answer.reject(signal?.reason);
+  input.setRawMode(true); // before the prompt: what is typed at once must not show either
   terminal.write(prompt);
-  input.setRawMode(true);
   input.on('data', onData);
   input.on('end', onEnd);
   signal?.addEventListener('abort', onAbort, { once: true });

@@ -26,7 +26,7 @@ function halfWay(more: Partial<ProgressEvent> = {}): Meter {
 test('a line has the share, bytes, rate, time left and what the others wait for', () => {
   assert.equal(
     progressLine(halfWay({ bottleneck: 'source' }), { now: 2000, width: 200, paint, bar: true }),
-    'web01 disk0  ██████████░░░░░░░░░░   50%  500 MiB of 0.98 GiB  250 MiB/s  2.0 s left  limited by source',
+    'web01 disk0  ██████████░░░░░░░░░░   50%  500 MiB/0.98 GiB  250 MiB/s  2.0 s left  slowest: source',
   );
   assert.equal(
     progressLine(new Meter(event(3, { total: undefined as never }), 0), {
@@ -46,8 +46,14 @@ test('a line fits every width; the least important parts go first', () => {
     assert.ok(displayWidth(line) <= width, `${width}: ${line}`);
   }
   assert.equal(
-    progressLine(meter, { now: 2000, width: 62, paint, bar: true }),
-    'web01 disk0   50%  500 MiB of 0.98 GiB  250 MiB/s  2.0 s left',
+    progressLine(meter, { now: 2000, width: 59, paint, bar: true }),
+    'web01 disk0   50%  500 MiB/0.98 GiB  250 MiB/s  2.0 s left',
+  );
+  const typical = new Meter(event(0), 0);
+  typical.update(event(12_345, { total: 81_920 * MiB, bottleneck: 'source' }), 100_000);
+  assert.equal(
+    progressLine(typical, { now: 100_000, width: 79, paint, bar: true }),
+    'web01 disk0   15%  12.1 GiB/80.0 GiB  123 MiB/s  9m 24s left  slowest: source',
   );
   assert.equal(progressLine(meter, { now: 2000, width: 18, paint, bar: true }), 'web01 disk0   50%');
 });
@@ -118,9 +124,9 @@ test('without a terminal there is a plain line every ten seconds at most', () =>
   shown.close();
   assert.equal(
     stream.text,
-    `prima: web01 disk0    1%  10.0 MiB of 0.98 GiB  1.00 MiB/s  16m 30s left
-prima: web01 disk0    2%  20.0 MiB of 0.98 GiB  1.00 MiB/s  16m 20s left
-prima: web01 disk0    3%  30.0 MiB of 0.98 GiB  1.00 MiB/s  16m 10s left
+    `prima: web01 disk0    1%  10.0 MiB/0.98 GiB  1.00 MiB/s  16m 30s left
+prima: web01 disk0    2%  20.0 MiB/0.98 GiB  1.00 MiB/s  16m 20s left
+prima: web01 disk0    3%  30.0 MiB/0.98 GiB  1.00 MiB/s  16m 10s left
 `,
   );
 });

@@ -72,12 +72,12 @@ export function progressLine(meter: Meter, options: LineOptions): string {
     { text: share === undefined || !options.bar ? '' : bar(share, 20), keep: 1 },
     { text: percent, keep: 8 },
     {
-      text: total === undefined ? formatBytes(done) : `${formatBytes(done)} of ${formatBytes(total)}`,
+      text: total === undefined ? formatBytes(done) : `${formatBytes(done)}/${formatBytes(total)}`,
       keep: 5,
     },
     { text: rate === undefined ? '' : `${formatBytes(rate)}/s`, keep: 6 },
     { text: left === undefined ? '' : `${left} left`, keep: 7 },
-    { text: bottleneck === undefined ? '' : `limited by ${bottleneck}`, keep: 3 },
+    { text: bottleneck === undefined ? '' : `slowest: ${bottleneck}`, keep: 3 },
   ].filter((part) => part.text !== '');
   const length = () => parts.reduce((sum, part) => sum + displayWidth(part.text), 2 * (parts.length - 1));
   while (parts.length > 1 && length() > width) {
