@@ -37,7 +37,9 @@ export async function createApplication(options: ApplicationOptions): Promise<Pr
     ...restoreOperations(context),
     ...hostOperations(context),
     ...machineOperations(context),
-    ...demoOperations(context),
+    ...demoOperations(context, (home, repository, text) =>
+      createApplication({ home, repository, secret: async () => ({ kind: 'passphrase', text }) }),
+    ),
     close: () => context.close(),
   };
 }
