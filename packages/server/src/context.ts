@@ -10,7 +10,8 @@ import {
   UserError,
 } from '@prima/base';
 import { Journal } from '@prima/engine';
-import { openQemuHost, type Platform } from '@prima/platforms';
+import type { Platform } from '@prima/platforms';
+import * as platforms from '@prima/platforms';
 import { openRepository, type Repository, type Secret } from '@prima/repository';
 import { openStore } from '@prima/storage';
 import type { Home } from './home.ts';
@@ -112,7 +113,7 @@ export class Context {
   }
 
   platformOf(host: HostDto): Promise<Platform> {
-    return openQemuHost({ name: host.name, folder: host.location });
+    return platforms.openQemuHost({ name: host.name, folder: host.location });
   }
 
   journal(logger: Logger): Journal {

@@ -4,11 +4,11 @@ import { stat, realpath } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, extname, join } from 'node:path';
 import { formatBytes, PrimaError, systemErrorCode, toPrimaError, UserError } from '@prima/base';
-import type { BlockDevice } from '@prima/block';
-import { detectFormat } from '@prima/formats';
+import { type BlockDevice, openRawFile } from '@prima/block';
+import { explainFormat } from '@prima/formats';
 import { connectNbd, type NbdUri } from '@prima/nbd';
 import type { OpenForBackupOptions } from '@prima/platforms';
-import { openWithQemu } from '@prima/qemu';
+import * as qemu from '@prima/qemu';
 import { acquireLock } from '../lock.ts';
 import { isOpenForWriting } from './file-in-use.ts';
 import type { BackupSource, SourceReading } from './source.ts';
@@ -115,10 +115,11 @@ async function openFile(path: string, signal?: AbortSignal): Promise<OpenedDisk>
       { details: { path } },
     );
   }
-  const format = await detectFormat(path);
-  const device = await openWithQemu(path, { format, signal });
+  const { format, reason } = await explainFormat(path);
+  const device = await (format === 'raw' ? openRawFile(path) : qemu.openWithQemu(path, { format, signal }));
   const why = [
-    `read as ${format} from ${path}; a machine that writes to it on another computer, or without QEMU's locks, would not be noticed before the end`,
+    `read as ${format}: ${reason}`,
+    `that nothing writes to ${path} meanwhile can be told only of QEMU on this computer and by the file's time`,
   ];
   return { device, path, format, why, verify: () => verifyUnchanged(path, before) };
 }

@@ -9,7 +9,7 @@ import {
   UserError,
 } from '@prima/base';
 import { copyDevice, openRawFile } from '@prima/block';
-import { writeImage } from '@prima/qemu';
+import * as qemu from '@prima/qemu';
 import type { Point, PointDevice, Repository } from '@prima/repository';
 import type { Journal } from '../journal.ts';
 import { type ImageFormat, type PlannedFile, planFolder, type PlanOptions } from './plan.ts';
@@ -138,7 +138,7 @@ async function writeDisk(
   const { signal, onProgress } = work.options;
   const subject = `${work.point.machine.name} ${file.disk.name}`;
   const options = { signal, onProgress: (progress: Progress) => onProgress?.(subject, progress) };
-  if (format !== 'raw') return writeImage(source, target.temporary, { ...options, format });
+  if (format !== 'raw') return qemu.writeImage(source, target.temporary, { ...options, format });
   const image = await openRawFile(target.temporary, { create: { size: source.size } });
   try {
     const copied = await copyDevice(source, image, { ...options, targetIsZero: true });

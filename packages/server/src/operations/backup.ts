@@ -12,7 +12,7 @@ import {
   parseSource,
   type SourceName,
 } from '@prima/engine';
-import { openQemuHost } from '@prima/platforms';
+import * as platforms from '@prima/platforms';
 import type { Point, Repository } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { errorDto, pointDto } from '../dto.ts';
@@ -90,6 +90,6 @@ async function openSource(context: Context, name: SourceName, signal: AbortSigna
     return machineSource(platform, await platform.find(name.machine, signal));
   }
   // no registered host has it: the folder above it serves as one, for this backup only
-  const platform = await openQemuHost({ name: 'local', folder: dirname(name.folder) });
+  const platform = await platforms.openQemuHost({ name: 'local', folder: dirname(name.folder) });
   return machineSource(platform, await platform.find(basename(name.folder), signal));
 }
