@@ -135,7 +135,8 @@ test('a client that does not take its answers does not fill the memory', async (
   const requests = Buffer.concat(Array.from({ length: 5000 }, () => nbd.writeRequest(request)));
   socket.write(requests);
   const pause = async () => await new Promise((resolve) => setTimeout(resolve, 20));
-  while (most === 0) await pause();
+  const begun = () => most > 0;
+  while (!begun()) await pause();
   for (let still = 0, before = reading; still < 5; still = reading === before ? still + 1 : 0) {
     before = reading;
     await pause();
