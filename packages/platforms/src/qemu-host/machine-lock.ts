@@ -84,10 +84,14 @@ async function busy(paths: MachinePaths): Promise<PrimaError> {
   const holder = await lockHolder(paths);
   const who = holder === undefined ? 'another process' : `${holder.purpose} (process ${holder.pid})`;
   const since = holder === undefined ? '' : `, since ${holder.since}`;
-  return new PrimaError('busy', `the machine in ${paths.folder} is in use by ${who}${since}; try again later`, {
-    retryable: true,
-    details: { ...holder },
-  });
+  return new PrimaError(
+    'busy',
+    `the machine in ${paths.folder} is in use by ${who}${since}; try again later`,
+    {
+      retryable: true,
+      details: { ...holder },
+    },
+  );
 }
 
 interface LockHolder {

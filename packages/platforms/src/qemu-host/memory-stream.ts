@@ -9,12 +9,12 @@
  *   Disks stay active, so filters on them may stay; an ordinary migration refuses to end with a
  *   copy-before-write filter in place ("bdrv_inactivate_all() failed").
  */
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { PrimaError, RemoteError, systemClock, throwIfAborted, toPrimaError } from '@prima/base';
+import { PrimaError, RemoteError, systemClock, throwIfAborted, toPrimaError, writeFully } from '@prima/base';
 import { connectUnix, type QmpClient, withShortSocketPath } from '@prima/qemu';
 import { runNames } from './machine-folder.ts';
 import { stepTimeoutMs } from './qemu-blocks.ts';
@@ -51,11 +51,14 @@ export async function receiveMemory(runFolder: string, path: string): Promise<Me
   ended.promise.catch(() => undefined); // told by `finish`
   server.once('connection', (socket) => {
     sockets.add(socket);
-    socket.on('data', (piece: Buffer) => {
-      received += piece.length;
-    });
-    const target = createWriteStream(path, { fd: file, autoClose: false });
-    pipeline(socket, target).then(ended.resolve, (error: unknown) =>
+    const save = async () => {
+      for await (const piece of socket) {
+        const bytes = piece as Buffer;
+        await writeFully(file, [bytes]);
+        received += bytes.length;
+      }
+    };
+    save().then(ended.resolve, (error: unknown) =>
       ended.reject(toPrimaError(error, `saving memory to ${path}`)),
     );
   });
@@ -111,11 +114,7 @@ export async function migrationDone(
   let last = { moved: -1, at: systemClock.monotonic() };
   for (;;) {
     throwIfAborted(signal, 'saving the memory of a machine');
-    const info = await qmp.execute<MigrationInfo>('query-migrate', undefined, { timeoutMs: stallMs });
-    if (info.status === 'completed') return;
-    if (info.status === 'failed' || info.status === 'cancelled') {
-      throw new RemoteError(`QEMU could not save the memory: ${info['error-desc'] ?? info.status}`);
-    }
+    if ((await checkMigration(qmp)) === 'completed') return;
     const now = systemClock.monotonic();
     if (moved() !== last.moved) last = { moved: moved(), at: now };
     if (now - last.at > stallMs) {
@@ -123,6 +122,15 @@ export async function migrationDone(
     }
     await systemClock.sleep(10, signal);
   }
+}
+
+/** How far it is. Raises `remote` when it has failed. */
+export async function checkMigration(qmp: QmpClient): Promise<string | undefined> {
+  const info = await qmp.execute<MigrationInfo>('query-migrate', undefined, { timeoutMs: stallMs });
+  if (info.status === 'failed' || info.status === 'cancelled') {
+    throw new RemoteError(`QEMU gave up on the memory: ${info['error-desc'] ?? info.status}`);
+  }
+  return info.status;
 }
 
 /** Ends a migration that is under way, and switches off what we switched on. Answers whether one was. */
@@ -134,7 +142,8 @@ export async function cancelMigration(qmp: QmpClient): Promise<boolean> {
   if (active) {
     await qmp.execute('migrate_cancel');
     for (let waitedMs = 0; !over(await status()); waitedMs += 50) {
-      if (waitedMs > stallMs) throw new RemoteError('QEMU does not end saving the memory', { code: 'timeout' });
+      if (waitedMs > stallMs)
+        throw new RemoteError('QEMU does not end saving the memory', { code: 'timeout' });
       await systemClock.sleep(50);
     }
   }

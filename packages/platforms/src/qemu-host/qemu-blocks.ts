@@ -33,7 +33,11 @@ export interface BlockNode {
 export const stepTimeoutMs = 10_000;
 
 export async function queryNodes(qmp: QmpClient): Promise<Map<string, BlockNode>> {
-  const nodes = await qmp.execute<BlockNode[]>('query-named-block-nodes', { flat: true }, { timeoutMs: 30_000 });
+  const nodes = await qmp.execute<BlockNode[]>(
+    'query-named-block-nodes',
+    { flat: true },
+    { timeoutMs: 30_000 },
+  );
   return new Map(nodes.map((node) => [node['node-name'], node]));
 }
 
@@ -59,7 +63,11 @@ export async function removeBitmap(qmp: QmpClient, node: string, name: string): 
 
 /** Puts `node` behind the machine's device; the guest does not notice. */
 export async function setDrive(qmp: QmpClient, device: string, node: string): Promise<void> {
-  await qmp.execute('qom-set', { path: device, property: 'drive', value: node }, { timeoutMs: stepTimeoutMs });
+  await qmp.execute(
+    'qom-set',
+    { path: device, property: 'drive', value: node },
+    { timeoutMs: stepTimeoutMs },
+  );
 }
 
 export async function driveOf(qmp: QmpClient, device: string): Promise<string> {

@@ -146,4 +146,3 @@ async function removeFilter(qmp: QmpClient, disk: IntentDisk, newBitmaps: NewBit
   }
   return changed;
 }
-

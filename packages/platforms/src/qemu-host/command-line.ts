@@ -1,0 +1,140 @@
+/**
+ * A machine's configuration → QEMU's command line. The same configuration always gives the same line: saved memory
+ * fits only the machine that it was taken from.
+ */
+import { isAbsolute, relative } from 'node:path';
+import { MiB, PrimaError } from '@prima/base';
+import {
+  consoleLogArguments,
+  guestAgentArguments,
+  jsonOption,
+  monitorArguments,
+  optionValue,
+  plainArguments,
+} from '@prima/qemu';
+import type { ControllerKind, DiskConfig, MachineConfig } from './machine-config.ts';
+import { runNames } from './machine-folder.ts';
+
+/** The name of a slot's disk among QEMU's block nodes. */
+export function nodeName(slot: string): string {
+  return `disk-${slot.replace(':', '-')}`;
+}
+
+/** Where a slot's device is in QEMU's object tree. */
+export function devicePath(slot: string): string {
+  return `/machine/peripheral/${deviceId(slot)}`;
+}
+
+const deviceId = (slot: string): string => `dev-${slot.replace(':', '-')}`;
+
+export interface RunChoices {
+  accelerator: 'kvm' | 'tcg';
+  machineType: string;
+  /** Formats of the disks, by slot; all of them. */
+  formats: ReadonlyMap<string, string>;
+  /** Waits for saved memory instead of starting. */
+  incoming?: boolean;
+}
+
+/** Arguments for `qemu-system-x86_64`, which runs in `runFolder`. */
+export function commandLine(config: MachineConfig, choices: RunChoices, runFolder: string): string[] {
+  const { accelerator, machineType } = choices;
+  return [
+    ...['-name', optionValue(config.name), '-uuid', config.id],
+    ...['-machine', machineType, '-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
+    ...['-cpu', config.cpuModel, '-smp', String(config.cpus), '-m', `${config.memoryBytes / MiB}M`],
+    ...plainArguments(),
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+    ...['-msg', 'timestamp=on', '-rtc', 'base=utc', '-boot', 'strict=on'],
+    ...monitorArguments('qmp-control', runNames.control),
+    ...monitorArguments('qmp-backup', runNames.backup),
+    ...consoleLogArguments(runNames.serial),
+    ...guestAgentArguments(runNames.agent),
+    ...['-device', 'VGA,id=screen', '-device', 'virtio-rng-pci,id=random'],
+    ...controllers(config.disks),
+    ...config.disks.flatMap((disk) => diskArguments(disk, choices.formats.get(disk.slot), runFolder)),
+    ...nics(config),
+    ...kernel(config),
+    ...(choices.incoming ? ['-incoming', 'defer'] : []),
+  ];
+}
+
+/** QEMU's controllers by kind; those without one of their own are absent. */
+const controllerDevices: Partial<Record<ControllerKind, string>> = {
+  'virtio-scsi': 'virtio-scsi-pci',
+  lsilogic: 'lsi53c895a',
+  lsisas1068: 'mptsas1068',
+  pvscsi: 'pvscsi',
+  sata: 'ich9-ahci',
+  ide: 'ich9-ahci',
+};
+
+function controllers(disks: readonly DiskConfig[]): string[] {
+  const wanted = new Map<string, string>();
+  for (const { bus, controller, kind } of disks) {
+    const driver = kind && controllerDevices[kind];
+    if (driver !== undefined) wanted.set(`${bus}${controller}`, driver);
+  }
+  return [...wanted].flatMap(([id, driver]) => jsonOption('-device', { driver, id }));
+}
+
+function diskArguments(disk: DiskConfig, format: string | undefined, runFolder: string): string[] {
+  if (disk.kind === undefined || format === undefined) {
+    const why = disk.why ?? 'its format is not known';
+    throw new PrimaError('unsupported', `the disk ${disk.path} (${disk.slot}) cannot be attached: ${why}`);
+  }
+  const node = {
+    driver: format,
+    'node-name': nodeName(disk.slot),
+    discard: 'unmap',
+    file: { driver: 'file', filename: fromRunFolder(runFolder, disk.path), discard: 'unmap', aio: 'threads' },
+  };
+  const common = { drive: nodeName(disk.slot), id: deviceId(disk.slot) };
+  return [
+    ...jsonOption('-blockdev', node),
+    ...jsonOption('-device', { ...deviceOptions(disk, disk.kind), ...common }),
+  ];
+}
+
+function deviceOptions({ bus, controller, unit }: DiskConfig, kind: ControllerKind): object {
+  switch (kind) {
+    case 'virtio-blk':
+      return { driver: 'virtio-blk-pci' };
+    case 'sata':
+    case 'ide':
+      return {
+        driver: 'ide-hd',
+        bus: `${bus}${controller}.${kind === 'sata' ? unit : (controller % 2) * 2 + unit}`,
+      };
+    default:
+      return { driver: 'scsi-hd', bus: `${bus}${controller}.0`, channel: 0, 'scsi-id': unit, lun: 0 };
+  }
+}
+
+/** Short, and right after the machine's folder was renamed; absolute for what lies elsewhere. */
+function fromRunFolder(runFolder: string, path: string): string {
+  const short = relative(runFolder, path);
+  return isAbsolute(short) || short.startsWith('../..') ? path : short;
+}
+
+function nics({ nics: wanted }: MachineConfig): string[] {
+  return wanted.flatMap(({ index, mac }) => [
+    ...['-netdev', `user,id=net${index},restrict=on`],
+    ...jsonOption('-device', {
+      driver: 'virtio-net-pci',
+      id: `nic${index}`,
+      netdev: `net${index}`,
+      romfile: '',
+      ...(mac === undefined ? {} : { mac }),
+    }),
+  ]);
+}
+
+function kernel({ kernel: image, initrd, append }: MachineConfig): string[] {
+  if (image === undefined) return [];
+  return [
+    ...['-kernel', image],
+    ...(initrd === undefined ? [] : ['-initrd', initrd]),
+    ...(append === undefined ? [] : ['-append', append]),
+  ];
+}

@@ -1,0 +1,235 @@
+/** A machine from a restore point: staged out of sight, then published by one rename. */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { open, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { PrimaError, syncFolder } from '@prima/base';
+import { openRawFile, type WritableDevice } from '@prima/block';
+import { parseVmx, type Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
+import { openWithQemu } from './open-with-qemu.ts';
+import type { ConfigFile, Machine, RestoreDisk, RestoreRequest, RestoreTarget } from '../platform.ts';
+import { createDisk } from './disk-files.ts';
+import { checkMachineName, memoryLaunchName, memoryName } from './machine-folder.ts';
+import { discardFolder, makeStaging, publish } from './staging.ts';
+
+export interface RestoreWork {
+  root: string;
+  request: RestoreRequest;
+  /** Machines that are on this host now. */
+  present: readonly Pick<Machine, 'id' | 'name'>[];
+  /** Looks at the published machine, and starts it where that is wanted. */
+  published(folder: string, start: boolean): Promise<Machine>;
+}
+
+interface StagedDisk {
+  slot: string;
+  /** Where it will be, and where it is now. */
+  path: string;
+  staged: string;
+  format: 'raw' | 'qcow2';
+  device: WritableDevice;
+}
+
+export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> {
+  const { root, request } = work;
+  checkMachineName(request.name);
+  if (work.present.some(({ name }) => name === request.name)) {
+    throw new PrimaError(
+      'exists',
+      `there is a machine ${request.name} on this host; restore it under another name`,
+    );
+  }
+  const notes: string[] = [];
+  const vmx = configurationOf(work, notes);
+  const staging = await makeStaging(root, request.name);
+  const devices: WritableDevice[] = [];
+  try {
+    await writeFiles(staging, request.files);
+    const disks: StagedDisk[] = [];
+    for (const disk of request.disks) {
+      const made = await stageDisk(disk, {
+        staging,
+        folder: join(root, request.name),
+        vmx,
+        notes,
+        taken: disks,
+      });
+      devices.push(made.device);
+      disks.push(made);
+      placeDisk(vmx, made);
+    }
+    dropOtherDisks(vmx, disks, notes);
+    const memory = request.memory && (await stageMemory(staging, request));
+    if (memory) devices.push(memory);
+    await writeFile(join(staging, `${request.name}.vmx`), writeVmx(vmx), { mode: 0o600 });
+    return target({ work, staging, devices, disks, memory, notes });
+  } catch (error) {
+    await closeAll(devices);
+    await rm(staging, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+interface Staged {
+  work: RestoreWork;
+  staging: string;
+  devices: WritableDevice[];
+  disks: StagedDisk[];
+  memory: WritableDevice | undefined;
+  notes: string[];
+}
+
+function target({ work, staging, devices, disks, memory, notes }: Staged): RestoreTarget {
+  const { root, request } = work;
+  let over = false;
+  return {
+    disks,
+    notes,
+    ...(memory ? { memory } : {}),
+    commit: async (options = {}) => {
+      for (const device of devices) await device.flush();
+      await closeAll(devices);
+      await syncFiles(staging, [`${request.name}.vmx`, ...request.files.map(({ name }) => name)]);
+      const folder = await publish(root, staging, request.name);
+      over = true;
+      return work.published(folder, options.start ?? false);
+    },
+    abort: async () => {
+      await closeAll(devices);
+      if (over) return;
+      over = true;
+      await discardFolder(root, staging);
+    },
+  };
+}
+
+async function closeAll(devices: readonly WritableDevice[]): Promise<void> {
+  for (const device of devices) await device.close();
+}
+
+/** The point's .vmx with the name, and where it must be, the identity of the machine that it becomes. */
+function configurationOf({ request, present }: RestoreWork, notes: string[]): Vmx {
+  const file = request.files.find(({ name }) => name.toLowerCase().endsWith('.vmx'));
+  if (!file) {
+    const message = `the point of ${request.name} has no .vmx: it does not come from a host of this kind`;
+    throw new PrimaError('unsupported', message);
+  }
+  const vmx = parseVmx(file.bytes);
+  const copied = vmx.get('displayName') !== request.name;
+  const original = present.find(({ id }) => id === request.id);
+  if (copied || original) {
+    vmx.set('uuid.bios', writeVmxUuid(randomUUID()));
+    vmx.delete('uuid.location');
+    const why = original ? `${original.name} has the original's` : 'it has another name than the original';
+    notes.push(`the machine gets a new UUID: ${why}`);
+  }
+  if (original && !request.memory) renewMacs(vmx, notes);
+  vmx.set('displayName', request.name);
+  return vmx;
+}
+
+function renewMacs(vmx: Vmx, notes: string[]): void {
+  for (const key of [...vmx.keys()]) {
+    const match = /^(ethernet\d+)\.(generatedAddress|address)$/i.exec(key);
+    if (!match) continue;
+    vmx.set(key, newMac());
+    notes.push(`${match[1]} gets a new MAC address: the original's machine is on this host`);
+  }
+}
+
+/** Of the range that QEMU uses. */
+export function newMac(): string {
+  const [a = 0, b = 0, c = 0] = randomBytes(3);
+  return ['52', '54', '00', ...[a, b, c].map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
+}
+
+/** All of the point's files but its .vmx; names are plain ones or refused. */
+async function writeFiles(staging: string, files: readonly ConfigFile[]): Promise<void> {
+  for (const { name, bytes } of files) {
+    if (name.toLowerCase().endsWith('.vmx')) continue;
+    if (name !== basename(name) || name.startsWith('.') || name === '') {
+      throw new PrimaError('format', `the point holds a file "${name}", which is no plain file name`);
+    }
+    await writeFile(join(staging, name), bytes, { mode: 0o600, flag: 'wx' });
+  }
+}
+
+async function syncFiles(folder: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const path = join(folder, name);
+    const handle = await open(path, 'r').catch(() => undefined);
+    await handle?.sync();
+    await handle?.close();
+  }
+  await syncFolder(folder);
+}
+
+interface DiskWork {
+  staging: string;
+  folder: string;
+  vmx: Vmx;
+  notes: string[];
+  taken: readonly StagedDisk[];
+}
+
+async function stageDisk(disk: RestoreDisk, work: DiskWork): Promise<StagedDisk> {
+  const format = disk.format === 'qcow2' ? 'qcow2' : 'raw';
+  if (format !== disk.format) work.notes.push(`${disk.name} was ${disk.format} and becomes raw`);
+  const name = diskFileName(disk, format, work);
+  const staged = join(work.staging, name);
+  const device =
+    format === 'raw'
+      ? await openRawFile(staged, { create: { size: disk.size } })
+      : await createQcow2(staged, disk.size);
+  return { slot: disk.slot, path: join(work.folder, name), staged, format, device };
+}
+
+async function createQcow2(path: string, size: number): Promise<WritableDevice> {
+  await createDisk(path, 'qcow2', size);
+  return openWithQemu(path, { format: 'qcow2', writable: true });
+}
+
+/** The name it had, where that is a plain one that fits the format; otherwise `disk0.raw`. */
+function diskFileName(disk: RestoreDisk, format: 'raw' | 'qcow2', { vmx, taken, folder }: DiskWork): string {
+  const before = basename(vmx.get(`${disk.slot}.fileName`) ?? '');
+  const free = (name: string) => !taken.some(({ path }) => path === join(folder, name));
+  const plain =
+    /^[A-Za-z0-9][A-Za-z0-9._ -]*\.[a-z0-9]+$/.test(before) && !/\.(vmx|nvram|vmxf|vmsd)$/i.test(before);
+  if (
+    format === disk.format &&
+    plain &&
+    before !== memoryName &&
+    before !== memoryLaunchName &&
+    free(before)
+  ) {
+    return before;
+  }
+  for (let number = 0; ; number += 1) {
+    const name = number === 0 ? `${disk.name}.${format}` : `${disk.name}-${number}.${format}`;
+    if (free(name)) return name;
+  }
+}
+
+function placeDisk(vmx: Vmx, { slot, path, format }: StagedDisk): void {
+  vmx.set(`${slot}.present`, 'TRUE');
+  vmx.set(`${slot}.fileName`, basename(path));
+  vmx.set(`prima.${slot}.format`, format);
+  vmx.delete(`${slot}.redo`);
+}
+
+/** Disks that the point does not have must not be looked for at their old places. */
+function dropOtherDisks(vmx: Vmx, disks: readonly StagedDisk[], notes: string[]): void {
+  for (const key of [...vmx.keys()]) {
+    const slot = /^((?:scsi|sata|ide|nvme)\d+:\d+)\.fileName$/i.exec(key)?.[1]?.toLowerCase();
+    if (slot === undefined || disks.some((disk) => disk.slot === slot)) continue;
+    vmx.set(`${slot}.present`, 'FALSE');
+    notes.push(`${slot} is not in the point and is left out of the machine`);
+  }
+}
+
+async function stageMemory(staging: string, request: RestoreRequest): Promise<WritableDevice> {
+  if (!request.files.some(({ name }) => name === memoryLaunchName)) {
+    const message = `the point of ${request.name} has memory, but not what the machine ran on (${memoryLaunchName})`;
+    throw new PrimaError('format', message);
+  }
+  return openRawFile(join(staging, memoryName), { create: { size: request.memory?.size ?? 0 } });
+}

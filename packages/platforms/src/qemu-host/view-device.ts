@@ -1,0 +1,58 @@
+/** The point-in-time view of a running disk: an NBD device whose failures are explained. */
+import { stat } from 'node:fs/promises';
+import { formatBytes, MiB, PrimaError, toPrimaError } from '@prima/base';
+import { type BlockDevice, type Extent, type ExtentOptions, filterDevice, type Range } from '@prima/block';
+import { findMachineProcess } from '@prima/qemu';
+import type { LiveDisk } from './live-plan.ts';
+
+/** QEMU fills a scratch file up to a few of its own clusters and tables. */
+const slackBytes = MiB / 2;
+
+/**
+ * `device`, whose errors tell the two things that usually are behind them: the scratch file is full (`no-space`),
+ * or the machine has ended (`source-changed`).
+ */
+export function viewDevice(device: BlockDevice, live: LiveDisk, runFolder: string): BlockDevice {
+  const explain = async (error: unknown): Promise<PrimaError> => {
+    const failure = toPrimaError(error, `reading ${live.disk.name}`);
+    if (failure.code === 'cancelled' || failure.code === 'internal') return failure;
+    return (await explainView(live, runFolder, failure)) ?? failure;
+  };
+  const read = async (offset: number, into: Uint8Array, signal?: AbortSignal) => {
+    try {
+      await device.read(offset, into, signal);
+    } catch (error) {
+      throw await explain(error);
+    }
+  };
+  async function* extents(range: Range, options?: ExtentOptions): AsyncGenerator<Extent> {
+    try {
+      yield* device.extents(range, options);
+    } catch (error) {
+      throw await explain(error);
+    }
+  }
+  return filterDevice(device, { read, extents });
+}
+
+async function explainView(
+  { disk, names, scratchLimitBytes }: LiveDisk,
+  runFolder: string,
+  cause: PrimaError,
+): Promise<PrimaError | undefined> {
+  if (!(await findMachineProcess(runFolder))) {
+    const message = `reading ${disk.name}: the machine ended while it was being backed up`;
+    return new PrimaError('source-changed', message, { cause, retryable: true });
+  }
+  const scratch = await stat(names.scratchFile).catch(() => undefined);
+  if (!scratch || scratch.blocks * 512 < scratchLimitBytes - Math.min(slackBytes, scratchLimitBytes / 4)) {
+    return undefined;
+  }
+  const limit = formatBytes(scratchLimitBytes);
+  return new PrimaError(
+    'no-space',
+    `reading ${disk.name}: the scratch file ${names.scratchFile} is full; the guest overwrote more than ${limit} ` +
+      'while it was being backed up (it was not disturbed). Allow more scratch space, or back up when less is written',
+    { cause },
+  );
+}
