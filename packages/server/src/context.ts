@@ -10,8 +10,7 @@ import {
   UserError,
 } from '@prima/base';
 import { Journal } from '@prima/engine';
-import type { Platform } from '@prima/platforms';
-import * as platforms from '@prima/platforms';
+import { openQemuHost, type Platform } from '@prima/platforms';
 import { openRepository, type Repository, type Secret } from '@prima/repository';
 import { openStore } from '@prima/storage';
 import type { Home } from './home.ts';
@@ -32,7 +31,7 @@ export interface Call {
   signal: AbortSignal;
   /** To the caller and to the application's own logger. */
   logger: Logger;
-  onProgress(subject: string, progress: Progress): void;
+  onProgress: (subject: string, progress: Progress) => void;
 }
 
 export class Context {
@@ -113,7 +112,7 @@ export class Context {
   }
 
   platformOf(host: HostDto): Promise<Platform> {
-    return platforms.openQemuHost({ name: host.name, folder: host.location });
+    return openQemuHost(host.name, host.location);
   }
 
   journal(logger: Logger): Journal {

@@ -74,7 +74,7 @@ function checkHost({ name, platform, location }: HostDto): void {
     );
   }
   if ((platform as string) !== 'qemu') {
-    throw new UserError('unsupported', `hosts of the kind "${String(platform)}" are not known; qemu is`);
+    throw new UserError('unsupported', `hosts of the kind "${platform as string}" are not known; qemu is`);
   }
   if (typeof location !== 'string' || location === '') {
     throw new UserError('usage', `the host "${name}" has no location; give the folder of its machines`);

@@ -58,7 +58,7 @@ interface OpenedDisk {
   path: string;
   format: string;
   why: string[];
-  verify?(): Promise<string[]>;
+  verify?: () => Promise<string[]>;
 }
 
 async function openLocked(

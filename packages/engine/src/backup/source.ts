@@ -10,7 +10,7 @@ export interface SourceReading extends Omit<MachineReading, 'checkpoint'> {
    * Called when everything has been read, before the point is committed: what a person must know about it.
    * Raises `source-changed` when what was read cannot be trusted.
    */
-  verify?(): Promise<string[]>;
+  verify?: () => Promise<string[]>;
 }
 
 export interface BackupSource {

@@ -126,7 +126,7 @@ test('a restore that fails or is cancelled leaves nothing, not even the folder',
   await using at = await setUp();
   const point = await machinePoint(at.repository);
   const folder = join(at.path, 'a', 'b');
-  const { readFile: whole } = at.repository;
+  const whole = at.repository.readFile.bind(at.repository);
   at.repository.readFile = async () => {
     throw new PrimaError('integrity', 'damaged');
   };
@@ -150,7 +150,7 @@ test('a name that comes up meanwhile is not overwritten, and the others go again
   const point = await machinePoint(at.repository);
   const folder = join(at.path, 'target');
   await mkdir(folder);
-  const { readFile: whole } = at.repository;
+  const whole = at.repository.readFile.bind(at.repository);
   at.repository.readFile = async (...args) => {
     await writeFile(join(folder, 'web01.vmx'), 'somebody else');
     return whole(...args);

@@ -1,5 +1,4 @@
 /** The backup operation: each source in turn; one that fails does not stop the others. */
-import { dirname, basename } from 'node:path';
 import type { BackupRequest, BackupResult, PrimaApi } from '@prima/api';
 import { throwIfAborted, UserError } from '@prima/base';
 import {
@@ -12,7 +11,7 @@ import {
   parseSource,
   type SourceName,
 } from '@prima/engine';
-import * as platforms from '@prima/platforms';
+import { openFolder } from '@prima/platforms';
 import type { Point, Repository } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { errorDto, pointDto } from '../dto.ts';
@@ -89,7 +88,7 @@ async function openSource(context: Context, name: SourceName, signal: AbortSigna
     const platform = await context.platform(name.host);
     return machineSource(platform, await platform.find(name.machine, signal));
   }
-  // no registered host has it: the folder above it serves as one, for this backup only
-  const platform = await platforms.openQemuHost({ name: 'local', folder: dirname(name.folder) });
-  return machineSource(platform, await platform.find(basename(name.folder), signal));
+  const { platform, machine } = await openFolder(name.vmx);
+  const { id, name: machineName } = machine;
+  return { ...machineSource(platform, machine), machine: { id, name: machineName } };
 }
