@@ -156,9 +156,10 @@ export interface RepositoryStatus {
   chunkSize: number;
   points: number;
   packs: number;
-  /** Bytes of all packs, and plain bytes of all distinct chunks. */
+  /** Bytes of all packs. */
   storedBytes: number;
-  uniqueBytes: number;
+  /** Distinct chunks, pages and files. */
+  blobs: number;
 }
 
 export interface KeySlotInfo {

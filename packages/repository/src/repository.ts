@@ -1,25 +1,363 @@
-/** Creating and opening repositories. */
-import { PrimaError } from '@prima/base';
+/** Creating and opening repositories, and the operations of an open one. */
+import { randomBytes } from 'node:crypto';
+import {
+  type Clock,
+  type Logger,
+  MiB,
+  PrimaError,
+  type Range,
+  silentLogger,
+  systemClock,
+  UserError,
+} from '@prima/base';
 import type { ObjectStore } from '@prima/storage';
-import type { Repository, Secret } from './contract.ts';
+import { type Config, isChunkSize, isLevel, parseConfig, verifyConfig, writeConfig } from './config.ts';
+import { type Context, idFromHex, newContext, putRecord } from './context.ts';
+import type {
+  CheckReport,
+  CollectReport,
+  KeySlotInfo,
+  Point,
+  PointDevice,
+  PointDisk,
+  Repository,
+  RepositoryStatus,
+  Secret,
+  WriteSession,
+} from './contract.ts';
+import {
+  type KdfCost,
+  type KeySet,
+  type KeySlot,
+  newKeySet,
+  parseKeySlot,
+  sealingKeys,
+  unwrapKeySet,
+  wrapKeySet,
+  writeKeySlot,
+} from './crypto/keys.ts';
+import { blobType } from './format/blob.ts';
+import { BlobReader } from './index/blob-reader.ts';
+import { RepositoryIndex } from './index/repository-index.ts';
+import { check } from './maintenance/check.ts';
+import { collect } from './maintenance/collect.ts';
+import { PageTree } from './manifest/page-tree.ts';
+import { ChunkPool } from './pool/chunk-pool.ts';
+import { BackupSession } from './session/backup-session.ts';
+import { RepositoryPointDevice } from './session/point-device.ts';
+import { appendLog, digest } from './session/root-log.ts';
+import {
+  beginSession,
+  forgottenKey,
+  listSessions,
+  markerKey,
+  readOutcome,
+  readOutcomes,
+} from './session/sessions.ts';
 
-export interface CreateOptions {
+export interface OpenOptions {
+  clock?: Clock;
+  logger?: Logger;
+  /** Worker threads for each session. Default: what the machine runs side by side, 8 at most. */
+  workers?: number;
+  /** Bytes at which a pack is closed. Default 32 MiB. */
+  packBytes?: number;
+}
+
+export interface CreateOptions extends OpenOptions {
   secret: Secret;
   label?: string;
   /** Bytes, a power of two, 256 KiB to 4 MiB. Default 1 MiB. */
   chunkSize?: number;
-  /** zstd level of chunks. Default 1. */
+  /** zstd level of chunks, 1 to 19. Default 1. */
   level?: number;
   /** Decompress and compare each chunk before it is stored. Default true. */
   readBack?: boolean;
+  /** What guessing the passphrase costs. Default: Argon2id with 64 MiB, 3 passes, 4 lanes. */
+  kdfCost?: KdfCost;
 }
 
-/** Makes a new repository in an empty store and opens it. Raises `exists`. */
-export async function createRepository(store: ObjectStore, _options: CreateOptions): Promise<Repository> {
-  throw new PrimaError('internal', `cannot create ${store.url} yet`);
+const configKey = 'config';
+
+/** Makes a new repository in an empty store and opens it. Raises `exists`, `usage`. */
+export async function createRepository(store: ObjectStore, options: CreateOptions): Promise<Repository> {
+  const { chunkSize = MiB, level = 1, readBack = true, secret, label = 'first' } = options;
+  if (!isChunkSize(chunkSize))
+    throw new UserError('usage', 'the chunk size is a power of two from 256 KiB to 4 MiB');
+  if (!isLevel(level)) throw new UserError('usage', 'the compression level is a whole number from 1 to 19');
+  if (secret.kind === 'passphrase' && secret.text === '')
+    throw new UserError('usage', 'the passphrase is empty');
+  await assertEmpty(store);
+  const keySet = newKeySet();
+  const created = new Date((options.clock ?? systemClock).now()).toISOString();
+  const config: Config = { id: randomBytes(16).toString('hex'), created, chunkSize, level, readBack };
+  const slot = await wrapKeySet(keySet, secret, {
+    repositoryId: config.id,
+    label,
+    created,
+    ...(options.kdfCost ? { cost: options.kdfCost } : {}),
+  });
+  await store.putIfAbsent(`keys/${slot.id}`, Buffer.from(writeKeySlot(slot)));
+  const result = await store.putIfAbsent(configKey, Buffer.from(writeConfig(config, keySet.configKey)));
+  if (result === 'exists') {
+    await store.delete(`keys/${slot.id}`);
+    throw new PrimaError('exists', `${store.url} holds a repository already`);
+  }
+  return new OpenRepository(store, { config, keySet, slotId: slot.id }, options);
 }
 
 /** Opens a repository. Raises `not-found`, `wrong-key`, `newer-version`, `integrity`. */
-export async function openRepository(store: ObjectStore, _secret: Secret): Promise<Repository> {
-  throw new PrimaError('internal', `cannot open ${store.url} yet`);
+export async function openRepository(
+  store: ObjectStore,
+  secret: Secret,
+  options: OpenOptions = {},
+): Promise<Repository> {
+  if (!(await store.stat(configKey))) {
+    throw new PrimaError('not-found', `there is no repository in ${store.url}; make one with: prima init`);
+  }
+  const { config, members } = parseConfig(Buffer.from(await store.get(configKey)).toString());
+  const slots = await readSlots(store);
+  for (const slot of slots) {
+    const keySet = await unwrapKeySet(slot, secret, config.id);
+    if (!keySet) continue;
+    verifyConfig(members, keySet.configKey);
+    return new OpenRepository(store, { config, keySet, slotId: slot.id }, options);
+  }
+  const kind = secret.kind === 'passphrase' ? 'passphrase' : 'key file';
+  throw new PrimaError(
+    'wrong-key',
+    `this ${kind} opens none of the ${slots.length} key slots of ${store.url}`,
+  );
+}
+
+async function assertEmpty(store: ObjectStore): Promise<void> {
+  for await (const { key } of store.list('')) {
+    const what = key === configKey ? 'a repository' : `other things (${key})`;
+    throw new PrimaError(
+      'exists',
+      `${store.url} holds ${what} already; a repository is made in an empty place`,
+    );
+  }
+}
+
+async function readSlots(store: ObjectStore): Promise<KeySlot[]> {
+  const slots: KeySlot[] = [];
+  for await (const { key } of store.list('keys/')) {
+    slots.push(parseKeySlot(Buffer.from(await store.get(key)).toString(), key));
+  }
+  return slots;
+}
+
+class OpenRepository implements Repository {
+  readonly #context: Context;
+  readonly #keySet: KeySet;
+  readonly #slotId: string;
+  #blobs: Promise<BlobReader> | undefined;
+  #pool: ChunkPool | undefined;
+
+  constructor(
+    store: ObjectStore,
+    opened: { config: Config; keySet: KeySet; slotId: string },
+    options: OpenOptions,
+  ) {
+    const { config, keySet, slotId } = opened;
+    this.#keySet = keySet;
+    this.#slotId = slotId;
+    this.#context = newContext({
+      id: config.id,
+      store,
+      keys: sealingKeys(keySet, config.id, config.level),
+      chunkSize: config.chunkSize,
+      readBack: config.readBack,
+      packBytes: options.packBytes ?? 32 * MiB,
+      workers: options.workers,
+      clock: options.clock ?? systemClock,
+      logger: options.logger ?? silentLogger,
+    });
+  }
+
+  get id(): string {
+    return this.#context.id;
+  }
+
+  get url(): string {
+    return this.#context.store.url;
+  }
+
+  get chunkSize(): number {
+    return this.#context.chunkSize;
+  }
+
+  async beginBackup(options: { readBack?: boolean } = {}): Promise<WriteSession> {
+    return await BackupSession.begin(this.#context, options.readBack ?? this.#context.readBack);
+  }
+
+  async points(): Promise<Point[]> {
+    const sessions = await readOutcomes(
+      this.#context,
+      (await listSessions(this.#context)).filter((s) => !s.isForgotten),
+    );
+    return sessions
+      .flatMap(({ outcome }) => (outcome.state === 'committed' && outcome.point ? [outcome.point] : []))
+      .sort((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
+  }
+
+  async openDisk(point: Point, name: string): Promise<PointDevice> {
+    const disk = findDisk(point, name);
+    const unpin = await this.#pin(point);
+    try {
+      const blobs = await this.#reader();
+      this.#pool ??= new ChunkPool({
+        keys: this.#context.keys,
+        chunkSize: this.#context.chunkSize,
+        ...(this.#context.workers === undefined ? {} : { workers: this.#context.workers }),
+      });
+      const tree = new PageTree(this.#context, blobs);
+      return new RepositoryPointDevice(point, disk, {
+        context: this.#context,
+        blobs,
+        tree,
+        pool: this.#pool,
+        onClose: unpin,
+      });
+    } catch (error) {
+      await unpin();
+      throw error;
+    }
+  }
+
+  async readFile(point: Point, name: string): Promise<Uint8Array> {
+    const file = point.files.find((entry) => entry.name === name);
+    if (!file) throw new PrimaError('not-found', `point ${point.id} holds no file "${name}"`);
+    const blobs = await this.#reader();
+    const parts: Uint8Array[] = [];
+    for (const id of file.ids) parts.push(await blobs.open(idFromHex(id), blobType.file));
+    return Buffer.concat(parts);
+  }
+
+  async difference(a: PointDisk, b: PointDisk): Promise<Range[]> {
+    if (a.size !== b.size)
+      throw new UserError('unsupported', 'disks of different sizes are compared by restoring them');
+    const tree = new PageTree(this.#context, await this.#reader());
+    const ranges: Range[] = [];
+    for await (const range of tree.differences(a.root, b.root, a.size)) {
+      const last = ranges.at(-1);
+      if (last && last.offset + last.length === range.offset) last.length += range.length;
+      else ranges.push({ ...range });
+    }
+    return ranges;
+  }
+
+  async forget(point: Point): Promise<void> {
+    const time = new Date(this.#context.clock.now()).toISOString();
+    const { stored } = await readOutcome(this.#context, point.id);
+    const record = { session: point.id, time };
+    const { result } = await putRecord(this.#context, forgottenKey(point.id), blobType.forgotten, record);
+    if (result === 'exists') return;
+    await appendLog(this.#context, { event: 'forgotten', session: point.id, outcome: digest(stored) });
+  }
+
+  async check(options: Parameters<Repository['check']>[0]): Promise<CheckReport> {
+    return await check(this.#context, options);
+  }
+
+  async collect(options: Parameters<Repository['collect']>[0]): Promise<CollectReport> {
+    const report = await collect(this.#context, options);
+    this.#blobs = undefined;
+    return report;
+  }
+
+  async status(): Promise<RepositoryStatus> {
+    const index = await RepositoryIndex.load(this.#context);
+    let storedBytes = 0;
+    for (const pack of index.packs) storedBytes += pack.size;
+    return {
+      id: this.id,
+      url: this.url,
+      chunkSize: this.chunkSize,
+      points: (await this.points()).length,
+      packs: index.packs.length,
+      storedBytes,
+      blobs: index.size,
+    };
+  }
+
+  async keySlots(): Promise<KeySlotInfo[]> {
+    return (await readSlots(this.#context.store)).map(({ id, kind, label, created }) => ({
+      id,
+      kind,
+      label,
+      created,
+    }));
+  }
+
+  async addKeySlot(secret: Secret, label: string): Promise<KeySlotInfo> {
+    const created = new Date(this.#context.clock.now()).toISOString();
+    const slot = await wrapKeySet(this.#keySet, secret, { repositoryId: this.id, label, created });
+    await this.#context.store.putIfAbsent(`keys/${slot.id}`, Buffer.from(writeKeySlot(slot)));
+    return { id: slot.id, kind: slot.kind, label, created };
+  }
+
+  async removeKeySlot(id: string, options: { force?: boolean } = {}): Promise<void> {
+    const slots = await readSlots(this.#context.store);
+    const matches = slots.filter((entry) => entry.id.startsWith(id));
+    const [slot] = matches;
+    if (!slot || id === '')
+      throw new UserError('not-found', `the repository has no key slot "${id}"; see: prima key list`);
+    if (matches.length > 1)
+      throw new UserError('ambiguous', `"${id}" begins the ids of ${matches.length} key slots`);
+    if (slots.length === 1)
+      throw new UserError(
+        'refused',
+        'the last key slot is not removed: nobody could open the repository again',
+      );
+    if (slot.id === this.#slotId && !options.force) {
+      throw new UserError(
+        'refused',
+        'this slot is the one you opened the repository with; use --force to remove it all the same',
+      );
+    }
+    await this.#context.store.delete(`keys/${slot.id}`);
+  }
+
+  async close(): Promise<void> {
+    await this.#pool?.close();
+    await this.#context.store.close();
+  }
+
+  async #reader(): Promise<BlobReader> {
+    this.#blobs ??= RepositoryIndex.load(this.#context).then((index) => new BlobReader(this.#context, index));
+    return await this.#blobs;
+  }
+
+  /**
+   * Keeps collections from deleting what the point needs. The order matters: first the pin, then
+   * the look whether the point is still there. A store that may only be read is read without.
+   */
+  async #pin(point: Point): Promise<() => Promise<void>> {
+    let session: string;
+    try {
+      session = await beginSession(this.#context, 'read', point.id);
+    } catch (error) {
+      if (!(error instanceof PrimaError) || error.code !== 'permission') throw error;
+      this.#context.logger.warn(
+        `${this.url} cannot be written, so the point is read without keeping collections away`,
+      );
+      return async () => undefined;
+    }
+    const unpin = async () => await this.#context.store.delete(markerKey(session));
+    const isForgotten = await this.#context.store.stat(forgottenKey(point.id));
+    if (isForgotten) {
+      await unpin();
+      throw new UserError('not-found', `point ${point.id} was forgotten`);
+    }
+    return unpin;
+  }
+}
+
+function findDisk(point: Point, name: string): PointDisk {
+  const disk = name === 'memory' ? point.memory : point.disks.find((entry) => entry.name === name);
+  if (disk) return disk;
+  const there = [...point.disks.map((entry) => entry.name), ...(point.memory ? ['memory'] : [])].join(', ');
+  throw new UserError('not-found', `point ${point.id} has no disk "${name}"; it has: ${there}`);
 }

@@ -1,0 +1,73 @@
+/** What every part of an open repository shares, and the small encrypted objects it keeps by name. */
+import type { Clock, Logger } from '@prima/base';
+import { assert, FormatError } from '@prima/base';
+import type { ObjectStore } from '@prima/storage';
+import { parseJson } from './crypto/keys.ts';
+import { Opener, Sealer, type SealingKeys } from './crypto/sealer.ts';
+import type { BlobType } from './format/blob.ts';
+
+export interface Context {
+  readonly id: string;
+  readonly store: ObjectStore;
+  readonly keys: SealingKeys;
+  readonly chunkSize: number;
+  readonly readBack: boolean;
+  /** Bytes at which a pack is closed. */
+  readonly packBytes: number;
+  readonly workers: number | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** For small metadata on the main thread. */
+  readonly sealer: Sealer;
+  readonly opener: Opener;
+}
+
+export function newContext(parts: Omit<Context, 'sealer' | 'opener'>): Context {
+  return { ...parts, sealer: new Sealer(parts.keys), opener: new Opener(parts.keys) };
+}
+
+/** Seals bytes for the object `key` and creates it. */
+export async function putSealed(
+  context: Context,
+  key: string,
+  type: BlobType,
+  plain: Uint8Array,
+): Promise<{ result: 'created' | 'exists'; stored: Uint8Array }> {
+  const stored = context.sealer.sealObject(type, plain, key);
+  return { result: await context.store.putIfAbsent(key, stored), stored };
+}
+
+export async function putRecord(context: Context, key: string, type: BlobType, record: object) {
+  return await putSealed(context, key, type, Buffer.from(JSON.stringify(record)));
+}
+
+/** Reads and opens the object `key`. Raises `not-found`, `integrity`, `newer-version`. */
+export async function getSealed(
+  context: Context,
+  key: string,
+  type: BlobType,
+): Promise<{ plain: Buffer; stored: Uint8Array }> {
+  const stored = await context.store.get(key);
+  return { plain: context.opener.open(stored, { type, objectKey: key }, key), stored };
+}
+
+/** A record is authenticated, so only its outline is checked again. */
+export async function getRecord(context: Context, key: string, type: BlobType): Promise<object> {
+  const { plain } = await getSealed(context, key, type);
+  return parseRecord(plain, key);
+}
+
+export function parseRecord(plain: Uint8Array, key: string): object {
+  return parseJson(Buffer.from(plain).toString(), key);
+}
+
+/** 64 hex digits → 32 bytes. */
+export function idFromHex(hex: string): Uint8Array {
+  if (!/^[0-9a-f]{64}$/.test(hex)) throw new FormatError(`"${hex}" is not an id of 64 hex digits`);
+  return Buffer.from(hex, 'hex');
+}
+
+export function hexOf(id: Uint8Array): string {
+  assert(id.length === 32, 'an id has 32 bytes');
+  return Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString('hex');
+}

@@ -1,0 +1,217 @@
+/**
+ * Turns plain bytes into blobs and back: id, compression, encryption. Pure but for the random salt
+ * that is passed in; used on the workers for chunks and on the main thread for small metadata.
+ */
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { assert, IntegrityError } from '@prima/base';
+import {
+  type BlobType,
+  blobHeaderBytes,
+  blobOverheadBytes,
+  blobTagBytes,
+  compression,
+  parseBlobHeader,
+  writeBlobHeader,
+} from '../format/blob.ts';
+
+/** The secrets and constants that sealing and opening need; can be cloned to a worker. */
+export interface SealingKeys {
+  /** 16 bytes. */
+  repositoryId: Uint8Array;
+  idKey: Uint8Array;
+  epochs: { epoch: number; key: Uint8Array }[];
+  /** The epoch for writing. */
+  epoch: number;
+  /** zstd level. */
+  level: number;
+}
+
+/** Compression must win at least this share of the plain length, otherwise bytes are stored as they are. */
+const worthwhile = 0.97;
+const noKey = Buffer.alloc(0);
+
+/** HMAC(idKey, type ‖ plain). */
+export function blobId(keys: SealingKeys, type: BlobType, plain: Uint8Array): Buffer {
+  return createHmac('sha256', keys.idKey).update(Buffer.of(type)).update(plain).digest();
+}
+
+/** What is to be sealed. */
+export interface Plain {
+  type: BlobType;
+  id: Uint8Array;
+  plain: Uint8Array;
+  /** The object's key, for blobs that are objects of their own; blobs in packs have none. */
+  objectKey?: string;
+}
+
+export class Sealer {
+  readonly #keys: SealingKeys;
+  readonly #salt = randomBytes(16);
+  readonly #key: Buffer;
+  #counter = 0;
+
+  /** One sealer per thread and start: its salt is fresh, so its counters never repeat a nonce. */
+  constructor(keys: SealingKeys) {
+    this.#keys = keys;
+    this.#key = deriveKey(keys, keys.epoch, this.#salt);
+  }
+
+  /**
+   * Seals `plain` into `into` at `offset` and returns the blob's length.
+   * `into` must have room for the plain length and `blobOverheadBytes`.
+   */
+  seal({ type, id, plain, objectKey = '' }: Plain, into: Uint8Array, offset: number): number {
+    assert(plain.length + blobOverheadBytes <= into.length - offset, 'a blob has room');
+    const packed = this.#compress(plain);
+    const body = packed ?? plain;
+    const header = into.subarray(offset, offset + blobHeaderBytes);
+    const counter = this.#counter;
+    this.#counter += 1;
+    writeBlobHeader(
+      {
+        type,
+        compression: packed ? compression.zstd : compression.none,
+        epoch: this.#keys.epoch,
+        id,
+        salt: this.#salt,
+        counter,
+        plainLength: plain.length,
+        cipherLength: body.length,
+      },
+      header,
+    );
+    const cipher = createCipheriv('aes-256-gcm', this.#key, nonceOf(counter));
+    cipher.setAAD(additionalData(this.#keys, header, objectKey));
+    const start = offset + blobHeaderBytes;
+    into.set(cipher.update(body), start);
+    cipher.final();
+    into.set(cipher.getAuthTag(), start + body.length);
+    return body.length + blobOverheadBytes;
+  }
+
+  /** Seals small metadata into a buffer of its own. */
+  sealObject(type: BlobType, plain: Uint8Array, objectKey: string): Uint8Array {
+    const into = Buffer.alloc(plain.length + blobOverheadBytes);
+    const id = blobId(this.#keys, type, plain);
+    const length = this.seal({ type, id, plain, objectKey }, into, 0);
+    return into.subarray(0, length);
+  }
+
+  #compress(plain: Uint8Array): Uint8Array | undefined {
+    if (plain.length < 64) return undefined;
+    const packed = zstdCompressSync(plain, {
+      chunkSize: plain.length + 4096,
+      params: { [constants.ZSTD_c_compressionLevel]: this.#keys.level },
+    });
+    return packed.length <= plain.length * worthwhile ? packed : undefined;
+  }
+}
+
+export class Opener {
+  readonly #keys: SealingKeys;
+  /** Derived keys by epoch and salt; bounded, oldest out. */
+  readonly #derived = new Map<string, Buffer>();
+
+  constructor(keys: SealingKeys) {
+    this.#keys = keys;
+  }
+
+  /**
+   * Opens one blob and checks everything: header, tag, length and id.
+   * @param wanted the type and (where known) the id that the blob must have
+   * @param where names the place in errors
+   * @returns the plain bytes; a view of new memory
+   */
+  open(
+    blob: Uint8Array,
+    wanted: { type: BlobType; id?: Uint8Array; objectKey?: string },
+    where: string,
+  ): Buffer {
+    const plain = this.decode(blob, wanted, where);
+    const id = blob.subarray(16, 48);
+    if (!blobId(this.#keys, wanted.type, plain).equals(id)) {
+      throw new IntegrityError(`${where}: the content is not what its id says`);
+    }
+    return plain;
+  }
+
+  /** `open` without recomputing the id: for reading back what was sealed from known bytes. */
+  decode(
+    blob: Uint8Array,
+    wanted: { type: BlobType; id?: Uint8Array; objectKey?: string },
+    where: string,
+  ): Buffer {
+    const header = parseBlobHeader(blob, where);
+    if (header.type !== wanted.type || (wanted.id && Buffer.compare(header.id, wanted.id) !== 0)) {
+      throw new IntegrityError(`${where}: another blob lies where this one should be`);
+    }
+    const decipher = createDecipheriv(
+      'aes-256-gcm',
+      this.#keyFor(header.epoch, header.salt, where),
+      nonceOf(header.counter),
+    );
+    decipher.setAAD(additionalData(this.#keys, blob.subarray(0, blobHeaderBytes), wanted.objectKey ?? ''));
+    decipher.setAuthTag(blob.subarray(blob.length - blobTagBytes));
+    const body = decipher.update(blob.subarray(blobHeaderBytes, blob.length - blobTagBytes));
+    try {
+      decipher.final();
+    } catch (error) {
+      throw new IntegrityError(
+        `${where}: the blob was changed after it was written (its tag does not match)`,
+        {
+          cause: error,
+        },
+      );
+    }
+    return header.compression === compression.none ? body : decompress(body, header.plainLength, where);
+  }
+
+  #keyFor(epoch: number, salt: Uint8Array, where: string): Buffer {
+    const name = `${epoch}:${Buffer.from(salt).toString('latin1')}`;
+    const known = this.#derived.get(name);
+    if (known) return known;
+    if (!this.#keys.epochs.some((entry) => entry.epoch === epoch)) {
+      throw new IntegrityError(`${where}: the blob's key epoch ${epoch} is not in the key set`);
+    }
+    const key = deriveKey(this.#keys, epoch, salt);
+    if (this.#derived.size >= 1024) {
+      const [oldest] = this.#derived.keys();
+      if (oldest !== undefined) this.#derived.delete(oldest);
+    }
+    this.#derived.set(name, key);
+    return key;
+  }
+}
+
+function decompress(body: Uint8Array, plainLength: number, where: string): Buffer {
+  let plain: Buffer;
+  try {
+    plain = zstdDecompressSync(body, {
+      chunkSize: Math.max(64, plainLength),
+      maxOutputLength: Math.max(64, plainLength),
+    });
+  } catch (error) {
+    throw new IntegrityError(`${where}: the blob does not decompress`, { cause: error });
+  }
+  if (plain.length !== plainLength) {
+    throw new IntegrityError(`${where}: the blob has ${plain.length} bytes, its header says ${plainLength}`);
+  }
+  return plain;
+}
+
+function deriveKey(keys: SealingKeys, epoch: number, salt: Uint8Array): Buffer {
+  const master = keys.epochs.find((entry) => entry.epoch === epoch)?.key ?? noKey;
+  assert(master.length === 32, `there is a data key of epoch ${epoch}`);
+  return Buffer.from(hkdfSync('sha256', master, salt, 'prima blob 1', 32));
+}
+
+function nonceOf(counter: number): Buffer {
+  const nonce = Buffer.alloc(12);
+  nonce.writeBigUInt64LE(BigInt(counter), 4);
+  return nonce;
+}
+
+function additionalData(keys: SealingKeys, header: Uint8Array, objectKey: string): Buffer {
+  return Buffer.concat([keys.repositoryId, header, Buffer.from(objectKey)]);
+}

@@ -1,0 +1,77 @@
+/** Lays sealed blobs one after the other into a pack and names it. */
+import { createHash } from 'node:crypto';
+import { assert } from '@prima/base';
+import type { Sealer } from '../crypto/sealer.ts';
+import { type BlobType, blobOverheadBytes } from './blob.ts';
+import { type PackEntry, packEntryBytes, packHeader, packTrailerBytes, writePackEnd } from './pack.ts';
+
+/** Blobs a pack holds at most, so that its directory stays small. */
+const maxEntries = 8192;
+
+/** Room that a buffer needs for a pack of about `packBytes` whose blobs have up to `plainBytes` each. */
+export function packBufferBytes(packBytes: number, plainBytes: number): number {
+  return packBytes + plainBytes + blobOverheadBytes + maxEntries * packEntryBytes + packTrailerBytes;
+}
+
+export interface FinishedPack {
+  /** SHA-256 of the bytes, 64 hex digits. */
+  name: string;
+  size: number;
+  entries: PackEntry[];
+}
+
+export class PackBuilder {
+  readonly #buffer: Uint8Array;
+  readonly #limit: number;
+  readonly #hash = createHash('sha256');
+  readonly #entries: PackEntry[] = [];
+  #position: number;
+
+  /** @param limit bytes at which the pack counts as full */
+  constructor(buffer: Uint8Array, limit: number) {
+    this.#buffer = buffer;
+    this.#limit = limit;
+    buffer.set(packHeader, 0);
+    this.#hash.update(packHeader);
+    this.#position = packHeader.length;
+  }
+
+  get isEmpty(): boolean {
+    return this.#entries.length === 0;
+  }
+
+  get isFull(): boolean {
+    return this.#position >= this.#limit || this.#entries.length >= maxEntries;
+  }
+
+  /** Seals `plain` at the end of the pack; returns the blob, a view into the pack's buffer. */
+  add(type: BlobType, id: Uint8Array, plain: Uint8Array, sealer: Sealer): Uint8Array {
+    const offset = this.#position;
+    const length = sealer.seal({ type, id, plain }, this.#buffer, offset);
+    return this.#append({ id, offset, length, plainLength: plain.length, type });
+  }
+
+  /** Copies a blob that is sealed already. */
+  copy(entry: Omit<PackEntry, 'offset' | 'length'>, blob: Uint8Array): Uint8Array {
+    const offset = this.#position;
+    this.#buffer.set(blob, offset);
+    return this.#append({ ...entry, offset, length: blob.length });
+  }
+
+  /** Writes the directory; nothing can be added afterwards. */
+  finish(): FinishedPack {
+    const end = writePackEnd(this.#entries, this.#position);
+    this.#buffer.set(end, this.#position);
+    const name = this.#hash.update(end).digest('hex');
+    return { name, size: this.#position + end.length, entries: this.#entries };
+  }
+
+  #append(entry: PackEntry): Uint8Array {
+    assert(!this.isFull, 'a pack is not added to when it is full');
+    const blob = this.#buffer.subarray(entry.offset, entry.offset + entry.length);
+    this.#hash.update(blob);
+    this.#entries.push({ ...entry, id: Uint8Array.from(entry.id) });
+    this.#position += entry.length;
+    return blob;
+  }
+}

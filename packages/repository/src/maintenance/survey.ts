@@ -1,0 +1,142 @@
+/** What there is: sessions, points, pins, the log, the index, and what the points reach. */
+import { IntegrityError, liveness, PrimaError } from '@prima/base';
+import { type Context, hexOf, idFromHex } from '../context.ts';
+import type { Point } from '../contract.ts';
+import { IdSet } from '../index/id-table.ts';
+import { BlobReader } from '../index/blob-reader.ts';
+import { RepositoryIndex } from '../index/repository-index.ts';
+import { PageTree } from '../manifest/page-tree.ts';
+import { appendLog, digest, type LogEntry, readLog } from '../session/root-log.ts';
+import {
+  type CommittedSession,
+  listSessions,
+  markerKey,
+  readMarker,
+  readOutcomes,
+  type SessionEntry,
+} from '../session/sessions.ts';
+
+export interface Survey {
+  sessions: SessionEntry[];
+  outcomes: Map<string, CommittedSession>;
+  index: RepositoryIndex;
+  /** Points that are kept: not forgotten, or pinned by a reader. */
+  kept: Point[];
+  /** Sessions whose point is forgotten and not pinned. */
+  forgotten: CommittedSession[];
+  /** Every blob that a kept point reaches. */
+  live: IdSet;
+  /** Live bytes in each pack of the index. */
+  livePerPack: Float64Array;
+}
+
+/**
+ * Looks at everything and marks what is live. Raises `refused` when a live blob is nowhere or when
+ * the log knows points that are not there: then nothing may be deleted.
+ */
+export async function survey(context: Context): Promise<Survey> {
+  const sessions = await listSessions(context);
+  const outcomes = new Map((await readOutcomes(context, sessions)).map((entry) => [entry.id, entry]));
+  const pinned = await readPins(context, sessions);
+  const committed = [...outcomes.values()].filter(
+    ({ outcome }) => outcome.state === 'committed' && outcome.point,
+  );
+  await reconcileLog(context, committed);
+  const forgotten = committed.filter(({ id, isForgotten }) => isForgotten && !pinned.has(id));
+  const gone = new Set(forgotten.map(({ id }) => id));
+  const kept = committed.flatMap(({ id, outcome }) =>
+    outcome.point && !gone.has(id) ? [outcome.point] : [],
+  );
+  const index = await RepositoryIndex.load(context);
+  return { sessions, outcomes, index, kept, forgotten, ...(await mark(context, index, kept)) };
+}
+
+async function mark(context: Context, index: RepositoryIndex, kept: readonly Point[]) {
+  const live = new IdSet(index.size);
+  const livePerPack = new Float64Array(index.packs.length);
+  const tree = new PageTree(context, new BlobReader(context, index));
+  const visit = (id: Uint8Array): boolean => {
+    if (!live.add(id)) return false;
+    const place = index.find(id);
+    if (!place) {
+      throw new PrimaError(
+        'refused',
+        `chunk ${hexOf(id)} of a restore point is nowhere in the repository; run "prima check" and delete nothing before it is mended`,
+      );
+    }
+    livePerPack[place.pack] = (livePerPack[place.pack] ?? 0) + place.length;
+    return true;
+  };
+  for (const point of kept) {
+    for (const file of point.files) for (const id of file.ids) visit(idFromHex(id));
+    for (const disk of [...point.disks, ...(point.memory ? [point.memory] : [])]) {
+      await tree.walk(disk.root, disk.size, { page: visit, chunk: visit });
+    }
+  }
+  return { live, livePerPack };
+}
+
+/** Points that a living reader holds; pins of dead readers are removed. */
+async function readPins(context: Context, sessions: readonly SessionEntry[]): Promise<Set<string>> {
+  const pinned = new Set<string>();
+  for (const entry of sessions) {
+    if (!entry.hasMarker || entry.hasOutcome) continue;
+    try {
+      const marker = await readMarker(context, entry.id);
+      if (marker.kind !== 'read' || marker.point === undefined) continue;
+      if ((await liveness(marker)) === 'dead') await context.store.delete(markerKey(entry.id));
+      else pinned.add(marker.point);
+    } catch (error) {
+      if (!(error instanceof PrimaError) || error.code !== 'not-found') throw error; // the reader ended
+    }
+  }
+  return pinned;
+}
+
+/** Which points the log knows that are not there, and which are there that the log lacks. */
+export function compareLog(
+  entries: readonly LogEntry[],
+  committed: readonly CommittedSession[],
+): {
+  missing: string[];
+  changed: string[];
+  unlogged: CommittedSession[];
+  unloggedForgets: CommittedSession[];
+} {
+  const there = new Map(committed.map((entry) => [entry.id, entry]));
+  const logged = new Set<string>();
+  const forgotten = new Set<string>();
+  const changed: string[] = [];
+  for (const entry of entries) {
+    (entry.event === 'committed' ? logged : forgotten).add(entry.session);
+    const session = there.get(entry.session);
+    if (session && digest(session.stored) !== entry.outcome) changed.push(entry.session);
+  }
+  return {
+    missing: [...logged].filter((id) => !there.has(id) && !forgotten.has(id)),
+    changed,
+    unlogged: committed.filter(({ id }) => !logged.has(id)),
+    unloggedForgets: committed.filter(({ id, isForgotten }) => isForgotten && !forgotten.has(id)),
+  };
+}
+
+/** Mends what a crash left out of the log; refuses where somebody took points away. */
+async function reconcileLog(context: Context, committed: readonly CommittedSession[]): Promise<void> {
+  const { entries } = await readLog(context);
+  const { missing, changed, unlogged, unloggedForgets } = compareLog(entries, committed);
+  if (missing.length > 0) {
+    throw new PrimaError(
+      'refused',
+      `the log of roots knows ${missing.length} restore points that are not there (${missing.slice(0, 3).join(', ')}); somebody removed them, or the store does not list everything; nothing is deleted`,
+      { details: { missing } },
+    );
+  }
+  if (changed.length > 0)
+    throw new IntegrityError(`restore points are not what the log of roots says: ${changed.join(', ')}`);
+  for (const { id, stored } of unlogged) {
+    await appendLog(context, { event: 'committed', session: id, outcome: digest(stored) });
+  }
+  for (const { id, stored } of unloggedForgets) {
+    await appendLog(context, { event: 'forgotten', session: id, outcome: digest(stored) });
+  }
+}

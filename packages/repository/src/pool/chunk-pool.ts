@@ -1,0 +1,215 @@
+/** The worker threads of one session or reader, and the shared memory between us and them. */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { assert, PrimaError, Semaphore } from '@prima/base';
+import type { SealingKeys } from '../crypto/sealer.ts';
+import type { BlobType } from '../format/blob.ts';
+import { packBufferBytes } from '../format/pack-builder.ts';
+import type { Answer, Request, WorkerSetup } from './messages.ts';
+
+/** A pack that a worker finished; its bytes stay valid until `release`. */
+export interface BuiltPack {
+  name: string;
+  bytes: Uint8Array;
+  /** 32 bytes an entry. */
+  ids: Uint8Array;
+  /** Offset and length, two words an entry. */
+  places: Uint32Array;
+  release: () => void;
+}
+
+export interface ChunkPoolOptions {
+  keys: SealingKeys;
+  chunkSize: number;
+  /** Threads. Default: as many as the machine runs side by side, 8 at most. */
+  workers?: number;
+  /** For writers: what to do with finished packs. Without it the pool only opens blobs. */
+  sealing?: { packBytes: number; readBack: boolean; onPack: (pack: BuiltPack) => void };
+}
+
+/** A chunk-sized piece of shared memory, lent out. */
+export interface Slot {
+  index: number;
+  bytes: Uint8Array;
+  release: () => void;
+}
+
+interface Job {
+  resolve: (answer: Extract<Answer, { op: 'done' }>) => void;
+  reject: (error: Error) => void;
+}
+
+type JobRequest = Extract<Request, { job: number }>;
+/** A request before it has its number. */
+type Numberless = JobRequest extends infer R ? (R extends JobRequest ? Omit<R, 'job'> : never) : never;
+
+interface Thread {
+  worker: Worker;
+  /** Jobs under way on this thread. */
+  load: number;
+  buffers: SharedArrayBuffer[];
+}
+
+/** Slots a worker: two being worked on, the rest being read. */
+const slotsPerWorker = 6;
+const packBuffersPerWorker = 2;
+
+export class ChunkPool {
+  readonly #threads: Thread[];
+  readonly #slots: SharedArrayBuffer[];
+  readonly #free: number[];
+  readonly #places: Semaphore;
+  readonly #jobs = new Map<number, Job & { thread: Thread }>();
+  readonly #sealing: ChunkPoolOptions['sealing'];
+  #nextJob = 1;
+  #failure: Error | undefined;
+  #closed = false;
+
+  constructor(options: ChunkPoolOptions) {
+    const count = options.workers ?? Math.min(8, availableParallelism());
+    this.#sealing = options.sealing;
+    this.#slots = Array.from(
+      { length: count * slotsPerWorker },
+      () => new SharedArrayBuffer(options.chunkSize),
+    );
+    this.#free = this.#slots.map((_, index) => index);
+    this.#places = new Semaphore(this.#slots.length);
+    this.#threads = Array.from({ length: count }, () => this.#start(options));
+  }
+
+  get slotCount(): number {
+    return this.#slots.length;
+  }
+
+  get packBufferCount(): number {
+    return this.#threads.length * packBuffersPerWorker;
+  }
+
+  /** Ends all work with this error: nothing that waits for a worker waits any longer. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+    for (const job of this.#jobs.values()) job.reject(this.#failure);
+    this.#jobs.clear();
+  }
+
+  /** Lends a slot; waits until one is free. */
+  async slot(): Promise<Slot> {
+    const done = await this.#places.acquire();
+    if (this.#failure) {
+      done();
+      throw this.#failure;
+    }
+    const index = this.#free.pop();
+    assert(index !== undefined, 'the semaphore counts the slots');
+    const memory = this.#slots[index];
+    assert(memory, 'the slot is there');
+    const release = () => {
+      this.#free.push(index);
+      done();
+    };
+    return { index, bytes: new Uint8Array(memory), release };
+  }
+
+  /** The id of the slot's first `length` bytes, or undefined when they are zeros, and the thread that has them warm. */
+  async hash(slot: Slot, length: number): Promise<Uint8Array | undefined> {
+    return (await this.#run({ op: 'hash', slot: slot.index, length })).id;
+  }
+
+  /** Seals the slot into a pack; the blob's length. The pack reaches `onPack` some time later. */
+  async seal(slot: Slot, length: number, id: Uint8Array): Promise<number> {
+    return (await this.#run({ op: 'seal', slot: slot.index, length, id })).length ?? 0;
+  }
+
+  /** Opens `blob` (whose memory is given away) into `into`, which must be shared memory. */
+  async open(
+    blob: Uint8Array,
+    wanted: { type: BlobType; id: Uint8Array; into: Uint8Array; where: string },
+  ): Promise<void> {
+    // a view of larger memory would take all of that memory along
+    const isWhole = blob.byteLength === blob.buffer.byteLength && blob.buffer instanceof ArrayBuffer;
+    const own = isWhole ? blob : Uint8Array.from(blob);
+    await this.#run({ op: 'open', blob: own, ...wanted }, [own.buffer as ArrayBuffer]);
+  }
+
+  /** Has every worker finish its open pack; all packs have reached `onPack` when it resolves. */
+  async flush(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => this.#runOn(thread, { op: 'flush' }, [])));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.fail(new PrimaError('cancelled', 'the worker threads were stopped'));
+    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
+  }
+
+  #start({ keys, chunkSize }: ChunkPoolOptions): Thread {
+    const { packBytes = 0, readBack = false } = this.#sealing ?? {};
+    const buffers = Array.from(
+      { length: this.#sealing ? packBuffersPerWorker : 0 },
+      () => new SharedArrayBuffer(packBufferBytes(packBytes, chunkSize)),
+    );
+    const workerData: WorkerSetup = { keys, slots: this.#slots, packBuffers: buffers, packBytes, readBack };
+    const worker = new Worker(new URL('./chunk-worker.ts', import.meta.url), { workerData });
+    const thread: Thread = { worker, load: 0, buffers };
+    worker.unref();
+    worker.on('message', (message: Answer) => this.#receive(thread, message));
+    worker.on('error', (error: Error) =>
+      this.fail(new PrimaError('internal', `a worker thread failed: ${error.message}`, { cause: error })),
+    );
+    worker.on('exit', (code) => {
+      if (!this.#closed) this.fail(new PrimaError('internal', `a worker thread ended with status ${code}`));
+    });
+    return thread;
+  }
+
+  #run(request: Numberless, transfer: ArrayBuffer[] = []): Promise<Extract<Answer, { op: 'done' }>> {
+    const [first, ...others] = this.#threads;
+    assert(first, 'the pool has threads');
+    const idlest = others.reduce((best, thread) => (thread.load < best.load ? thread : best), first);
+    return this.#runOn(idlest, request, transfer);
+  }
+
+  #runOn(
+    thread: Thread,
+    request: Numberless,
+    transfer: ArrayBuffer[],
+  ): Promise<Extract<Answer, { op: 'done' }>> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    const job = this.#nextJob;
+    this.#nextJob += 1;
+    thread.load += 1;
+    if (thread.load === 1) thread.worker.ref();
+    return new Promise((resolve, reject) => {
+      this.#jobs.set(job, { resolve, reject, thread });
+      thread.worker.postMessage({ ...request, job }, transfer);
+    });
+  }
+
+  #receive(thread: Thread, message: Answer): void {
+    if (message.op === 'pack') {
+      this.#receivePack(thread, message);
+      return;
+    }
+    const job = this.#jobs.get(message.job);
+    this.#jobs.delete(message.job);
+    thread.load -= 1;
+    if (thread.load === 0) thread.worker.unref(); // an idle pool does not keep the process alive
+    if (message.op === 'done') job?.resolve(message);
+    else job?.reject(new PrimaError(message.code, message.message));
+  }
+
+  #receivePack(thread: Thread, message: Extract<Answer, { op: 'pack' }>): void {
+    const memory = thread.buffers[message.buffer];
+    assert(memory && this.#sealing, 'packs come from workers that seal');
+    const release: Request = { op: 'release', buffer: message.buffer };
+    this.#sealing.onPack({
+      name: message.name,
+      bytes: new Uint8Array(memory, 0, message.size),
+      ids: message.ids,
+      places: message.places,
+      release: () => {
+        if (!this.#closed) thread.worker.postMessage(release);
+      },
+    });
+  }
+}

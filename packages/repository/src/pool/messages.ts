@@ -1,0 +1,39 @@
+/** What the main thread and the chunk workers say to each other. */
+import type { ErrorCode } from '@prima/base';
+import type { SealingKeys } from '../crypto/sealer.ts';
+import type { BlobType } from '../format/blob.ts';
+
+export interface WorkerSetup {
+  keys: SealingKeys;
+  /** Chunk-sized pieces of shared memory; main reads into them, workers work on them. */
+  slots: SharedArrayBuffer[];
+  /** Shared memory in which this worker builds packs; empty for workers that only open. */
+  packBuffers: SharedArrayBuffer[];
+  packBytes: number;
+  readBack: boolean;
+}
+
+export type Request =
+  /** Is the slot zero, and if not, what is its id? */
+  | { op: 'hash'; job: number; slot: number; length: number }
+  /** Put the slot's bytes into the open pack. */
+  | { op: 'seal'; job: number; slot: number; length: number; id: Uint8Array }
+  /** Finish the open pack, if it holds anything. */
+  | { op: 'flush'; job: number }
+  /** The pack in this buffer is stored; the buffer may be used again. */
+  | { op: 'release'; buffer: number }
+  /** Open a blob into shared memory and check it. */
+  | {
+      op: 'open';
+      job: number;
+      blob: Uint8Array;
+      id: Uint8Array;
+      type: BlobType;
+      into: Uint8Array;
+      where: string;
+    };
+
+export type Answer =
+  | { op: 'done'; job: number; id?: Uint8Array; length?: number }
+  | { op: 'failed'; job: number; code: ErrorCode; message: string }
+  | { op: 'pack'; buffer: number; name: string; size: number; ids: Uint8Array; places: Uint32Array };

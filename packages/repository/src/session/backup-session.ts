@@ -1,0 +1,135 @@
+/** One backup being written: the writer's side of "Sessions" in the format. */
+import { assert, Mutex, PrimaError, toPrimaError } from '@prima/base';
+import { type Context, hexOf } from '../context.ts';
+import type { Point, PointFile, WriteDiskRequest, WriteDiskResult, WriteSession } from '../contract.ts';
+import { blobType } from '../format/blob.ts';
+import { BlobReader } from '../index/blob-reader.ts';
+import { RepositoryIndex } from '../index/repository-index.ts';
+import { PageTree } from '../manifest/page-tree.ts';
+import { ChunkPool } from '../pool/chunk-pool.ts';
+import { DiskWriter } from './disk-writer.ts';
+import { PackSink } from './pack-sink.ts';
+import { appendLog, digest } from './root-log.ts';
+import { beginSession, decide, startBeats } from './sessions.ts';
+
+export class BackupSession implements WriteSession {
+  readonly id: string;
+  readonly #context: Context;
+  readonly #sink: PackSink;
+  readonly #pool: ChunkPool;
+  readonly #index: RepositoryIndex;
+  readonly #tree: PageTree;
+  readonly #turn = new Mutex();
+  readonly #stopBeats: () => void;
+  #state: 'open' | 'committed' | 'aborted' = 'open';
+
+  private constructor(context: Context, id: string, index: RepositoryIndex, readBack: boolean) {
+    this.#context = context;
+    this.id = id;
+    this.#index = index;
+    this.#tree = new PageTree(context, new BlobReader(context, index));
+    this.#sink = new PackSink(context, id, (error) => {
+      this.#pool.fail(toPrimaError(error, `writing to ${context.store.url}`));
+    });
+    this.#pool = new ChunkPool({
+      keys: context.keys,
+      chunkSize: context.chunkSize,
+      ...(context.workers === undefined ? {} : { workers: context.workers }),
+      sealing: { packBytes: context.packBytes, readBack, onPack: (pack) => this.#sink.take(pack) },
+    });
+    this.#stopBeats = startBeats(context, id);
+  }
+
+  /** Creates the marker, then reads the index: in this order, always. */
+  static async begin(context: Context, readBack: boolean): Promise<BackupSession> {
+    const id = await beginSession(context, 'backup');
+    try {
+      return new BackupSession(context, id, await RepositoryIndex.load(context), readBack);
+    } catch (error) {
+      await decide(context, abortedBackup(context, id, 'could not read the index'));
+      throw error;
+    }
+  }
+
+  async writeDisk(request: WriteDiskRequest): Promise<WriteDiskResult> {
+    return await this.#turn.run(async () => {
+      this.#assertOpen();
+      const parts = {
+        context: this.#context,
+        pool: this.#pool,
+        sink: this.#sink,
+        index: this.#index,
+        tree: this.#tree,
+      };
+      return await new DiskWriter(parts, request).write();
+    });
+  }
+
+  async writeFile(name: string, bytes: Uint8Array): Promise<PointFile> {
+    return await this.#turn.run(async () => {
+      this.#assertOpen();
+      const ids: string[] = [];
+      for (let at = 0; at < bytes.length; at += this.#context.chunkSize) {
+        const part = bytes.subarray(at, at + this.#context.chunkSize);
+        const { id } = await this.#sink.addMetaOnce(blobType.file, part, (known) =>
+          this.#index.mayShare(known),
+        );
+        ids.push(hexOf(id));
+      }
+      return { name, length: bytes.length, ids };
+    });
+  }
+
+  async commit(point: Omit<Point, 'id'>): Promise<Point> {
+    return await this.#turn.run(async () => {
+      this.#assertOpen();
+      await this.#pool.flush();
+      await this.#sink.finish();
+      const whole: Point = { id: this.id, ...point };
+      const time = new Date(this.#context.clock.now()).toISOString();
+      const mine = {
+        session: this.id,
+        state: 'committed' as const,
+        kind: 'backup' as const,
+        time,
+        point: whole,
+      };
+      const { outcome, stored } = await decide(this.#context, mine);
+      if (!stored) {
+        this.#state = 'aborted';
+        const why = outcome.why ?? 'no reason given';
+        throw new PrimaError(
+          'refused',
+          `a collection gave up on this backup before it ended (${why}); nothing was lost, run it again`,
+        );
+      }
+      this.#state = 'committed';
+      await this.#end();
+      await appendLog(this.#context, { event: 'committed', session: this.id, outcome: digest(stored) });
+      return whole;
+    });
+  }
+
+  async abort(why: string): Promise<void> {
+    if (this.#state !== 'open') return;
+    this.#state = 'aborted';
+    await this.#end();
+    await decide(this.#context, abortedBackup(this.#context, this.id, why));
+  }
+
+  async #end(): Promise<void> {
+    this.#stopBeats();
+    await this.#pool.close();
+    await this.#sink.drain();
+  }
+
+  #assertOpen(): void {
+    assert(this.#state === 'open', 'a session is used before it ends');
+    this.#sink.throwIfFailed();
+  }
+}
+
+function abortedBackup(context: Context, session: string, why: string) {
+  const time = new Date(context.clock.now()).toISOString();
+  return { session, state: 'aborted' as const, kind: 'backup' as const, time, why };
+}

@@ -1,0 +1,261 @@
+/** Writes one disk into a session: plan, read, hash, deduplicate, seal, pages. */
+import {
+  assert,
+  type Bottleneck,
+  forEachBounded,
+  PrimaError,
+  systemRandom,
+  throwIfAborted,
+  toPrimaError,
+} from '@prima/base';
+import type { BlockDevice } from '@prima/block';
+import type { Context } from '../context.ts';
+import type { DiskFigures, WriteDiskRequest, WriteDiskResult } from '../contract.ts';
+import { blobType } from '../format/blob.ts';
+import { type Page, pageFanout, type PageRef, writePage } from '../format/page.ts';
+import type { RepositoryIndex } from '../index/repository-index.ts';
+import type { PageTree } from '../manifest/page-tree.ts';
+import { storeRefs, storeTree } from '../manifest/page-writer.ts';
+import type { ChunkPool, Slot } from '../pool/chunk-pool.ts';
+import { BottleneckMeter } from './bottleneck.ts';
+import { chunkPlan, type DiskPlan, planDisk, sampleKept } from './disk-plan.ts';
+import type { PackSink } from './pack-sink.ts';
+
+export interface DiskWriterParts {
+  context: Context;
+  pool: ChunkPool;
+  sink: PackSink;
+  index: RepositoryIndex;
+  tree: PageTree;
+}
+
+const defaultSample = 16;
+const progressMs = 200;
+
+/** A leaf page whose chunks are being filled in. */
+interface OpenLeaf {
+  number: number;
+  refs: PageRef[];
+  /** Chunks that are still to come. */
+  missing: number;
+}
+
+export class DiskWriter {
+  readonly #parts: DiskWriterParts;
+  readonly #request: WriteDiskRequest;
+  readonly #device: BlockDevice;
+  readonly #figures: DiskFigures = { read: 0, data: 0, added: 0, stored: 0, sampled: 0 };
+  readonly #meter = new BottleneckMeter();
+  /** Chunks in each stage now, for the bottleneck. */
+  readonly #stages = { reading: 0, processing: 0 };
+  #leaves: PageRef[] = [];
+
+  constructor(parts: DiskWriterParts, request: WriteDiskRequest) {
+    this.#parts = parts;
+    this.#request = request;
+    this.#device = request.device;
+  }
+
+  async write(): Promise<WriteDiskResult> {
+    const { changed, signal, parent } = this.#request;
+    assert(changed === undefined || parent, 'a tracked disk has a parent');
+    if (changed !== undefined && parent) {
+      this.#leaves = await this.#parts.tree.leaves(parent, this.#device.size);
+      const plan = await this.#plan(changed, signal);
+      const fault = await this.#sample(plan);
+      if (fault === undefined) return { root: await this.#run(plan), figures: this.#figures };
+      return { ...(await this.#writeAll()), trackingFault: { offset: fault } };
+    }
+    return await this.#writeAll();
+  }
+
+  async #writeAll(): Promise<WriteDiskResult> {
+    this.#leaves = this.#blankLeaves();
+    const plan = await this.#plan(undefined, this.#request.signal);
+    return { root: await this.#run(plan), figures: this.#figures };
+  }
+
+  async #plan(changed: WriteDiskRequest['changed'], signal: AbortSignal | undefined): Promise<DiskPlan> {
+    return await planDisk(this.#device, changed, this.#parts.context.chunkSize, signal);
+  }
+
+  #blankLeaves(): PageRef[] {
+    const span = this.#parts.context.chunkSize * pageFanout;
+    return Array.from({ length: Math.ceil(this.#device.size / span) }, (_, i) => ({
+      id: undefined,
+      length: Math.min(span, this.#device.size - i * span),
+    }));
+  }
+
+  /** Re-reads some chunks that are called unchanged; the offset of the first that is not. */
+  async #sample(plan: DiskPlan): Promise<number | undefined> {
+    const { chunkSize } = this.#parts.context;
+    const chunks = sampleKept(plan, this.#request.sampleChunks ?? defaultSample, systemRandom);
+    let fault: number | undefined;
+    await forEachBounded(
+      chunks,
+      4,
+      async (chunk, signal) => {
+        const refs = await this.#parts.tree.leafRefs(this.#leafRef(Math.floor(chunk / pageFanout)));
+        const wanted = refs[chunk % pageFanout]?.id;
+        await this.#withSlot(async (slot) => {
+          const found = await this.#readAndHash(chunk, slot, signal);
+          const same = found && wanted ? Buffer.compare(found, wanted) === 0 : found === wanted;
+          if (!same) fault = Math.min(fault ?? Number.POSITIVE_INFINITY, chunk * chunkSize);
+        });
+        this.#figures.sampled += 1;
+      },
+      this.#request.signal,
+    );
+    return fault;
+  }
+
+  async #run(plan: DiskPlan) {
+    const { context } = this.#parts;
+    const total = plan.toRead * context.chunkSize;
+    let done = 0;
+    const timer = setInterval(() => this.#report(done, total), progressMs);
+    try {
+      await forEachBounded(
+        this.#work(plan),
+        this.#parts.pool.slotCount,
+        async ({ chunk, leaf }, signal) => {
+          await this.#withSlot(async (slot) => this.#writeChunk(chunk, leaf, { slot, signal }));
+          done += context.chunkSize;
+          leaf.missing -= 1;
+          if (leaf.missing === 0) await this.#closeLeaf(leaf);
+        },
+        this.#request.signal,
+      );
+    } finally {
+      clearInterval(timer);
+    }
+    this.#report(done, total);
+    return await storeTree(this.#leaves, this.#device.size, context.chunkSize, (page) =>
+      this.#storePage(page),
+    );
+  }
+
+  /** The chunks to read, ascending, each with its leaf. */
+  async *#work(plan: DiskPlan): AsyncGenerator<{ chunk: number; leaf: OpenLeaf }> {
+    for (let number = 0; number < this.#leaves.length; number += 1) {
+      const first = number * pageFanout;
+      const planned = plan.chunks.subarray(first, first + pageFanout);
+      if (planned.every((action) => action === chunkPlan.keep)) continue;
+      const refs = await this.#leafStart(number, planned);
+      const reads = planned.reduce((sum, action) => sum + (action === chunkPlan.read ? 1 : 0), 0);
+      const leaf: OpenLeaf = { number, refs, missing: reads };
+      if (reads === 0) await this.#closeLeaf(leaf);
+      for (const [i, action] of planned.entries()) {
+        if (action === chunkPlan.read) yield { chunk: first + i, leaf };
+      }
+    }
+  }
+
+  /** The leaf's references before anything was read: the parent's, with zeros where the plan says so. */
+  async #leafStart(number: number, planned: Uint8Array): Promise<PageRef[]> {
+    const refs = await this.#parts.tree.leafRefs(this.#leafRef(number));
+    return refs.map(({ id, length }, i) => ({ id: planned[i] === chunkPlan.keep ? id : undefined, length }));
+  }
+
+  #leafRef(number: number): PageRef {
+    const ref = this.#leaves[number];
+    assert(ref, `leaf ${number} is part of the disk`);
+    return ref;
+  }
+
+  async #writeChunk(
+    chunk: number,
+    leaf: OpenLeaf,
+    { slot, signal }: { slot: Slot; signal: AbortSignal },
+  ): Promise<void> {
+    const { pool, sink, index } = this.#parts;
+    const ref = leaf.refs[chunk % pageFanout];
+    assert(ref, `chunk ${chunk} is part of its leaf`);
+    const id = await this.#readAndHash(chunk, slot, signal);
+    ref.id = id;
+    if (!id) return;
+    this.#figures.data += ref.length;
+    if (sink.has(id) || index.mayShare(id)) return;
+    sink.claim(id);
+    this.#stages.processing += 1;
+    try {
+      const stored = await pool.seal(slot, ref.length, id);
+      this.#figures.stored += stored;
+      this.#figures.added += ref.length;
+    } finally {
+      this.#stages.processing -= 1;
+    }
+  }
+
+  /** The id of a chunk, or undefined when it is zeros. */
+  async #readAndHash(chunk: number, slot: Slot, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const { context, pool } = this.#parts;
+    const offset = chunk * context.chunkSize;
+    const length = Math.min(context.chunkSize, this.#device.size - offset);
+    throwIfAborted(signal, `reading ${this.#request.name}`);
+    this.#stages.reading += 1;
+    try {
+      await this.#device.read(offset, slot.bytes.subarray(0, length), signal);
+    } catch (error) {
+      throw sourceError(error, `reading ${this.#request.name} at ${offset}`);
+    } finally {
+      this.#stages.reading -= 1;
+    }
+    this.#figures.read += length;
+    this.#stages.processing += 1;
+    try {
+      return await pool.hash(slot, length);
+    } finally {
+      this.#stages.processing -= 1;
+    }
+  }
+
+  async #withSlot(task: (slot: Slot) => Promise<void>): Promise<void> {
+    const slot = await this.#parts.pool.slot();
+    try {
+      await task(slot);
+    } finally {
+      slot.release();
+    }
+  }
+
+  async #closeLeaf(leaf: OpenLeaf): Promise<void> {
+    this.#leaves[leaf.number] = await storeRefs(0, leaf.refs, (page) => this.#storePage(page));
+  }
+
+  async #storePage(page: Page): Promise<Uint8Array> {
+    const { sink, index } = this.#parts;
+    const { id, stored } = await sink.addMetaOnce(blobType.page, writePage(page), (known) =>
+      index.mayShare(known),
+    );
+    this.#figures.stored += stored;
+    return id;
+  }
+
+  #report(done: number, total: number): void {
+    const { pool, sink } = this.#parts;
+    const slots = pool.slotCount;
+    this.#meter.sample({
+      source: this.#stages.reading / slots,
+      processing: this.#stages.processing / slots,
+      store: sink.storing >= pool.packBufferCount - 1 ? 1 : 0,
+    });
+    const bottleneck: Bottleneck | undefined = this.#meter.current;
+    this.#request.onProgress?.({
+      phase: this.#request.name,
+      done: Math.min(done, total),
+      total,
+      read: this.#figures.read,
+      stored: this.#figures.stored,
+      ...(bottleneck === undefined ? {} : { bottleneck }),
+    });
+  }
+}
+
+/** Whatever goes wrong at the source is told as such, unless it says more precisely what it is. */
+function sourceError(error: unknown, doing: string): PrimaError {
+  const found = toPrimaError(error, doing);
+  if (found.code !== 'io' && found.code !== 'not-found') return found;
+  return new PrimaError('source-changed', `${doing}: ${found.message}`, { cause: error });
+}

@@ -1,0 +1,198 @@
+/**
+ * Takes the packs of one session, stores them, and remembers where each blob went until the
+ * session's index segments are written. Metadata packs are built here, data packs on workers.
+ */
+import { assert, Mutex } from '@prima/base';
+import { type Context, putSealed } from '../context.ts';
+import { blobType, type BlobType } from '../format/blob.ts';
+import { type PackEntry, type PackKind, packKey } from '../format/pack.ts';
+import { packBufferBytes, PackBuilder } from '../format/pack-builder.ts';
+import { type SegmentEntry, segmentEntries, type SegmentPack, writeSegment } from '../format/segment.ts';
+import { IdTable } from '../index/id-table.ts';
+import { blobId } from '../crypto/sealer.ts';
+import type { BuiltPack } from '../pool/chunk-pool.ts';
+
+/** Metadata packs stay small: a session rarely has more than a few megabytes of pages. */
+const metaPackBytes = 8 * 1024 * 1024;
+/** The largest chunk that a repository can have. */
+const largestPlain = 4 * 1024 * 1024;
+
+/** Number of the pack that a blob is in, while it is not stored yet. */
+const pending = 0xffff_fffe;
+
+interface SunkPack extends SegmentPack {
+  ids: Uint8Array;
+  places: Uint32Array;
+}
+
+export class PackSink {
+  readonly #context: Context;
+  readonly #session: string;
+  readonly #packs: SunkPack[] = [];
+  /** What this session stores or is about to store. */
+  readonly #own = new IdTable();
+  readonly #storing = new Set<Promise<void>>();
+  /** Packs that are built on this thread. */
+  readonly #open = new Map<PackKind, { builder: PackBuilder; buffer: Uint8Array }>();
+  readonly #turn = new Mutex();
+  readonly #onFailure: (error: unknown) => void;
+  #failure: unknown;
+
+  /** @param onFailure told once, when a pack cannot be stored: whoever waits for its buffer must stop */
+  constructor(context: Context, session: string, onFailure: (error: unknown) => void = () => undefined) {
+    this.#context = context;
+    this.#session = session;
+    this.#onFailure = onFailure;
+  }
+
+  /** Packs that are being written to the store now. */
+  get storing(): number {
+    return this.#storing.size;
+  }
+
+  /** True when this session has stored the blob, or is about to. */
+  has(id: Uint8Array): boolean {
+    return this.#own.has(id);
+  }
+
+  /** Says that the blob is on its way, so that nobody else seals it too. */
+  claim(id: Uint8Array): void {
+    this.#own.set(id, pending, 0, 0);
+  }
+
+  /** Raises what went wrong while storing, if anything did. */
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Stores a pack that a worker built; gives its buffer back when it is durable. */
+  take(pack: BuiltPack): void {
+    const { name, bytes, ids, places } = pack;
+    this.#track(async () => {
+      await this.#store('data', { name, bytes, ids, places });
+      pack.release();
+    });
+  }
+
+  /** Seals a small blob into the metadata pack; returns its stored length. */
+  async addMeta(type: BlobType, id: Uint8Array, plain: Uint8Array): Promise<number> {
+    return await this.#turn.run(async () => {
+      const builder = await this.#builder('meta');
+      return builder.add(type, id, plain, this.#context.sealer).length;
+    });
+  }
+
+  /** Seals and stores unless it is stored already; returns id and what was added. */
+  async addMetaOnce(
+    type: BlobType,
+    plain: Uint8Array,
+    isKnown: (id: Uint8Array) => boolean,
+  ): Promise<{ id: Uint8Array; stored: number }> {
+    const id = blobId(this.#context.keys, type, plain);
+    if (this.has(id) || isKnown(id)) return { id, stored: 0 };
+    this.claim(id);
+    return { id, stored: await this.addMeta(type, id, plain) };
+  }
+
+  /** Copies a sealed blob from another pack. */
+  async copy(kind: PackKind, entry: Omit<PackEntry, 'offset' | 'length'>, blob: Uint8Array): Promise<void> {
+    await this.#turn.run(async () => void (await this.#builder(kind)).copy(entry, blob));
+  }
+
+  /** Waits until everything is durable and writes the index segments. */
+  async finish(
+    more: { packs: SegmentPack[]; entries: SegmentEntry[] } = { packs: [], entries: [] },
+  ): Promise<void> {
+    for (const kind of this.#open.keys()) await this.#finishOpen(kind);
+    await this.settle();
+    const packs: SegmentPack[] = [...more.packs];
+    const entries: SegmentEntry[] = [...more.entries];
+    for (const { name, kind, size, ids, places } of this.#packs) {
+      const number = packs.length;
+      packs.push({ name, kind, size });
+      for (let i = 0; i * 32 < ids.length; i += 1) {
+        const id = ids.subarray(i * 32, i * 32 + 32);
+        entries.push({ id, pack: number, offset: places[i * 2] ?? 0, length: places[i * 2 + 1] ?? 0 });
+      }
+    }
+    await this.#writeSegments(packs, entries);
+  }
+
+  /** Waits for the packs that are being stored. Raises the first failure. */
+  async settle(): Promise<void> {
+    while (this.#storing.size > 0) await Promise.all(this.#storing);
+    this.throwIfFailed();
+  }
+
+  /** Waits for what is under way, whatever its result: for a session that is given up. */
+  async drain(): Promise<void> {
+    while (this.#storing.size > 0) await Promise.allSettled(this.#storing);
+  }
+
+  /** The open pack of this kind, with room for one more blob. */
+  async #builder(kind: PackKind): Promise<PackBuilder> {
+    const open = this.#open.get(kind);
+    if (open && !open.builder.isFull) return open.builder;
+    if (open) await this.#finishOpen(kind);
+    const limit = kind === 'meta' ? metaPackBytes : this.#context.packBytes;
+    const buffer = Buffer.alloc(packBufferBytes(limit, largestPlain));
+    const builder = new PackBuilder(buffer, limit);
+    this.#open.set(kind, { builder, buffer });
+    return builder;
+  }
+
+  async #finishOpen(kind: PackKind): Promise<void> {
+    const open = this.#open.get(kind);
+    this.#open.delete(kind);
+    if (!open || open.builder.isEmpty) return;
+    const { name, size, entries } = open.builder.finish();
+    const ids = new Uint8Array(entries.length * 32);
+    const places = new Uint32Array(entries.length * 2);
+    for (const [i, entry] of entries.entries()) {
+      ids.set(entry.id, i * 32);
+      places.set([entry.offset, entry.length], i * 2);
+    }
+    await this.#store(kind, { name, bytes: open.buffer.subarray(0, size), ids, places });
+  }
+
+  async #store(
+    kind: PackKind,
+    pack: { name: string; bytes: Uint8Array; ids: Uint8Array; places: Uint32Array },
+  ): Promise<void> {
+    const { name, bytes, ids, places } = pack;
+    await this.#context.store.putIfAbsent(packKey(kind, name), bytes);
+    this.#packs.push({ name, kind, size: bytes.length, ids, places });
+  }
+
+  #track(work: () => Promise<void>): void {
+    const job = work()
+      .catch((error: unknown) => {
+        if (this.#failure !== undefined) return;
+        this.#failure = error;
+        this.#onFailure(error);
+      })
+      .finally(() => this.#storing.delete(job));
+    this.#storing.add(job);
+  }
+
+  async #writeSegments(packs: SegmentPack[], entries: SegmentEntry[]): Promise<void> {
+    for (let start = 0, n = 1; start < entries.length; start += segmentEntries, n += 1) {
+      const part = entries.slice(start, start + segmentEntries);
+      const numbers = new Map<number, number>();
+      const used: SegmentPack[] = [];
+      const renumbered = part.map((entry) => {
+        let number = numbers.get(entry.pack);
+        if (number === undefined) {
+          number = used.length;
+          numbers.set(entry.pack, number);
+          const pack = packs[entry.pack];
+          assert(pack, 'an entry names a pack');
+          used.push(pack);
+        }
+        return { ...entry, pack: number };
+      });
+      const key = `index/${this.#session}-${n}`;
+      await putSealed(this.#context, key, blobType.segment, writeSegment(used, renumbered));
+    }
+  }
+}

@@ -1,0 +1,162 @@
+/** A disk of a restore point as a BlockDevice. */
+import {
+  alignDown,
+  alignUp,
+  assertWithin,
+  intersect,
+  MiB,
+  PrimaError,
+  Semaphore,
+  throwIfAborted,
+} from '@prima/base';
+import type { Extent, ExtentOptions, Range } from '@prima/block';
+import { type Context, hexOf } from '../context.ts';
+import type { Point, PointDevice, PointDisk } from '../contract.ts';
+import { blobType } from '../format/blob.ts';
+import type { BlobReader } from '../index/blob-reader.ts';
+import type { ChunkRef, PageTree } from '../manifest/page-tree.ts';
+import type { ChunkPool } from '../pool/chunk-pool.ts';
+
+export interface PointDeviceParts {
+  context: Context;
+  blobs: BlobReader;
+  tree: PageTree;
+  pool: ChunkPool;
+  /** Ends the pin. */
+  onClose: () => Promise<void>;
+}
+
+/** Decoded chunks that are kept for the next read; a guest reads a chunk in many small pieces. */
+const cacheBytes = 64 * MiB;
+/** Chunks that are fetched and opened at once for one device. */
+const concurrency = 8;
+
+/** Read-only. Reads are verified: a chunk that is not what was written raises `integrity`. */
+export class RepositoryPointDevice implements PointDevice {
+  readonly point: Point;
+  readonly size: number;
+  readonly blockSize: number;
+  readonly #disk: PointDisk;
+  readonly #parts: PointDeviceParts;
+  readonly #cache = new Map<number, Promise<Uint8Array>>();
+  readonly #limit = new Semaphore(concurrency);
+  #closed = false;
+
+  constructor(point: Point, disk: PointDisk, parts: PointDeviceParts) {
+    this.point = point;
+    this.size = disk.size;
+    this.blockSize = parts.context.chunkSize;
+    this.#disk = disk;
+    this.#parts = parts;
+  }
+
+  async *extents(range: Range, options: ExtentOptions = {}): AsyncGenerator<Extent> {
+    assertWithin(range, this.size);
+    let current: Extent | undefined;
+    for await (const chunk of this.#chunks(range)) {
+      throwIfAborted(options.signal, 'reading the map of a restore point');
+      const part = intersect(chunk, range);
+      if (!part) continue;
+      const kind = chunk.id ? 'data' : 'hole';
+      if (current?.kind === kind) {
+        current.length += part.length;
+      } else {
+        if (current) yield current;
+        current = { ...part, kind };
+      }
+    }
+    if (current) yield current;
+  }
+
+  async read(offset: number, into: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const range = { offset, length: into.length };
+    assertWithin(range, this.size);
+    this.#assertOpen();
+    throwIfAborted(signal, 'reading a restore point');
+    const jobs: Promise<void>[] = [];
+    for await (const chunk of this.#chunks(range)) {
+      const part = intersect(chunk, range);
+      if (!part) continue;
+      const target = into.subarray(part.offset - offset, part.offset - offset + part.length);
+      if (chunk.id) jobs.push(this.#readChunk(chunk, part, target));
+      else target.fill(0);
+    }
+    const results = await Promise.allSettled(jobs);
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cache.clear();
+    await this.#parts.onClose();
+  }
+
+  async #readChunk(chunk: ChunkRef, part: Range, target: Uint8Array): Promise<void> {
+    const isWhole = part.length === chunk.length && target.buffer instanceof SharedArrayBuffer;
+    if (isWhole && !this.#cache.has(chunk.offset)) {
+      await this.#open(chunk, target);
+      return;
+    }
+    const bytes = await this.#cached(chunk);
+    const start = part.offset - chunk.offset;
+    target.set(bytes.subarray(start, start + part.length));
+  }
+
+  /** The whole chunk, from the cache or into it. */
+  #cached(chunk: ChunkRef): Promise<Uint8Array> {
+    let bytes = this.#cache.get(chunk.offset);
+    this.#cache.delete(chunk.offset);
+    if (!bytes) {
+      const memory = new Uint8Array(new SharedArrayBuffer(chunk.length));
+      bytes = this.#open(chunk, memory).then(() => memory);
+      bytes.catch(() => this.#cache.delete(chunk.offset));
+    }
+    this.#cache.set(chunk.offset, bytes); // newest last
+    if (this.#cache.size * this.blockSize > cacheBytes) {
+      const [oldest] = this.#cache.keys();
+      if (oldest !== undefined) this.#cache.delete(oldest);
+    }
+    return bytes;
+  }
+
+  async #open(chunk: ChunkRef, into: Uint8Array): Promise<void> {
+    const { id } = chunk;
+    if (!id) return;
+    await this.#limit.run(async () => {
+      try {
+        const { bytes, where } = await this.#parts.blobs.fetch(id);
+        await this.#parts.pool.open(bytes, { type: blobType.chunk, id, into, where });
+      } catch (error) {
+        throw this.#inContext(error, chunk, id);
+      }
+    });
+  }
+
+  #inContext(error: unknown, chunk: ChunkRef, id: Uint8Array): unknown {
+    if (!(error instanceof PrimaError) || error.code !== 'integrity') return error;
+    const { point } = this;
+    return new PrimaError(
+      'integrity',
+      `${point.machine.name} ${this.#disk.name} of point ${point.id} is damaged at ${chunk.offset}+${chunk.length}: ${error.message}`,
+      {
+        cause: error,
+        details: { ...error.details, offset: chunk.offset, length: chunk.length, id: hexOf(id) },
+      },
+    );
+  }
+
+  async *#chunks(range: Range): AsyncGenerator<ChunkRef> {
+    this.#assertOpen();
+    if (range.length === 0) return;
+    const { chunkSize } = this.#parts.context;
+    const start = alignDown(range.offset, chunkSize);
+    const end = Math.min(alignUp(range.offset + range.length, chunkSize), this.size);
+    yield* this.#parts.tree.chunks(this.#disk.root, this.size, { offset: start, length: end - start });
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new PrimaError('state', 'the restore point was closed while it was read');
+  }
+}

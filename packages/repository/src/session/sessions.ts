@@ -1,0 +1,194 @@
+/** Sessions: markers, outcomes and what a listing of them says. See "Sessions" of the format. */
+import { randomBytes } from 'node:crypto';
+import {
+  IntegrityError,
+  liveness,
+  ownIdentity,
+  type ProcessIdentity,
+  PrimaError,
+  Semaphore,
+} from '@prima/base';
+import { type Context, getSealed, parseRecord, putRecord } from '../context.ts';
+import type { Point } from '../contract.ts';
+import { blobType } from '../format/blob.ts';
+
+export type SessionKind = 'backup' | 'collection' | 'read';
+
+export interface Marker extends ProcessIdentity {
+  session: string;
+  kind: SessionKind;
+  started: string;
+  /** For `read`: the point that is pinned. */
+  point?: string;
+}
+
+export interface Outcome {
+  session: string;
+  state: 'committed' | 'aborted';
+  kind: SessionKind;
+  time: string;
+  why?: string;
+  point?: Point;
+  /** Keys of the index segments that a collection's own replace. */
+  superseded?: string[];
+}
+
+/** What the listing shows of one session. */
+export interface SessionEntry {
+  id: string;
+  hasMarker: boolean;
+  hasOutcome: boolean;
+  isForgotten: boolean;
+  /** Newest sign of life by the store's clock, milliseconds since 1970. */
+  lastSeen: number;
+  /** All its keys. */
+  keys: string[];
+}
+
+/** Signs of life are written this often, and missed for this long before a session is given up on. */
+export const beatMs = 15 * 60_000;
+export const leaseMs = 24 * 3_600_000;
+
+export function newSessionId(now: number): string {
+  return now.toString(16).padStart(12, '0') + randomBytes(10).toString('hex');
+}
+
+/** When a session with this id began, milliseconds since 1970. */
+export function sessionTime(id: string): number {
+  return Number.parseInt(id.slice(0, 12), 16);
+}
+
+export const markerKey = (id: string) => `sessions/${id}/marker`;
+export const outcomeKey = (id: string) => `sessions/${id}/outcome`;
+export const forgottenKey = (id: string) => `sessions/${id}/forgotten`;
+
+/** Creates the marker: from now on collections wait for this session. */
+export async function beginSession(context: Context, kind: SessionKind, point?: string): Promise<string> {
+  const now = context.clock.now();
+  const id = newSessionId(now);
+  const marker: Marker = {
+    session: id,
+    kind,
+    started: new Date(now).toISOString(),
+    ...(await ownIdentity()),
+    ...(point === undefined ? {} : { point }),
+  };
+  await putRecord(context, markerKey(id), blobType.marker, marker);
+  return id;
+}
+
+/** Writes signs of life until stopped; failures are only logged, the next beat tries again. */
+export function startBeats(context: Context, id: string): () => void {
+  let count = 0;
+  const timer = setInterval(() => {
+    count += 1;
+    context.store.putIfAbsent(`sessions/${id}/beat-${count}`, new Uint8Array(0)).catch((error: unknown) => {
+      context.logger.warn(`cannot write a sign of life of session ${id}: ${String(error)}`);
+    });
+  }, beatMs);
+  timer.unref();
+  return () => clearInterval(timer);
+}
+
+/**
+ * Decides a session. Exactly one caller wins; the others get the winner's outcome.
+ * @returns the outcome that stands, and the stored bytes when it is the caller's
+ */
+export async function decide(
+  context: Context,
+  outcome: Outcome,
+): Promise<{ outcome: Outcome; stored?: Uint8Array }> {
+  const key = outcomeKey(outcome.session);
+  const { result, stored } = await putRecord(context, key, blobType.outcome, outcome);
+  if (result === 'created') return { outcome, stored };
+  return { outcome: (await readOutcome(context, outcome.session)).outcome };
+}
+
+export async function readOutcome(
+  context: Context,
+  id: string,
+): Promise<{ outcome: Outcome; stored: Uint8Array }> {
+  const key = outcomeKey(id);
+  const { plain, stored } = await getSealed(context, key, blobType.outcome);
+  const outcome = parseRecord(plain, key) as Outcome;
+  if (outcome.session !== id) throw new IntegrityError(`${key} holds the outcome of another session`);
+  return { outcome, stored };
+}
+
+export async function readMarker(context: Context, id: string): Promise<Marker> {
+  const { plain } = await getSealed(context, markerKey(id), blobType.marker);
+  return parseRecord(plain, markerKey(id)) as Marker;
+}
+
+/** Everything below `sessions/`, by session, oldest first. */
+export async function listSessions(context: Context): Promise<SessionEntry[]> {
+  const sessions = new Map<string, SessionEntry>();
+  for await (const { key, modified } of context.store.list('sessions/')) {
+    const match = /^sessions\/([0-9a-f]{32})\/(marker|outcome|forgotten|beat-\d+)$/.exec(key);
+    if (!match) continue;
+    const [, id = '', part = ''] = match;
+    let entry = sessions.get(id);
+    if (!entry) {
+      entry = { id, hasMarker: false, hasOutcome: false, isForgotten: false, lastSeen: 0, keys: [] };
+      sessions.set(id, entry);
+    }
+    entry.keys.push(key);
+    entry.lastSeen = Math.max(entry.lastSeen, modified);
+    if (part === 'marker') entry.hasMarker = true;
+    else if (part === 'outcome') entry.hasOutcome = true;
+    else if (part === 'forgotten') entry.isForgotten = true;
+  }
+  return [...sessions.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+export interface CommittedSession {
+  id: string;
+  outcome: Outcome;
+  stored: Uint8Array;
+  isForgotten: boolean;
+}
+
+/** Reads the outcomes of all decided sessions, 16 at a time; those that vanish meanwhile are left out. */
+export async function readOutcomes(
+  context: Context,
+  entries: readonly SessionEntry[],
+): Promise<CommittedSession[]> {
+  const limit = new Semaphore(16);
+  const read = await Promise.all(
+    entries
+      .filter((entry) => entry.hasOutcome)
+      .map((entry) =>
+        limit.run(async () => {
+          try {
+            return {
+              id: entry.id,
+              isForgotten: entry.isForgotten,
+              ...(await readOutcome(context, entry.id)),
+            };
+          } catch (error) {
+            if (error instanceof PrimaError && error.code === 'not-found') return undefined;
+            throw error;
+          }
+        }),
+      ),
+  );
+  return read.filter((entry) => entry !== undefined);
+}
+
+/** What an undecided session is, and why it can be given up on; `why` is undefined while it may be alive. */
+export async function whyDead(
+  context: Context,
+  entry: SessionEntry,
+): Promise<{ kind: SessionKind; why: string | undefined }> {
+  let kind: SessionKind = 'backup';
+  if (entry.hasMarker) {
+    const marker = await readMarker(context, entry.id);
+    kind = marker.kind;
+    if ((await liveness(marker)) === 'dead') {
+      return { kind, why: `its process ${marker.pid} on ${marker.host} has ended` };
+    }
+  }
+  const silentMs = context.clock.now() - Math.max(entry.lastSeen, sessionTime(entry.id));
+  const hours = Math.round(silentMs / 3_600_000);
+  return { kind, why: silentMs > leaseMs ? `no sign of life for ${hours} hours` : undefined };
+}
