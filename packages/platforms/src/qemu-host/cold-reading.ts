@@ -1,7 +1,7 @@
 /** Cold backups: the disks of a machine that is off or suspended, or of a folder that no host has loaded. */
 import { silentLogger, toPrimaError } from '@prima/base';
 import { type BlockDevice, openRawFile } from '@prima/block';
-import { openWithQemu } from './open-with-qemu.ts';
+import { addBitmap, openWithQemu, removeBitmap } from '@prima/qemu';
 import type { DiskReading, Machine, MachineDisk, MachineReading, OpenForBackupOptions } from '../platform.ts';
 import {
   bitmapPrefix,
@@ -12,7 +12,7 @@ import {
   type QemuCheckpoint,
   strayBitmaps,
 } from './bitmaps.ts';
-import { addFileBitmap, type DiskFile, diskFile, removeFileBitmap } from './disk-files.ts';
+import { type DiskFile, diskFile, knownFormat } from './disk-files.ts';
 import { parentBitmap } from './live-plan.ts';
 import type { MachineConfig } from './machine-config.ts';
 import { fileExists, type MachinePaths } from './machine-folder.ts';
@@ -111,7 +111,7 @@ interface ColdWork {
 
 async function openDisk(disk: MachineDisk, work: ColdWork): Promise<DiskReading> {
   const { options, devices, disks } = work;
-  const file = await diskFile(disk.path, disk.format);
+  const file = await diskFile(disk.path, knownFormat(disk));
   const parent = judgeParent({
     disk,
     checkpoint: options.since,
@@ -130,9 +130,9 @@ async function openDisk(disk: MachineDisk, work: ColdWork): Promise<DiskReading>
   }
   const bitmap = 'bitmap' in parent ? parent.bitmap : undefined;
   const device = await openWithQemu(disk.path, {
-    format: disk.format,
-    ...(bitmap === undefined ? {} : { bitmap }),
-    ...(options.signal ? { signal: options.signal } : {}),
+    format: knownFormat(disk),
+    bitmap,
+    signal: options.signal,
   });
   devices.push(device);
   if (bitmap === undefined) return { disk, device, whyFull: whyFull(parent) };
@@ -149,10 +149,10 @@ async function renewBitmaps(cold: ColdDisk, file: DiskFile, { options, why }: Co
   const broken = file.bitmaps.some(({ name, inconsistent }) => name === keep && inconsistent);
   try {
     for (const name of strayBitmaps(file.bitmaps, options.owner, broken ? undefined : keep)) {
-      await removeFileBitmap(disk.path, name);
+      await removeBitmap(disk.path, name);
     }
     const name = newBitmapName(options.owner);
-    await addFileBitmap(disk.path, name, granularityBytes);
+    await addBitmap(disk.path, name, { granularityBytes });
     cold.newBitmap = name;
   } catch (error) {
     const { code, message } = toPrimaError(error, `tracking changes of ${disk.name}`);
@@ -178,17 +178,17 @@ function coldCheckpoint(disks: readonly ColdDisk[]): QemuCheckpoint {
 async function forgetOld(disks: readonly ColdDisk[], owner: string): Promise<void> {
   for (const { disk, newBitmap } of disks) {
     if (newBitmap === undefined) continue;
-    const { bitmaps } = await diskFile(disk.path, disk.format);
+    const { bitmaps } = await diskFile(disk.path, knownFormat(disk));
     for (const { name } of bitmaps) {
       if (!name?.startsWith(bitmapPrefix(owner)) || name === newBitmap) continue;
-      await removeFileBitmap(disk.path, name);
+      await removeBitmap(disk.path, name);
     }
   }
 }
 
 async function discardNew(disks: readonly ColdDisk[]): Promise<void> {
   for (const { disk, newBitmap } of disks) {
-    if (newBitmap !== undefined) await removeFileBitmap(disk.path, newBitmap);
+    if (newBitmap !== undefined) await removeBitmap(disk.path, newBitmap);
   }
 }
 

@@ -5,6 +5,7 @@
 import { isAbsolute, relative } from 'node:path';
 import { MiB, PrimaError } from '@prima/base';
 import {
+  type ImageFile,
   consoleLogArguments,
   guestAgentArguments,
   jsonOption,
@@ -30,8 +31,8 @@ const deviceId = (slot: string): string => `dev-${slot.replace(':', '-')}`;
 export interface RunChoices {
   accelerator: 'kvm' | 'tcg';
   machineType: string;
-  /** Formats of the disks, by slot; all of them. */
-  formats: ReadonlyMap<string, string>;
+  /** The files of the disks, by slot; all of them. */
+  chains: ReadonlyMap<string, readonly ImageFile[]>;
   /** Waits for saved memory instead of starting. */
   incoming?: boolean;
 }
@@ -40,23 +41,37 @@ export interface RunChoices {
 export function commandLine(config: MachineConfig, choices: RunChoices, runFolder: string): string[] {
   const { accelerator, machineType } = choices;
   return [
-    ...['-name', optionValue(config.name), '-uuid', config.id],
-    ...['-machine', machineType, '-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
-    ...['-cpu', config.cpuModel, '-smp', String(config.cpus), '-m', `${config.memoryBytes / MiB}M`],
+    ...options({
+      name: optionValue(config.name),
+      uuid: config.id,
+      machine: machineType,
+      accel: accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi',
+      cpu: config.cpuModel,
+      smp: String(config.cpus),
+      m: `${config.memoryBytes / MiB}M`,
+      sandbox: 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
+      msg: 'timestamp=on',
+      rtc: 'base=utc',
+      boot: 'strict=on',
+    }),
     ...plainArguments(),
-    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
-    ...['-msg', 'timestamp=on', '-rtc', 'base=utc', '-boot', 'strict=on'],
     ...monitorArguments('qmp-control', runNames.control),
     ...monitorArguments('qmp-backup', runNames.backup),
     ...consoleLogArguments(runNames.serial),
     ...guestAgentArguments(runNames.agent),
-    ...['-device', 'VGA,id=screen', '-device', 'virtio-rng-pci,id=random'],
+    ...jsonOption('-device', { driver: 'VGA', id: 'screen' }),
+    ...jsonOption('-device', { driver: 'virtio-rng-pci', id: 'random' }),
     ...controllers(config.disks),
-    ...config.disks.flatMap((disk) => diskArguments(disk, choices.formats.get(disk.slot), runFolder)),
+    ...config.disks.flatMap((disk) => diskArguments(disk, choices.chains.get(disk.slot), runFolder)),
     ...nics(config),
     ...kernel(config),
-    ...(choices.incoming ? ['-incoming', 'defer'] : []),
+    ...(choices.incoming ? options({ incoming: 'defer' }) : []),
   ];
+}
+
+/** `{ name: 'x' }` → `-name x`; what is undefined is left out. */
+function options(named: Record<string, string | undefined>): string[] {
+  return Object.entries(named).flatMap(([key, value]) => (value === undefined ? [] : [`-${key}`, value]));
 }
 
 /** QEMU's controllers by kind; those without one of their own are absent. */
@@ -78,22 +93,34 @@ function controllers(disks: readonly DiskConfig[]): string[] {
   return [...wanted].flatMap(([id, driver]) => jsonOption('-device', { driver, id }));
 }
 
-function diskArguments(disk: DiskConfig, format: string | undefined, runFolder: string): string[] {
-  if (disk.kind === undefined || format === undefined) {
-    const why = disk.why ?? 'its format is not known';
+function diskArguments(
+  disk: DiskConfig,
+  chain: readonly ImageFile[] | undefined,
+  runFolder: string,
+): string[] {
+  if (disk.kind === undefined || chain === undefined) {
+    const why = disk.why ?? 'its files are not known';
     throw new PrimaError('unsupported', `the disk ${disk.path} (${disk.slot}) cannot be attached: ${why}`);
   }
-  const node = {
-    driver: format,
-    'node-name': nodeName(disk.slot),
-    discard: 'unmap',
-    file: { driver: 'file', filename: fromRunFolder(runFolder, disk.path), discard: 'unmap', aio: 'threads' },
-  };
+  const node = { 'node-name': nodeName(disk.slot), ...imageNode(chain, runFolder) };
   const common = { drive: nodeName(disk.slot), id: deviceId(disk.slot) };
   return [
     ...jsonOption('-blockdev', node),
     ...jsonOption('-device', { ...deviceOptions(disk, disk.kind), ...common }),
   ];
+}
+
+/** An image and its backing files, each with its format: QEMU guesses nothing. */
+function imageNode([image, ...backing]: readonly ImageFile[], runFolder: string): object {
+  if (!image) throw new PrimaError('internal', 'an image has a file');
+  const file = (path: string) => ({
+    driver: image.isBlockDevice ? 'host_device' : 'file',
+    filename: fromRunFolder(runFolder, path),
+    discard: 'unmap',
+  });
+  const data = image.dataFile === undefined ? {} : { 'data-file': file(image.dataFile) };
+  const below = backing.length > 0 ? { backing: imageNode(backing, runFolder) } : {};
+  return { driver: image.format, discard: 'unmap', file: file(image.path), ...data, ...below };
 }
 
 function deviceOptions({ bus, controller, unit }: DiskConfig, kind: ControllerKind): object {
@@ -118,23 +145,16 @@ function fromRunFolder(runFolder: string, path: string): string {
 }
 
 function nics({ nics: wanted }: MachineConfig): string[] {
-  return wanted.flatMap(({ index, mac }) => [
-    ...['-netdev', `user,id=net${index},restrict=on`],
-    ...jsonOption('-device', {
-      driver: 'virtio-net-pci',
-      id: `nic${index}`,
-      netdev: `net${index}`,
-      romfile: '',
-      ...(mac === undefined ? {} : { mac }),
-    }),
-  ]);
+  return wanted.flatMap(({ index, mac }) => {
+    const id = `net${index}`;
+    const device = { driver: 'virtio-net-pci', id: `nic${index}`, netdev: id, romfile: '' };
+    return [
+      ...jsonOption('-netdev', { type: 'user', id, restrict: true }),
+      ...jsonOption('-device', mac === undefined ? device : { ...device, mac }),
+    ];
+  });
 }
 
 function kernel({ kernel: image, initrd, append }: MachineConfig): string[] {
-  if (image === undefined) return [];
-  return [
-    ...['-kernel', image],
-    ...(initrd === undefined ? [] : ['-initrd', initrd]),
-    ...(append === undefined ? [] : ['-append', append]),
-  ];
+  return image === undefined ? [] : options({ kernel: image, initrd, append });
 }

@@ -6,7 +6,8 @@ import { join, resolve } from 'node:path';
 import { MiB, PrimaError, toPrimaError, UserError } from '@prima/base';
 import { detectFormat, Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
 import type { CreateRequest } from '../platform.ts';
-import { createDisk, resizeDisk } from './disk-files.ts';
+import { createImage } from '@prima/qemu';
+import { resizeDisk } from './disk-files.ts';
 import { checkMachineName, fileExists } from './machine-folder.ts';
 import { newMac } from './restore.ts';
 import { currentMachineType } from './run-record.ts';
@@ -84,7 +85,7 @@ async function configuration(request: CreateRequest): Promise<Vmx> {
 async function makeDisk(path: string, disk: CreateRequest['disks'][number]): Promise<void> {
   const { size, format, copyOf } = disk;
   if (copyOf === undefined) {
-    await createDisk(path, format, size ?? 0);
+    await createImage(path, { format, size: size ?? 0 });
     return;
   }
   const found = await detectFormat(copyOf);

@@ -27,7 +27,7 @@ export async function pointFiles(
   }
   if (await fileExists(launch)) names.set(memoryLaunchName, launch);
   const files: ConfigFile[] = [];
-  for (const [name, path] of [...names].sort()) {
+  for (const [name, path] of [...names].sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (!(await fileExists(path))) continue;
     const { size } = await stat(path);
     if (size > mostBytes)

@@ -5,7 +5,7 @@ import { type Logger, PrimaError, silentLogger, syncFolder, toPrimaError } from 
 import { findMachineProcess, launchMachine, type MachineProcess, type QmpClient } from '@prima/qemu';
 import type { MachineState, PowerAction, PowerOptions } from '../platform.ts';
 import { commandLine } from './command-line.ts';
-import { diskFormats } from './disk-files.ts';
+import { diskChains } from './disk-files.ts';
 import type { MachineConfig } from './machine-config.ts';
 import { fileExists, type MachinePaths, makeRunFolder, runNames } from './machine-folder.ts';
 import { withMachineLock } from './machine-lock.ts';
@@ -70,7 +70,7 @@ async function launch({ paths, config, options }: PowerRequest): Promise<void> {
   const incoming = await fileExists(paths.memory);
   const saved = incoming ? await readRunRecord(paths.memoryLaunch) : undefined;
   const { reason, ...run } = await chooseRun({ machineType: config.machineType, saved }, paths.folder);
-  const choices = { ...run, formats: await diskFormats(config), incoming };
+  const choices = { ...run, chains: await diskChains(config), incoming };
   const args = commandLine(config, choices, paths.run);
   logger.info(`starting ${config.name} under ${run.accelerator} (${reason})`);
   await makeRunFolder(paths);

@@ -4,10 +4,9 @@ import { open, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { PrimaError, syncFolder } from '@prima/base';
 import { openRawFile, type WritableDevice } from '@prima/block';
+import { createImage, openWithQemu } from '@prima/qemu';
 import { parseVmx, type Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
-import { openWithQemu } from './open-with-qemu.ts';
 import type { ConfigFile, Machine, RestoreDisk, RestoreRequest, RestoreTarget } from '../platform.ts';
-import { createDisk } from './disk-files.ts';
 import { checkMachineName, memoryLaunchName, memoryName } from './machine-folder.ts';
 import { discardFolder, makeStaging, publish } from './staging.ts';
 
@@ -128,7 +127,7 @@ function configurationOf({ request, present }: RestoreWork, notes: string[]): Vm
 }
 
 function renewMacs(vmx: Vmx, notes: string[]): void {
-  for (const key of [...vmx.keys()]) {
+  for (const key of vmx.keys()) {
     const match = /^(ethernet\d+)\.(generatedAddress|address)$/i.exec(key);
     if (!match) continue;
     vmx.set(key, newMac());
@@ -184,7 +183,7 @@ async function stageDisk(disk: RestoreDisk, work: DiskWork): Promise<StagedDisk>
 }
 
 async function createQcow2(path: string, size: number): Promise<WritableDevice> {
-  await createDisk(path, 'qcow2', size);
+  await createImage(path, { format: 'qcow2', size });
   return openWithQemu(path, { format: 'qcow2', writable: true });
 }
 
@@ -218,7 +217,7 @@ function placeDisk(vmx: Vmx, { slot, path, format }: StagedDisk): void {
 
 /** Disks that the point does not have must not be looked for at their old places. */
 function dropOtherDisks(vmx: Vmx, disks: readonly StagedDisk[], notes: string[]): void {
-  for (const key of [...vmx.keys()]) {
+  for (const key of vmx.keys()) {
     const slot = /^((?:scsi|sata|ide|nvme)\d+:\d+)\.fileName$/i.exec(key)?.[1]?.toLowerCase();
     if (slot === undefined || disks.some((disk) => disk.slot === slot)) continue;
     vmx.set(`${slot}.present`, 'FALSE');

@@ -1,5 +1,4 @@
 /** What a run was started with (`.run/launch.json`): saved memory fits only a machine started the same way. */
-import { readFile } from 'node:fs/promises';
 import { FormatError, PrimaError, replaceFile, runProgram } from '@prima/base';
 import { accelerator, type Accelerator } from '@prima/qemu';
 import type { RunChoices } from './command-line.ts';
@@ -44,7 +43,7 @@ function parseRunRecord(text: string, path: string): RunRecord {
 export async function chooseRun(
   wanted: { machineType: string | undefined; saved: RunRecord | undefined },
   folder: string,
-): Promise<Omit<RunChoices, 'formats'> & { reason: string }> {
+): Promise<Omit<RunChoices, 'chains'> & { reason: string }> {
   const here: Accelerator = await accelerator();
   const { saved } = wanted;
   if (saved && saved.accelerator !== here.kind) {
@@ -70,9 +69,4 @@ async function askMachineType(): Promise<string> {
   const { stdout } = await runProgram('qemu-system-x86_64', ['-machine', 'help']);
   const match = /^q35 .*\(alias of ([\w.-]+)\)/m.exec(stdout);
   return match?.[1] ?? 'q35';
-}
-
-/** The bytes of a run record for a point, when there is one. */
-export async function runRecordBytes(path: string): Promise<Uint8Array | undefined> {
-  return (await readOptional(path)) === undefined ? undefined : readFile(path);
 }
