@@ -1,10 +1,11 @@
 /** Opens an export of an NBD server as a BlockDevice. */
-import { PrimaError, throwIfAborted, toPrimaError, withDeadline } from '@prima/base';
+import { MiB, PrimaError, throwIfAborted, toPrimaError, withDeadline } from '@prima/base';
 import { ByteReader } from './byte-reader.ts';
 import { NbdConnection } from './connection.ts';
 import { NbdDevice, WritableNbdDevice } from './device.ts';
 import { Handshake, type NbdExport, type NbdTls } from './handshake.ts';
 import * as nbd from './protocol.ts';
+import type { GateLimits } from './request-gate.ts';
 import { checkExportName } from './uri.ts';
 import { describeTarget, type NbdTarget, Wire } from './wire.ts';
 
@@ -23,13 +24,19 @@ export interface NbdOptions {
   requestTimeoutMs?: number;
   /** For connecting and the handshake together. Default 15 s. */
   connectTimeoutMs?: number;
-  /** Requests under way at once, per connection. Default 16. */
-  inFlight?: number;
   /** Gives up connecting; has no meaning once the device is open. */
   signal?: AbortSignal;
 }
 
 const mostConnections = 16;
+
+/**
+ * What each connection has under way. Locally a few requests keep a server busy, and more only push each
+ * other out of its processor's cache (measured: bench/nbd.ts); over a network they fill the line.
+ */
+function inFlight(target: NbdTarget): GateLimits {
+  return { count: 16, bytes: 'socketPath' in target ? 2 * MiB : 8 * MiB };
+}
 
 /**
  * Connects to `target` and opens an export. Raises `not-found` (no such socket or export), `permission`,
@@ -94,13 +101,16 @@ export async function listNbdExports(
 type ConnectOptions = NbdOptions & { exportName: string; signal: AbortSignal };
 
 async function openConnection(target: NbdTarget, options: ConnectOptions): Promise<NbdConnection> {
-  const { exportName, tls, signal, requestTimeoutMs = 60_000, inFlight = 16 } = options;
+  const { exportName, tls, signal, requestTimeoutMs = 60_000 } = options;
   return await overWire(target, { tls, signal }, async (wire, reader) => {
     const handshake = new Handshake(wire, reader);
     await handshake.begin(tls, hostOf(target));
     const contexts = [...new Set([nbd.baseAllocation, ...(options.contexts ?? [])])];
     const negotiated = await handshake.go({ exportName, contexts });
-    return new NbdConnection(wire, reader, negotiated, { requestTimeoutMs, inFlight });
+    return new NbdConnection(wire, reader, negotiated, {
+      requestTimeoutMs,
+      inFlight: inFlight(target),
+    });
   });
 }
 

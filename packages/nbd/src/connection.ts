@@ -1,20 +1,21 @@
 /**
- * One connection in the transmission phase: sends requests, pairs replies with them. Bounded: at most
- * `inFlight` requests are under way, the others wait in order. When the peer lies, goes away or falls
+ * One connection in the transmission phase: sends requests, pairs replies with them. Bounded by count
+ * and bytes; what does not fit waits in order. When the peer lies, goes away or falls
  * silent, the connection is torn down and every request fails with the reason.
  */
-import { type PrimaError, RemoteError, Semaphore, throwIfAborted, toPrimaError } from '@prima/base';
+import { type PrimaError, RemoteError, throwIfAborted, toPrimaError } from '@prima/base';
 import type { ByteReader } from './byte-reader.ts';
 import type { Negotiated } from './handshake.ts';
 import * as nbd from './protocol.ts';
 import { type ExpectedReply, ReplyParser } from './reply-parser.ts';
+import { type GateLimits, RequestGate } from './request-gate.ts';
 import type { Wire } from './wire.ts';
 
 export interface ConnectionOptions {
   /** The connection fails when nothing came or went for this long while a request waits. */
   requestTimeoutMs: number;
-  /** Requests under way at once. */
-  inFlight: number;
+  /** What may be under way at once. */
+  inFlight: GateLimits;
 }
 
 export interface Command {
@@ -42,6 +43,8 @@ interface Outstanding extends ExpectedReply {
   release(): void;
 }
 
+/** What a request without payload weighs when the idlest connection is looked for. */
+const requestLoad = 4096;
 /** How long an aborted request may take to let go of the caller's memory. */
 const releaseTimeoutMs = 2000;
 /** One request may take this many times the request timeout while others are answered. */
@@ -51,20 +54,20 @@ export class NbdConnection {
   readonly negotiated: Negotiated;
   readonly #wire: Wire;
   readonly #options: ConnectionOptions;
-  readonly #slots: Semaphore;
+  readonly #gate: RequestGate;
   readonly #outstanding = new Map<number, Outstanding>();
   readonly #parser: ReplyParser;
   #lastCookie = 0;
   #lastProgress = 0;
   #timer: NodeJS.Timeout | undefined;
-  /** Payload bytes asked for and not yet answered, waiting requests included: the measure of load. */
+  /** Payload asked for and not yet answered, waiting requests included, and a bit for each request. */
   load = 0;
 
   constructor(wire: Wire, reader: ByteReader, negotiated: Negotiated, options: ConnectionOptions) {
     this.negotiated = negotiated;
     this.#wire = wire;
     this.#options = options;
-    this.#slots = new Semaphore(options.inFlight);
+    this.#gate = new RequestGate(options.inFlight);
     this.#parser = new ReplyParser({
       structured: negotiated.structured,
       find: (cookie) => this.#outstanding.get(cookie),
@@ -92,11 +95,13 @@ export class NbdConnection {
    * in every case the command's memory is no longer in use then.
    */
   async run(command: Command): Promise<ExpectedReply> {
-    this.load += command.length;
-    const freeSlot = await this.#slots.acquire();
+    const bytes = command.into?.length ?? command.payload?.length ?? 0;
+    const load = bytes + requestLoad;
+    this.load += load;
+    const leave = await this.#gate.enter(bytes);
     const release = () => {
-      this.load -= command.length;
-      freeSlot();
+      this.load -= load;
+      leave();
     };
     try {
       throwIfAborted(command.signal, command.doing);
