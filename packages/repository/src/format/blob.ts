@@ -54,7 +54,7 @@ export interface BlobHeader {
 }
 
 /** The largest plain length that a reader accepts for a type. */
-export function plainLimit(type: BlobType): number {
+function plainLimit(type: BlobType): number {
   return type === blobType.segment || type === blobType.condemned ? 64 * MiB : 16 * MiB;
 }
 

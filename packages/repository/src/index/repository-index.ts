@@ -114,7 +114,7 @@ export class RepositoryIndex {
 }
 
 /** Names of all packs on any condemned list. */
-export async function readCondemned(context: Context): Promise<Set<string>> {
+async function readCondemned(context: Context): Promise<Set<string>> {
   const names = new Set<string>();
   for await (const { key } of context.store.list('condemned/')) {
     try {

@@ -12,6 +12,7 @@ import { type CondemnedList, readSegment } from '../index/repository-index.ts';
 import { PackSink } from '../session/pack-sink.ts';
 import {
   beginSession,
+  byBeginning,
   decide,
   forgottenKey,
   listSessions,
@@ -115,7 +116,9 @@ class Collection {
       throwIfAborted(signal, 'collecting');
       const open = await this.#undecided();
       if (open.length === 0) return;
-      const older = open.find(({ kind, id }) => kind === 'collection' && id < this.#session);
+      const older = open.find(
+        (other) => other.kind === 'collection' && byBeginning(other, { id: this.#session }) < 0,
+      );
       if (older) throw new PrimaError('busy', 'another collection is running; nothing was deleted');
       if (this.#context.clock.monotonic() >= deadline) {
         const since = new Date(Math.min(...open.map(({ id }) => sessionTime(id)))).toISOString();

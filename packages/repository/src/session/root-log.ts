@@ -22,7 +22,7 @@ export interface RootLog {
 const start = '0'.repeat(64);
 const maxRaces = 1000;
 
-export const logKey = (seq: number) => `log/${String(seq).padStart(10, '0')}`;
+const logKey = (seq: number) => `log/${String(seq).padStart(10, '0')}`;
 
 export function digest(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');

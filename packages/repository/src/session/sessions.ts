@@ -46,21 +46,26 @@ export interface SessionEntry {
 }
 
 /** Signs of life are written this often, and missed for this long before a session is given up on. */
-export const beatMs = 15 * 60_000;
-export const leaseMs = 24 * 3_600_000;
+const beatMs = 15 * 60_000;
+const leaseMs = 24 * 3_600_000;
 
-export function newSessionId(now: number): string {
-  return now.toString(16).padStart(12, '0') + randomBytes(10).toString('hex');
+function newSessionId(now: number): string {
+  return randomBytes(10).toString('hex') + now.toString(16).padStart(12, '0');
 }
 
 /** When a session with this id began, milliseconds since 1970. */
 export function sessionTime(id: string): number {
-  return Number.parseInt(id.slice(0, 12), 16);
+  return Number.parseInt(id.slice(20), 16);
 }
 
 export const markerKey = (id: string) => `sessions/${id}/marker`;
 export const outcomeKey = (id: string) => `sessions/${id}/outcome`;
 export const forgottenKey = (id: string) => `sessions/${id}/forgotten`;
+
+/** Orders sessions by their beginning; those of one millisecond by the rest of their ids. */
+export function byBeginning(a: { id: string }, b: { id: string }): number {
+  return sessionTime(a.id) - sessionTime(b.id) || (a.id < b.id ? -1 : 1);
+}
 
 /** Creates the marker: from now on collections wait for this session. */
 export async function beginSession(context: Context, kind: SessionKind, point?: string): Promise<string> {
@@ -138,7 +143,7 @@ export async function listSessions(context: Context): Promise<SessionEntry[]> {
     else if (part === 'outcome') entry.hasOutcome = true;
     else if (part === 'forgotten') entry.isForgotten = true;
   }
-  return [...sessions.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  return [...sessions.values()].sort(byBeginning);
 }
 
 export interface CommittedSession {
