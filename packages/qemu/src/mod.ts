@@ -13,3 +13,22 @@ export * from './accelerator.ts';
 export { type LaunchedMachine, type LaunchSpec, launchMachine } from './launch.ts';
 export * from './machine-arguments.ts';
 export { findMachineProcess, type MachineProcess } from './machine-process.ts';
+export { type GuardedOptions, type GuardedProgram, guardedFolderName, startGuarded } from './guarded.ts';
+export { type ImageFile, imageChain } from './image-chain.ts';
+export { ImageDevice, type OpenImageOptions, openWithQemu, WritableImageDevice } from './image-device.ts';
+export {
+  addBitmap,
+  type ImageBitmap,
+  type ImageInfo,
+  imageInfo,
+  mergeBitmaps,
+  removeBitmap,
+} from './image-info.ts';
+export {
+  createImage,
+  type CreateImageOptions,
+  type WriteFormat,
+  writeImage,
+  type WriteImageOptions,
+  type WrittenImage,
+} from './write-image.ts';
