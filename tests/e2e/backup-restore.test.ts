@@ -2,14 +2,15 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { truncateSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { ImageFormat, JobEvent, PointDto, PrimaApi } from '@prima/api';
 import { errorCodes, KiB, MiB, runProgram } from '@prima/base';
 import { createApplication } from '@prima/server';
-import { randomFile, sha256File, temporaryFolder, waitUntil } from '@prima/testbed';
+import { randomFile, sha256File, spawnPrima, temporaryFolder, waitUntil } from '@prima/testbed';
 
 const size = 24 * MiB;
 const passphrase = async () => ({ kind: 'passphrase' as const, text: 'correct horse' });
@@ -19,7 +20,7 @@ interface World {
   api: PrimaApi;
   /** A raw disk of `size` bytes with holes. */
   disk: string;
-  at(...names: string[]): string;
+  at: (...names: string[]) => string;
   reopen(secret?: string): Promise<PrimaApi>;
 }
 
@@ -137,7 +138,7 @@ test('qcow2 and vmdk disks come back byte for byte, in every format', async (t) 
     const folder = at.at('out');
     await at.api.restoreToFolder({ point: point.id, folder, format: target });
     const restored = join(folder, `d${index}-disk0.${target}`);
-    await runProgram('qemu-img', ['compare', '-s', '-f', target, '-F', 'raw', restored, at.disk]);
+    await runProgram('qemu-img', ['compare', '-f', target, '-F', 'raw', restored, at.disk]);
     await rm(folder, { recursive: true });
   }
   await assertTidy(at);
@@ -308,13 +309,13 @@ test('a source that shrinks while it is read leaves no point', async (t) => {
     { sources: [at.disk] },
     {
       onEvent: (event) => {
-        if (event.type !== 'progress' || shrunk) return;
-        shrunk = true;
-        void truncate(at.disk, MiB);
+        if (shrunk || event.type !== 'log' || !event.message.includes('read as raw')) return;
+        shrunk = true; // it has been opened, and not yet read
+        truncateSync(at.disk, MiB);
       },
     },
   );
-  assert.ok(shrunk, 'there was progress to react to');
+  assert.ok(shrunk, 'its opening was said');
   assert.equal(results[0]?.error?.code, 'source-changed', JSON.stringify(results[0]));
   assert.deepEqual(await at.api.points({}), []);
   await assertTidy(at);
@@ -412,5 +413,100 @@ test('a repository of a newer version, or a damaged one, is said', async (t) => 
   );
   await assert.rejects(api.restoreToFolder({ point: 'latest', folder: at.at('out') }), { code: 'integrity' });
   await assert.rejects(stat(at.at('out')), { code: 'ENOENT' });
+  await assertTidy(at);
+});
+
+test("a machine's folder is a source, with its configuration, and comes back on a host", async (t) => {
+  const at = await world(t);
+  const { api } = at;
+  await mkdir(at.at('host'));
+  await api.hostAdd({ name: 'lab', platform: 'qemu', location: at.at('host') });
+  const path = at.at('disks', 'system.qcow2');
+  await runProgram('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', at.disk, path]);
+  const created = await api.machineCreate({
+    host: 'lab',
+    name: 'web01',
+    memoryBytes: 64 * MiB,
+    cpus: 1,
+    disks: [
+      { format: 'qcow2', copyOf: path },
+      { format: 'raw', size: MiB },
+    ],
+  });
+  const first = await backUp(api, 'lab/web01');
+  assert.partialDeepStrictEqual(first, {
+    machine: 'web01',
+    machineId: created.id,
+    host: 'lab',
+    mode: 'cold',
+  });
+  assert.equal((await api.machineShow({ machine: 'web01' })).lastPoint, first.time);
+  await api.hostRemove({ name: 'lab' });
+  const point = await backUp(api, at.at('host', 'web01'));
+  assert.partialDeepStrictEqual(point, {
+    machine: 'web01',
+    machineId: created.id,
+    mode: 'cold',
+    parent: first.id,
+  });
+  assert.equal(point.host, undefined);
+  assert.ok(point.files.some(({ name }) => name.endsWith('.vmx')));
+  assert.deepEqual(
+    point.disks.map(({ name }) => name),
+    ['disk0', 'disk1'],
+  );
+  const folder = at.at('out');
+  await api.restoreToFolder({ point: 'web01@latest', folder, format: 'qcow2' });
+  const files = (await readdir(folder)).sort();
+  assert.deepEqual(files.slice(0, 2), ['disk0.qcow2', 'disk1.qcow2']);
+  assert.deepEqual(files.slice(2).sort(), point.files.map(({ name }) => name).sort());
+  await runProgram('qemu-img', ['compare', '-f', 'qcow2', '-F', 'raw', join(folder, 'disk0.qcow2'), at.disk]);
+  await mkdir(at.at('other'));
+  await api.hostAdd({ name: 'other', platform: 'qemu', location: at.at('other') });
+  const { machine } = await api.restoreToHost({ point: point.id, host: 'other', as: 'copy' });
+  assert.partialDeepStrictEqual(machine, { name: 'copy', host: 'other', state: 'off' });
+  const disk = machine?.disks[0];
+  await runProgram('qemu-img', ['compare', '-f', disk?.format ?? '', '-F', 'raw', disk?.path ?? '', at.disk]);
+  await assert.rejects(api.restoreToHost({ point: point.id, host: 'other', as: 'copy' }), { code: 'exists' });
+  const hot = await failure(api, 'other/copy', { mode: 'hot' });
+  assert.equal(hot.code, 'state');
+  assert.equal((await failure(api, 'other/nobody')).code, 'not-found');
+  await assertTidy(at);
+});
+
+test('what a killed process leaves is undone at the next start, and said', async (t) => {
+  const at = await world(t);
+  const env = {
+    PRIMA_HOME: at.at('home'),
+    PRIMA_REPO: at.at('repository'),
+    PRIMA_PASSPHRASE: 'correct horse',
+  };
+  await randomFile(at.at('disks', 'large.raw'), { size: 256 * MiB, seed: 3 });
+  const killAtProgress = async (args: string[]) => {
+    await using prima = spawnPrima(['--json', ...args], { env });
+    await prima.printed(/"progress"/);
+    prima.kill();
+    assert.equal((await prima.result).signal, 'SIGKILL');
+  };
+  await killAtProgress(['backup', at.at('disks', 'large.raw')]);
+  assert.deepEqual(await at.api.points({}), []);
+  await backUp(at.api, at.at('disks', 'large.raw'));
+  await assertTidy(at);
+  for (const format of ['raw', 'qcow2', 'vmdk']) {
+    await killAtProgress(['restore', 'latest', '--to', at.at('out', format), '--format', format]);
+    assert.ok((await readdir(at.at('home', 'journal'))).length > 0, 'it was in the middle');
+  }
+  const said: string[] = [];
+  const onEvent = (event: JobEvent) => {
+    if (event.type === 'log') said.push(event.message);
+  };
+  await at.api.restoreToFolder({ point: 'latest', folder: at.at('out2') }, { onEvent });
+  assert.match(said.join('\n'), /restoring large to .*did not end: removed/);
+  await assert.rejects(stat(at.at('out')), { code: 'ENOENT' });
+  assert.equal(
+    await sha256File(at.at('out2', 'large-disk0.raw')),
+    await sha256File(at.at('disks', 'large.raw')),
+  );
+  assert.equal((await at.api.check({ readData: true })).ok, true);
   await assertTidy(at);
 });

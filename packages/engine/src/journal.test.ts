@@ -18,6 +18,7 @@ async function setUp() {
       hosts.push(host);
       return [`web01: thawed`];
     },
+    removePrivateHost: async () => [],
   });
   const entries = async () => (await readdir(join(path, 'journal'))).sort();
   return {

@@ -33,7 +33,9 @@ export type Undo =
   /** A folder that was made; goes when it is empty. */
   | { kind: 'folder'; path: string }
   /** A host on whose machines something was begun; its platform knows what. */
-  | { kind: 'host'; host: string };
+  | { kind: 'host'; host: string }
+  /** A folder of our own with machines in it that nobody else knows of: they are stopped, and it goes. */
+  | { kind: 'private-host'; folder: string };
 
 interface JournalRecord {
   version: 1;
@@ -48,6 +50,8 @@ export interface JournalOptions {
   logger: Logger;
   /** Undoes what was left on a host; answers what it did. Raises when it could not. */
   recoverHost: (host: string) => Promise<string[]>;
+  /** Stops the machines in a folder and removes it; answers what it did. Checks that the folder is ours. */
+  removePrivateHost: (folder: string) => Promise<string[]>;
 }
 
 /** One piece of work. */
@@ -176,6 +180,7 @@ export class Journal {
   #undoOne(undo: Undo): Promise<string[]> {
     if (undo.kind === 'temporary') return removeTemporary(undo.path, undo.published);
     if (undo.kind === 'folder') return removeEmptyFolder(undo.path);
+    if (undo.kind === 'private-host') return this.#options.removePrivateHost(undo.folder);
     return this.#options.recoverHost(undo.host);
   }
 }
@@ -225,6 +230,7 @@ function parseRecord(text: string, path: string): JournalRecord {
 function isUndo(value: unknown): value is Undo {
   const undo = value as Record<string, unknown> | null;
   if (undo?.['kind'] === 'host') return typeof undo['host'] === 'string';
+  if (undo?.['kind'] === 'private-host') return typeof undo['folder'] === 'string';
   const path = undo?.['path'];
   if (typeof path !== 'string') return false;
   const temporary = undo?.['kind'] === 'temporary' && basename(path).startsWith(temporaryPrefix);

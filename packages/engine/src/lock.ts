@@ -12,6 +12,7 @@ import {
   PrimaError,
   type ProcessIdentity,
   replaceFile,
+  systemClock,
   systemErrorCode,
 } from '@prima/base';
 
@@ -30,11 +31,26 @@ export interface HeldLock extends AsyncDisposable {
 }
 
 /**
- * Takes the lock at `path` (its folder is made), or raises `busy` at once, naming the owner. The lock of
- * a dead process is taken over. Give it back by disposing of it; again does nothing.
+ * Takes the lock at `path` (its folder is made), or raises `busy` after `waitMs` (default: at once), naming
+ * the owner. The lock of a dead process is taken over. Give it back by disposing of it; again does nothing.
  * @param what what is being done under it, for the message others get: "backing up web01"
  */
-export async function acquireLock(path: string, what: string): Promise<HeldLock> {
+export async function acquireLock(path: string, what: string, waitMs = 0): Promise<HeldLock> {
+  const end = systemClock.monotonic() + waitMs;
+  for (;;) {
+    try {
+      return await acquireNow(path, what);
+    } catch (error) {
+      const busy = error instanceof PrimaError && error.code === 'busy';
+      if (!busy || systemClock.monotonic() >= end) throw error;
+    }
+    await systemClock.sleep(pollMs);
+  }
+}
+
+const pollMs = 50;
+
+async function acquireNow(path: string, what: string): Promise<HeldLock> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const record: LockRecord = {
     owner: await ownIdentity(),

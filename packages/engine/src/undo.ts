@@ -1,14 +1,14 @@
 /** The side effects on files that the journal can undo. Each answers what it did, in sentences. */
-import { rm, rmdir, stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { assert, syncFolder, systemErrorCode, temporaryPrefix } from '@prima/base';
 
 /** Removes a temporary file or folder, and `published` where that is the very same file. */
 export async function removeTemporary(path: string, published?: string): Promise<string[]> {
   assert(basename(path).startsWith(temporaryPrefix), `${path} has a temporary name`);
+  const done = await removeInner(path);
   const found = await statOf(path);
-  if (found === undefined) return [];
-  const done: string[] = [];
+  if (found === undefined) return done;
   if (published !== undefined) {
     const other = await statOf(published);
     if (other && other.ino === found.ino && other.dev === found.dev) {
@@ -20,6 +20,18 @@ export async function removeTemporary(path: string, published?: string): Promise
   await syncFolder(dirname(path));
   done.push(`removed ${path}`);
   return done;
+}
+
+/** What was written to `path` in turn by way of a temporary file beside it, as the writers of images do. */
+async function removeInner(path: string): Promise<string[]> {
+  const folder = dirname(path);
+  const names = await readdir(folder).catch((error: unknown) => {
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw error;
+  });
+  const inner = names.filter((name) => name.startsWith(`${temporaryPrefix}${basename(path)}-`));
+  for (const name of inner) await rm(join(folder, name), { recursive: true, force: true });
+  return inner.map((name) => `removed ${join(folder, name)}`);
 }
 
 /** Removes a folder where it is empty. */

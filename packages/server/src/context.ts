@@ -13,6 +13,7 @@ import { Journal } from '@prima/engine';
 import { openQemuHost, type Platform } from '@prima/platforms';
 import { openRepository, type Repository, type Secret } from '@prima/repository';
 import { openStore } from '@prima/storage';
+import { removeDemoFolder } from './demo/folder.ts';
 import type { Home } from './home.ts';
 import { HostRegistry } from './host-registry.ts';
 
@@ -119,6 +120,7 @@ export class Context {
     return new Journal(this.home.journal, {
       logger,
       recoverHost: (host) => this.#recoverHost(host, logger),
+      removePrivateHost: removeDemoFolder,
     });
   }
 

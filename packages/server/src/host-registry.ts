@@ -5,6 +5,9 @@ import type { HostDto } from '@prima/api';
 import { FormatError, PrimaError, replaceFile, systemErrorCode, toPrimaError, UserError } from '@prima/base';
 import { acquireLock } from '@prima/engine';
 
+/** Another's change takes milliseconds. */
+const lockWaitMs = 5000;
+
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 export class HostRegistry {
@@ -60,7 +63,7 @@ export class HostRegistry {
 
   /** Two processes at once do not lose each other's change. */
   async #change(change: (hosts: HostDto[]) => HostDto[]): Promise<void> {
-    await using _lock = await acquireLock(`${this.#path}.lock`, 'changing the hosts');
+    await using _lock = await acquireLock(`${this.#path}.lock`, 'changing the hosts', lockWaitMs);
     const hosts = change(await this.list());
     await replaceFile(this.#path, `${JSON.stringify({ version: 1, hosts }, undefined, 2)}\n`);
   }

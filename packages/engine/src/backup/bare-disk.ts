@@ -8,7 +8,7 @@ import { type BlockDevice, openRawFile } from '@prima/block';
 import { explainFormat } from '@prima/formats';
 import { connectNbd, type NbdUri } from '@prima/nbd';
 import type { OpenForBackupOptions } from '@prima/platforms';
-import * as qemu from '@prima/qemu';
+import { type ImageFile, openWithQemu } from '@prima/qemu';
 import { acquireLock } from '../lock.ts';
 import { isOpenForWriting } from './file-in-use.ts';
 import type { BackupSource, SourceReading } from './source.ts';
@@ -116,9 +116,17 @@ async function openFile(path: string, signal?: AbortSignal): Promise<OpenedDisk>
     );
   }
   const { format, reason } = await explainFormat(path);
-  const device = await (format === 'raw' ? openRawFile(path) : qemu.openWithQemu(path, { format, signal }));
+  let chain: readonly ImageFile[] = [];
+  let device: BlockDevice;
+  if (format === 'raw') device = await openRawFile(path);
+  else {
+    const image = await openWithQemu(path, { format, signal });
+    ({ chain } = image);
+    device = image;
+  }
   const why = [
     `read as ${format}: ${reason}`,
+    ...chain.slice(1).map((file) => `read with the file that it is based on, ${file.path}`),
     `that nothing writes to ${path} meanwhile can be told only of QEMU on this computer and by the file's time`,
   ];
   return { device, path, format, why, verify: () => verifyUnchanged(path, before) };

@@ -1,5 +1,4 @@
 /** What a backup reads: a machine on a host, or a bare disk; each opens as a reading at one point in time. */
-import type { Logger } from '@prima/base';
 import type { Machine, MachineReading, OpenForBackupOptions, Platform } from '@prima/platforms';
 import type { Point } from '@prima/repository';
 
@@ -26,9 +25,4 @@ export function machineSource(platform: Platform, machine: Machine): BackupSourc
     machine: { id: machine.id, name: machine.name, host: machine.host },
     open: (options) => platform.openForBackup(machine, options),
   };
-}
-
-/** Says each note of how a source was understood. */
-export function sayNotes(notes: readonly string[], logger: Logger): void {
-  for (const note of notes) logger.info(note);
 }

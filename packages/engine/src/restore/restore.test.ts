@@ -28,6 +28,7 @@ async function setUp() {
       recovered.push(host);
       return [];
     },
+    removePrivateHost: async () => [],
   });
   return {
     path,

@@ -9,7 +9,7 @@ import {
   UserError,
 } from '@prima/base';
 import { copyDevice, openRawFile } from '@prima/block';
-import * as qemu from '@prima/qemu';
+import { type WriteFormat, writeImage } from '@prima/qemu';
 import type { Point, PointDevice, Repository } from '@prima/repository';
 import type { Journal } from '../journal.ts';
 import { type ImageFormat, type PlannedFile, planFolder, type PlanOptions } from './plan.ts';
@@ -130,6 +130,12 @@ async function writeOne(work: Work, file: PlannedFile, target: StagedFile): Prom
   result.files.push({ disk: file.kind === 'file' ? file.file : file.disk.name, path: target.path, size });
 }
 
+/** A vmdk is compressed and in one piece: what ESX, OVF and archives take. */
+const imageFormats: Record<Exclude<ImageFormat, 'raw'>, WriteFormat> = {
+  qcow2: 'qcow2',
+  vmdk: 'vmdk-stream',
+};
+
 async function writeDisk(
   source: PointDevice,
   format: ImageFormat,
@@ -138,7 +144,9 @@ async function writeDisk(
   const { signal, onProgress } = work.options;
   const subject = `${work.point.machine.name} ${file.disk.name}`;
   const options = { signal, onProgress: (progress: Progress) => onProgress?.(subject, progress) };
-  if (format !== 'raw') return qemu.writeImage(source, target.temporary, { ...options, format });
+  if (format !== 'raw') {
+    return writeImage(source, target.temporary, { ...options, format: imageFormats[format] });
+  }
   const image = await openRawFile(target.temporary, { create: { size: source.size } });
   try {
     const copied = await copyDevice(source, image, { ...options, targetIsZero: true });

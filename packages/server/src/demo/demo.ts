@@ -10,12 +10,12 @@ import type { StepOutcome, Story } from './story.ts';
 
 /** The names of the demonstration's host and machine. */
 export const demoHost = 'demo';
-export const demoMachine = 'tiny';
+const demoMachine = 'tiny';
 
 export interface DemoWork {
   api: PrimaApi;
   guest: TinyGuest;
-  /** A raw disk with the guest's system. */
+  /** A qcow2 disk with the guest's system. */
   rootDisk: string;
   story: Story;
   signal: AbortSignal;
@@ -113,11 +113,17 @@ async function backupStep(
     point.frozenMs === undefined ? undefined : `frozen ${Math.round(point.frozenMs)} ms`,
     point.pausedMs === undefined ? undefined : `paused ${Math.round(point.pausedMs)} ms`,
     point.memory ? `${formatBytes(point.memory.size)} of memory` : undefined,
-    point.disks.every((disk) => disk.changed === 'tracked') ? 'only what changed' : 'everything read',
+    whatWasRead(point),
     ...point.warnings,
   ];
   const detail = facts.filter((fact) => fact !== undefined).join(', ');
   return { point, read: point.read, stored: point.stored, detail, ok: point.warnings.length === 0 };
+}
+
+function whatWasRead({ disks }: PointDto): string {
+  const [full] = disks.filter((disk) => disk.changed === 'all');
+  if (full === undefined) return 'only what changed was read';
+  return full.whyFull === undefined ? 'everything read' : `everything read: ${full.whyFull}`;
 }
 
 async function destroy({ api, signal }: DemoWork): Promise<StepOutcome> {

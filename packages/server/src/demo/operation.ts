@@ -1,13 +1,13 @@
 /** The demonstration as an operation: a private world for it, and nothing left of it afterwards. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DemoResult, JobEvent, PrimaApi } from '@prima/api';
-import { createLogger, MiB, throwIfAborted, toPrimaError } from '@prima/base';
-import { buildTinyGuest, ensureDebianPackages, packagesFor } from '@prima/testbed';
+import { createLogger, MiB, runProgram, throwIfAborted } from '@prima/base';
+import { buildTinyGuest, ensureDebianPackages, packagesFor, type TinyGuest } from '@prima/testbed';
 import type { Call, Context } from '../context.ts';
-import { demoHost, demoMachine, runDemo } from './demo.ts';
+import { demoHost, runDemo } from './demo.ts';
+import { demoFolder, hostFolder, removeDemoFolder } from './folder.ts';
 import { Story } from './story.ts';
 
 /** Opens the application that the demonstration works with; the caller's own is left alone. */
@@ -16,30 +16,33 @@ type OpenApplication = (home: string, repository: string, secret: string) => Pro
 export function demoOperations(context: Context, open: OpenApplication): Pick<PrimaApi, 'demo'> {
   return {
     demo: (request, options) =>
-      context.run(options, (call) => demo({ request, call, open, onEvent: options?.onEvent })),
+      context.run(options, (call) => demo({ context, request, call, open, onEvent: options?.onEvent })),
   };
 }
 
 interface Demo {
+  context: Context;
   request: { folder?: string; keep?: boolean };
   call: Call;
   open: OpenApplication;
   onEvent: ((event: JobEvent) => void) | undefined;
 }
 
-async function demo({ request, call, open, onEvent }: Demo): Promise<DemoResult> {
+async function demo({ context, request, call, open, onEvent }: Demo): Promise<DemoResult> {
   const { signal, logger } = call;
   const story = new Story(logger);
-  const folder = await makeFolder(request.folder);
+  const journal = await context.recover(logger);
+  const folder = demoFolder(request.folder);
+  const entry = await journal.begin('the demonstration', [{ kind: 'private-host', folder }]);
   let api: PrimaApi | undefined;
   try {
     const guest = await prepare(story, call);
-    const paths = { host: join(folder, 'host'), root: join(folder, 'root.raw') };
-    await mkdir(paths.host);
+    const paths = { host: hostFolder(folder), root: join(folder, 'root.qcow2') };
+    await mkdir(paths.host, { recursive: true, mode: 0o700 });
     api = await open(join(folder, 'home'), join(folder, 'repository'), randomBytes(24).toString('base64'));
     await api.init({}, { signal });
     await api.hostAdd({ name: demoHost, platform: 'qemu', location: paths.host }, { signal });
-    await guest.rootDisk(paths.root, 128 * MiB);
+    await makeRootDisk(guest, folder, paths.root);
     // warnings and progress of the operations are part of the story, their chatter is not
     const tell = (event: JobEvent) => {
       if (event.type === 'progress' || event.level === 'warn' || event.level === 'error') onEvent?.(event);
@@ -50,20 +53,12 @@ async function demo({ request, call, open, onEvent }: Demo): Promise<DemoResult>
     // without a step that failed there is no table to show it in
     if (story.ok) throw error;
   } finally {
-    if (request.keep) logger.info(`kept: ${folder}`);
-    else await remove(folder, api, logger);
+    if (request.keep) logger.info(`kept, with what runs in it: ${folder}`);
+    else await removeDemoFolder(folder);
     await api?.close();
+    await entry.end();
   }
   return { ok: story.ok, steps: story.steps };
-}
-
-async function makeFolder(parent: string | undefined): Promise<string> {
-  try {
-    if (parent !== undefined) await mkdir(parent, { recursive: true });
-    return await mkdtemp(join(parent ?? tmpdir(), 'prima-demo-'));
-  } catch (error) {
-    throw toPrimaError(error, 'making a folder for the demonstration');
-  }
 }
 
 async function prepare(story: Story, { signal, logger }: Call) {
@@ -77,18 +72,10 @@ async function prepare(story: Story, { signal, logger }: Call) {
   return guest;
 }
 
-/** Not under the caller's signal: this is what cancelling does, too. */
-async function remove(folder: string, api: PrimaApi | undefined, logger: Call['logger']): Promise<void> {
-  const machines = (await api?.machineList({ host: demoHost }).catch(() => [])) ?? [];
-  for (const { name, state } of machines) {
-    if (state === 'off') continue;
-    try {
-      await api?.machinePower({ machine: `${demoHost}/${name}`, action: 'kill' });
-    } catch (error) {
-      logger.error(
-        `the machine ${name || demoMachine} may still run: ${toPrimaError(error, 'killing it').message}`,
-      );
-    }
-  }
-  await rm(folder, { recursive: true, force: true });
+/** As qcow2, which keeps track of changes while the machine is off, too. */
+async function makeRootDisk(guest: TinyGuest, folder: string, path: string): Promise<void> {
+  const raw = join(folder, 'root.raw');
+  await guest.rootDisk(raw, 128 * MiB);
+  await runProgram('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, path]);
+  await rm(raw);
 }

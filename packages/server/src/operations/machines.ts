@@ -29,8 +29,9 @@ export function machineOperations(context: Context): MachineOperations {
         return withPoints(context, [found.machine], call).then(([dto]) => dto ?? machineDto(found.machine));
       }),
     machineCreate: (request, options) =>
-      context.run(options, async () => {
+      context.run(options, async ({ logger }) => {
         checkCreate(request);
+        await context.recover(logger);
         const { host, ...rest } = request;
         return machineDto(await (await context.platform(host)).create(rest));
       }),
@@ -39,11 +40,13 @@ export function machineOperations(context: Context): MachineOperations {
         if (!powerActions.includes(action)) {
           throw new UserError('usage', `"${action}" is not an action; write ${powerActions.join(', ')}`);
         }
+        await context.recover(logger);
         const { platform, machine } = await findMachine(context, name, signal);
         return machineDto(await platform.power(machine, action, { timeoutMs, signal, logger }));
       }),
     machineDelete: ({ machine: name }, options) =>
-      context.run(options, async ({ signal }) => {
+      context.run(options, async ({ signal, logger }) => {
+        await context.recover(logger);
         const { platform, machine } = await findMachine(context, name, signal);
         await platform.delete(machine);
       }),
