@@ -86,6 +86,23 @@ test('a raw disk of qemu-nbd: bytes, holes, several connections', async () => {
   await assert.rejects(connectNbd(target, { writable: true }), { code: 'permission' });
 });
 
+test('a server that takes fewer connections than are asked for', async () => {
+  await using resources = new AsyncDisposableStack();
+  const path = join(await temporaryFolder(resources), 'disk.raw');
+  const bytes = await makeRawDisk(path, 8 * MiB, 2);
+  for (const shared of [1, 2]) {
+    const socketPath = join(await temporaryFolder(resources), 's');
+    const args = ['-r', '-t', '-e', `${shared}`, '-k', socketPath, '-f', 'raw', path];
+    await startServer(resources, 'qemu-nbd', { args, socketPath });
+    const device = await connectNbd({ socketPath });
+    resources.defer(() => device.close());
+    assert.equal(device.connections, shared);
+    const read = new Uint8Array(bytes.length);
+    await device.read(0, read);
+    assert.ok(bytes.equals(read));
+  }
+});
+
 test('dirty bitmap and allocation depth of qemu-nbd', async () => {
   await using resources = new AsyncDisposableStack();
   const folder = await temporaryFolder(resources);

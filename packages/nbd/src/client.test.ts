@@ -361,3 +361,36 @@ test('a cancelled read lets go of its memory before it says so', async () => {
   assert.ok(other.every((byte) => byte === 9));
   assert.ok(memory.every((byte) => byte === 1));
 });
+
+test('cancelling at random moments never touches memory afterwards, and the device stays usable', async () => {
+  const seed = Number(process.env['PRIMA_SEED'] ?? Date.now() % 1_000_000);
+  const random = seededRandom(seed);
+  await using resources = new AsyncDisposableStack();
+  const inner = memoryDevice(4 * MiB);
+  const content = random.bytes(new Uint8Array(4 * MiB)).map((byte) => byte | 1);
+  await inner.write(0, content);
+  const { client } = await pair(resources, inner, { connections: 2 });
+  const given: Uint8Array[] = [];
+  for (let round = 0; round < 40; round += 1) {
+    const controller = new AbortController();
+    const calls = Array.from({ length: 6 }, async () => {
+      const offset = random.below(3 * MiB);
+      const memory = new Uint8Array(random.below(700_000));
+      try {
+        await client.read(offset, memory, controller.signal);
+        assert.equal(Buffer.compare(memory, content.subarray(offset, offset + memory.length)), 0);
+      } catch (error) {
+        assert.equal((error as PrimaError).code, 'cancelled', `PRIMA_SEED=${seed}: ${String(error)}`);
+        given.push(memory.fill(0));
+      }
+    });
+    for (let turns = random.below(12); turns > 0; turns -= 1) await new Promise(setImmediate);
+    controller.abort();
+    await Promise.all(calls);
+  }
+  const whole = new Uint8Array(client.size);
+  await client.read(0, whole);
+  assert.equal(Buffer.compare(whole, content), 0);
+  const untouched = given.every((memory) => memory.every((byte) => byte === 0));
+  assert.ok(untouched && given.length > 0, `PRIMA_SEED=${seed}`);
+});

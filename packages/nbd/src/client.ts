@@ -14,7 +14,10 @@ export interface NbdOptions {
   exportName?: string;
   /** Encrypt; the server must offer it. */
   tls?: NbdTls;
-  /** Connections to open, 1 to 16. Default: 4 where the server allows several, otherwise 1. */
+  /**
+   * Connections to open, 1 to 16; fewer when the server does not take as many. Default 4. Always 1 where
+   * the server does not say that several see the same.
+   */
   connections?: number;
   /** Meta contexts to ask for besides `base:allocation`: `qemu:dirty-bitmap:NAME`, `qemu:allocation-depth`. */
   contexts?: readonly string[];
@@ -29,6 +32,7 @@ export interface NbdOptions {
 }
 
 const mostConnections = 16;
+const moreTimeoutMs = 1000;
 
 /**
  * What each connection has under way. Locally a few requests keep a server busy, and more only push each
@@ -52,32 +56,44 @@ export async function connectNbd(target: NbdTarget, options: NbdOptions = {}): P
   checkExportName(exportName);
   const name = exportName === '' ? describeTarget(target) : `"${exportName}" of ${describeTarget(target)}`;
   const opened: NbdConnection[] = [];
+  const open = async (signal: AbortSignal) => {
+    const connection = await openConnection(target, { ...options, exportName, signal });
+    opened.push(connection);
+    if (signal.aborted) connection.destroy(toPrimaError(signal.reason, `connecting to ${name}`));
+  };
+  const task = async (signal: AbortSignal) => {
+    await open(signal);
+    const several = checkExport(name, opened, options.writable ?? false);
+    const count = several ? Math.min(wanted ?? 4, mostConnections) : 1;
+    await openMore(opened, count, (until) => open(AbortSignal.any([signal, until])));
+    throwIfAborted(signal, `connecting to ${name}`);
+    sameExport(name, opened);
+    const [first] = opened;
+    if (first?.failure) throw first.failure;
+    const usable = opened.filter((connection) => connection.failure === undefined);
+    return options.writable ? new WritableNbdDevice(name, usable) : new NbdDevice(name, usable);
+  };
   try {
-    return await withDeadline(
-      connectTimeoutMs,
-      `connecting to ${name}`,
-      async (signal) => {
-        const open = async () => {
-          const connection = await openConnection(target, { ...options, exportName, signal });
-          opened.push(connection);
-          const reason = signal.aborted ? toPrimaError(signal.reason, `connecting to ${name}`) : undefined;
-          if (reason) connection.destroy(reason);
-        };
-        await open();
-        const count = checkExport(name, opened, options.writable ?? false)
-          ? Math.min(wanted ?? 4, mostConnections)
-          : 1;
-        await allSettled(Array.from({ length: Math.max(1, count) - 1 }, open));
-        sameExport(name, opened);
-        return options.writable ? new WritableNbdDevice(name, opened) : new NbdDevice(name, opened);
-      },
-      options.signal,
-    );
+    return await withDeadline(connectTimeoutMs, `connecting to ${name}`, task, options.signal);
   } catch (error) {
     const failure = toPrimaError(error, `connecting to ${name}`);
     for (const connection of opened) connection.destroy(failure);
     throw failure;
   }
+}
+
+/**
+ * Opens connections until there are `count`. A server may allow several and take fewer (qemu-nbd
+ * --shared leaves the others waiting): those that are not open soon are done without.
+ */
+async function openMore(
+  opened: readonly NbdConnection[],
+  count: number,
+  open: (until: AbortSignal) => Promise<void>,
+): Promise<void> {
+  if (opened.length >= count) return;
+  const until = AbortSignal.timeout(moreTimeoutMs);
+  await Promise.allSettled(Array.from({ length: count - opened.length }, () => open(until)));
 }
 
 /** The exports that a server names; many servers name none though they have some. */
@@ -161,11 +177,6 @@ function sameExport(name: string, connections: readonly NbdConnection[]): void {
       `${name}: has another size on each connection: ${[...sizes].join(', ')}`,
     );
   }
-}
-
-async function allSettled(tasks: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(tasks);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
 function hostOf(target: NbdTarget): string | undefined {

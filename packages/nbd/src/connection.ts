@@ -97,13 +97,15 @@ export class NbdConnection {
   async run(command: Command): Promise<ExpectedReply> {
     const bytes = command.into?.length ?? command.payload?.length ?? 0;
     const load = bytes + requestLoad;
+    throwIfAborted(command.signal, command.doing);
     this.load += load;
-    const leave = await this.#gate.enter(bytes);
+    let leave = () => undefined as void;
     const release = () => {
       this.load -= load;
       leave();
     };
     try {
+      leave = await this.#gate.enter(bytes, command.signal);
       throwIfAborted(command.signal, command.doing);
       if (this.#wire.failure) throw failed(command.doing, this.#wire.failure);
     } catch (error) {

@@ -28,3 +28,16 @@ test('requests are let in by count and bytes, in order, a large one alone', asyn
   await all;
   assert.equal(entered.at(-1), 8);
 });
+
+test('one that waits can be cancelled; those behind it move up', async () => {
+  const gate = new RequestGate({ count: 2, bytes: 100 });
+  const leave = await gate.enter(60);
+  const controller = new AbortController();
+  const large = assert.rejects(gate.enter(100, controller.signal), { code: 'cancelled' });
+  const small = gate.enter(10);
+  controller.abort();
+  await large;
+  (await small)();
+  leave();
+  (await gate.enter(100))();
+});

@@ -1,5 +1,5 @@
 /** Lets requests in by count and by bytes; the others wait in order. */
-import { assert } from '@prima/base';
+import { assert, toPrimaError } from '@prima/base';
 
 export interface GateLimits {
   /** Requests at once. */
@@ -19,18 +19,34 @@ export class RequestGate {
     this.#limits = limits;
   }
 
-  /** Resolves with the function that gives the place back; call it exactly once. */
-  async enter(bytes: number): Promise<() => void> {
-    if (this.#waiting.length > 0 || !this.#fits(bytes)) {
-      await new Promise<void>((resolve) => this.#waiting.push({ bytes, enter: resolve }));
-    } else {
-      this.#take(bytes);
-    }
+  /** Resolves with the function that gives the place back; call it exactly once. Raises `cancelled`. */
+  async enter(bytes: number, signal?: AbortSignal): Promise<() => void> {
+    if (this.#waiting.length > 0 || !this.#fits(bytes)) await this.#wait(bytes, signal);
+    else this.#take(bytes);
     return () => {
       this.#count -= 1;
       this.#bytes -= bytes;
       this.#admit();
     };
+  }
+
+  async #wait(bytes: number, signal: AbortSignal | undefined): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const place = { bytes, enter: resolve };
+    const onAbort = () => {
+      const at = this.#waiting.indexOf(place);
+      if (at < 0) return; // it has just been let in
+      this.#waiting.splice(at, 1);
+      reject(toPrimaError(signal?.reason, 'waiting to send a request'));
+      this.#admit();
+    };
+    this.#waiting.push(place);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
   }
 
   #fits(bytes: number): boolean {
