@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { MiB, PrimaError, seededRandom } from '@prima/base';
+import { isZero, MiB, PrimaError, seededRandom } from '@prima/base';
 import { deviceConformance, filterDevice, memoryDevice, type WritableDevice } from '@prima/block';
 import { connectNbd, listNbdExports, type NbdOptions } from './client.ts';
 import * as options from './options.ts';
@@ -367,11 +367,11 @@ test('cancelling at random moments never touches memory afterwards, and the devi
   const random = seededRandom(seed);
   await using resources = new AsyncDisposableStack();
   const inner = memoryDevice(4 * MiB);
-  const content = random.bytes(new Uint8Array(4 * MiB)).map((byte) => byte | 1);
+  const content = random.bytes(new Uint8Array(4 * MiB));
   await inner.write(0, content);
   const { client } = await pair(resources, inner, { connections: 2 });
   const given: Uint8Array[] = [];
-  for (let round = 0; round < 40; round += 1) {
+  for (let round = 0; round < 20; round += 1) {
     const controller = new AbortController();
     const calls = Array.from({ length: 6 }, async () => {
       const offset = random.below(3 * MiB);
@@ -391,6 +391,6 @@ test('cancelling at random moments never touches memory afterwards, and the devi
   const whole = new Uint8Array(client.size);
   await client.read(0, whole);
   assert.equal(Buffer.compare(whole, content), 0);
-  const untouched = given.every((memory) => memory.every((byte) => byte === 0));
+  const untouched = given.every((memory) => isZero(memory));
   assert.ok(untouched && given.length > 0, `PRIMA_SEED=${seed}`);
 });

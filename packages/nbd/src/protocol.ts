@@ -13,7 +13,7 @@ export const NBDMAGIC = 0x4e42444d41474943n;
 export const IHAVEOPT = 0x49484156454f5054n;
 export const NBD_CLISERV_MAGIC = 0x00420281861253n;
 export const NBD_REP_MAGIC = 0x3e889045565a9n;
-export const NBD_REQUEST_MAGIC = 0x25609513;
+const NBD_REQUEST_MAGIC = 0x25609513;
 export const NBD_SIMPLE_REPLY_MAGIC = 0x67446698;
 export const NBD_STRUCTURED_REPLY_MAGIC = 0x668e33ef;
 
@@ -26,7 +26,6 @@ export const NBD_FLAG_SEND_FLUSH = 1 << 2;
 export const NBD_FLAG_SEND_FUA = 1 << 3;
 export const NBD_FLAG_SEND_TRIM = 1 << 5;
 export const NBD_FLAG_SEND_WRITE_ZEROES = 1 << 6;
-export const NBD_FLAG_SEND_DF = 1 << 7;
 export const NBD_FLAG_CAN_MULTI_CONN = 1 << 8;
 export const NBD_FLAG_SEND_CACHE = 1 << 10;
 
@@ -50,8 +49,6 @@ export const NBD_REP_ERR_POLICY = 0x80000002;
 export const NBD_REP_ERR_INVALID = 0x80000003;
 export const NBD_REP_ERR_TLS_REQD = 0x80000005;
 export const NBD_REP_ERR_UNKNOWN = 0x80000006;
-export const NBD_REP_ERR_BLOCK_SIZE_REQD = 0x80000008;
-export const NBD_REP_ERR_TOO_BIG = 0x80000009;
 
 export const NBD_INFO_EXPORT = 0;
 export const NBD_INFO_NAME = 1;
@@ -69,7 +66,6 @@ export const NBD_CMD_BLOCK_STATUS = 7;
 
 export const NBD_CMD_FLAG_FUA = 1 << 0;
 export const NBD_CMD_FLAG_NO_HOLE = 1 << 1;
-export const NBD_CMD_FLAG_DF = 1 << 2;
 export const NBD_CMD_FLAG_REQ_ONE = 1 << 3;
 
 export const NBD_REPLY_FLAG_DONE = 1 << 0;
@@ -78,7 +74,6 @@ export const NBD_REPLY_TYPE_OFFSET_DATA = 1;
 export const NBD_REPLY_TYPE_OFFSET_HOLE = 2;
 export const NBD_REPLY_TYPE_BLOCK_STATUS = 5;
 export const NBD_REPLY_TYPE_ERROR = 0x8001;
-export const NBD_REPLY_TYPE_ERROR_OFFSET = 0x8002;
 /** Every chunk type with this bit means failure, known or not. */
 export const NBD_REPLY_TYPE_FLAG_ERROR = 0x8000;
 
