@@ -105,7 +105,7 @@ export class BackupSession implements WriteSession {
       }
       this.#state = 'committed';
       await this.#end();
-      await appendLog(this.#context, { event: 'committed', session: this.id, outcome: digest(stored) });
+      await this.#log(digest(stored));
       return whole;
     });
   }
@@ -115,6 +115,16 @@ export class BackupSession implements WriteSession {
     this.#state = 'aborted';
     await this.#end();
     await decide(this.#context, abortedBackup(this.#context, this.id, why));
+  }
+
+  /** The point stands without its log entry; the next collection adds one that could not be written. */
+  async #log(outcome: string): Promise<void> {
+    try {
+      await appendLog(this.#context, { event: 'committed', session: this.id, outcome });
+    } catch (error) {
+      const { message } = toPrimaError(error, 'writing the log of roots');
+      this.#context.logger.warn(`the restore point is committed, but its log entry is not: ${message}`);
+    }
   }
 
   async #end(): Promise<void> {
