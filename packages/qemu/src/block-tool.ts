@@ -7,7 +7,7 @@ import {
   runProgram,
   StorageError,
 } from '@prima/base';
-import { plainEnvironment } from './launch.ts';
+import { plainEnvironment } from './environment.ts';
 
 export interface BlockToolOptions {
   timeoutMs?: number;
@@ -31,6 +31,10 @@ export async function qemuImg(
   }
 }
 
+/** How QEMU's format drivers say that a file is not theirs, or damaged. */
+const wrongFormat =
+  /not in .* format|invalid \w+ image|bad signature|Could not open .*Invalid argument|Unsupported VDI image size|corrupt/i;
+
 /** Turns a block tool's complaint (an error with the program's text) into the error that it means. */
 export function explainComplaint(complaint: PrimaError, doing: string): PrimaError {
   const text = shorten(complaint.message);
@@ -46,7 +50,7 @@ export function explainComplaint(complaint: PrimaError, doing: string): PrimaErr
     return new StorageError('permission', message, cause);
   if (/No such file|is not found|not found/.test(text)) return new PrimaError('not-found', message, cause);
   if (/already exists/.test(text)) return new PrimaError('exists', message, cause);
-  if (/not in .* format|invalid VMDK|bad signature|Could not open .*Invalid argument|corrupt/i.test(text)) {
+  if (wrongFormat.test(text)) {
     return new FormatError(message, cause);
   }
   if (/not supported|nsupported|does not support/.test(text))

@@ -9,7 +9,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { assert, missingProgram, PrimaError, systemErrorCode, toPrimaError, withDeadline } from '@prima/base';
-import { plainEnvironment } from './launch.ts';
+import { plainEnvironment } from './environment.ts';
 
 export interface GuardedOptions {
   /** Absolute path of the folder; made here (mode 0700) and removed at the end with all that is in it. */
@@ -125,8 +125,9 @@ class Guarded implements GuardedProgram {
       if (toPrimaError(error, 'ending').code !== 'timeout') throw error;
       this.#killGroup();
     }
-    // usually gone; not when the guardian itself was killed
-    await rm(this.folder, { recursive: true, force: true });
+    // a guardian that could not make the folder exits by itself: the folder is somebody else's. Otherwise
+    // it ends by a signal and the folder is gone, unless it was killed before its time
+    if (this.#child.exitCode === null) await rm(this.folder, { recursive: true, force: true });
   }
 
   #killGroup(): void {

@@ -3,7 +3,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import {
-  identityOf,
   missingProgram,
   PrimaError,
   RemoteError,
@@ -16,11 +15,11 @@ import {
   findMachineProcess,
   launchFailure,
   logName,
-  machineProcess,
   type MachineProcess,
   pidFileName,
   recordMachineProcess,
 } from './machine-process.ts';
+import { plainEnvironment } from './environment.ts';
 import { connectQmp, type QmpClient } from './qmp.ts';
 
 export interface LaunchSpec {
@@ -33,7 +32,7 @@ export interface LaunchSpec {
   arguments: readonly string[];
   /** The control monitor's socket, relative to the run folder or absolute. */
   monitor: string;
-  /** Default qemu-system-x86_64. */
+  /** Default qemu-system-x86_64. A wrapper has to exec QEMU, so that the pid stays. */
   program?: string;
   /** Added to the environment, which otherwise holds PATH, HOME and TMPDIR only (never our secrets). */
   env?: Readonly<Record<string, string>>;
@@ -58,10 +57,7 @@ export async function launchMachine(spec: LaunchSpec): Promise<LaunchedMachine> 
   const runFolder = resolve(spec.runFolder);
   throwIfAborted(spec.signal, `starting the machine in ${runFolder}`);
   const running = await findMachineProcess(runFolder);
-  if (running) {
-    const message = `a machine already runs in ${runFolder} (pid ${running.identity.pid})`;
-    throw new PrimaError('state', message, { details: { pid: running.identity.pid } });
-  }
+  if (running) throw alreadyRuns(running);
   const child = await start(runFolder, spec);
   try {
     return await comeUp(child, runFolder, spec);
@@ -69,6 +65,11 @@ export async function launchMachine(spec: LaunchSpec): Promise<LaunchedMachine> 
     await kill(child);
     throw error;
   }
+}
+
+function alreadyRuns({ runFolder, identity }: MachineProcess): PrimaError {
+  const message = `a machine already runs in ${runFolder} (pid ${identity.pid})`;
+  return new PrimaError('state', message, { details: { pid: identity.pid } });
 }
 
 async function start(runFolder: string, spec: LaunchSpec): Promise<ChildProcess> {
@@ -95,17 +96,6 @@ async function start(runFolder: string, spec: LaunchSpec): Promise<ChildProcess>
   }
 }
 
-/** What a program of QEMU's needs of our environment; nothing secret is handed on. */
-export function plainEnvironment(): NodeJS.ProcessEnv {
-  const { PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', HOME, TMPDIR } = process.env;
-  return {
-    PATH,
-    LC_ALL: 'C',
-    ...(HOME === undefined ? {} : { HOME }),
-    ...(TMPDIR === undefined ? {} : { TMPDIR }),
-  };
-}
-
 async function freshLog(runFolder: string): Promise<FileHandle> {
   const path = join(runFolder, logName);
   try {
@@ -130,10 +120,12 @@ async function comeUp(child: ChildProcess, runFolder: string, spec: LaunchSpec):
   try {
     const qmp = await connectPatiently(resolve(runFolder, spec.monitor), timeoutMs, inner);
     try {
-      const identity = child.pid === undefined ? undefined : await identityOf(child.pid);
-      if (!identity) throw new RemoteError('QEMU ended');
-      await recordMachineProcess(runFolder, identity);
-      return { process: machineProcess(runFolder, identity), qmp };
+      const machine = await findMachineProcess(runFolder);
+      if (!machine) throw new RemoteError('QEMU ended');
+      // two started at once: QEMU lets one have the pid file, and the other may reach that one's monitor
+      if (machine.identity.pid !== child.pid) throw alreadyRuns(machine);
+      await recordMachineProcess(runFolder, machine.identity);
+      return { process: machine, qmp };
     } catch (error) {
       await qmp.close();
       throw error;

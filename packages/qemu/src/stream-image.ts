@@ -47,9 +47,15 @@ export async function convertToStream(
   const guarded = await startGuarded('/bin/sh', ['-c', script, 'sh', ...command], { folder, graceMs: 1000 });
   let read = 0;
   let done = 0;
+  let failure: unknown;
   const counting = filterDevice(source, {
     read: async (offset, into, readSignal) => {
-      await source.read(offset, into, readSignal);
+      try {
+        await source.read(offset, into, readSignal);
+      } catch (error) {
+        failure ??= error; // qemu-img would only learn that there was one
+        throw error;
+      }
       read += into.length;
       done = Math.max(done, offset + into.length);
       onProgress?.({ phase: 'copying', done, total: source.size, read });
@@ -64,6 +70,8 @@ export async function convertToStream(
     });
     onProgress?.({ phase: 'copying', done: source.size, total: source.size, read });
     return { read, written: await sizeOfFile(path) };
+  } catch (error) {
+    throw signal?.aborted ? error : (failure ?? error);
   } finally {
     await guarded.close();
   }
