@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { truncateSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { type TestContext, test } from 'node:test';
 import type { ImageFormat, JobEvent, PointDto, PrimaApi } from '@prima/api';
 import { errorCodes, KiB, MiB, runProgram } from '@prima/base';
 import { createApplication } from '@prima/server';
-import { randomFile, sha256File, spawnPrima, temporaryFolder, waitUntil } from '@prima/testbed';
+import { projectRoot, randomFile, sha256File, spawnPrima, temporaryFolder, waitUntil } from '@prima/testbed';
 
 const size = 24 * MiB;
 const passphrase = async () => ({ kind: 'passphrase' as const, text: 'correct horse' });
@@ -389,7 +389,44 @@ test('cancelling a backup or a restore leaves nothing behind', async (t) => {
   await assertTidy(at);
 });
 
-test('a repository of a newer version, or a damaged one, is said', async (t) => {
+test('a repository of a newer version is said', async (t) => {
+  const at = await world(t);
+  const config = JSON.parse(await readFile(at.at('repository', 'config'), 'utf8')) as { version: number };
+  config.version += 1;
+  await chmod(at.at('repository', 'config'), 0o600);
+  await writeFile(at.at('repository', 'config'), JSON.stringify(config));
+  await assert.rejects((await at.reopen()).points({}), { code: 'newer-version', message: /update Prima/ });
+});
+
+test('a full disk, of the repository or of the target, is said and loses nothing', async (t) => {
+  const at = await world(t);
+  const point = await backUp(at.api, at.disk);
+  const env = {
+    ...process.env,
+    PRIMA_HOME: at.at('home'),
+    PRIMA_REPO: at.at('repository'),
+    PRIMA_PASSPHRASE: 'correct horse',
+  };
+  // a limit on the size of files is as good as a full disk: writing fails half way
+  const limited = ['--fsize=4194304', join(projectRoot, 'bin/prima')];
+  const noSpace = { env, accept: [errorCodes['no-space'].exit] };
+  await randomFile(at.disk, { size, seed: 8 });
+  await runProgram('prlimit', [...limited, 'backup', at.disk], noSpace);
+  for (const format of ['raw', 'qcow2']) {
+    const restore = ['restore', point.id, '--to', at.at('out'), '--format', format];
+    await runProgram('prlimit', [...limited, ...restore], noSpace);
+    await assert.rejects(stat(at.at('out')), { code: 'ENOENT' });
+  }
+  assert.deepEqual(
+    (await at.api.points({})).map(({ id }) => id),
+    [point.id],
+  );
+  assert.equal((await at.api.check({ readData: true })).ok, true);
+  await backUp(at.api, at.disk);
+  await assertTidy(at);
+});
+
+test('a damaged repository is found, named, and never restored silently', async (t) => {
   const at = await world(t);
   await backUp(at.api, at.disk);
   await at.api.close();
@@ -481,7 +518,7 @@ test('what a killed process leaves is undone at the next start, and said', async
     PRIMA_REPO: at.at('repository'),
     PRIMA_PASSPHRASE: 'correct horse',
   };
-  await randomFile(at.at('disks', 'large.raw'), { size: 256 * MiB, seed: 3 });
+  await randomFile(at.at('disks', 'large.raw'), { size: 128 * MiB, seed: 3 });
   const killAtProgress = async (args: string[]) => {
     await using prima = spawnPrima(['--json', ...args], { env });
     await prima.printed(/"progress"/);

@@ -39,6 +39,13 @@ test('a date is the whole day, a minute the whole minute, of the local time zone
   assert.equal(resolvePoint(points, `web01@${minute}:29`).id, 'aaaa1111');
 });
 
+test('a machine that was renamed is one machine', () => {
+  const renamed = { id: 'dddd6666', machine: { id: 'uuid-2', name: 'db02' }, time: '2026-03-04T10:00:00Z' };
+  const all = [...points, renamed];
+  assert.equal(pointsOfMachine(all, 'db01').length, 2);
+  assert.equal(resolvePoint(all, 'db01@latest').id, 'dddd6666');
+});
+
 test('what cannot be resolved is said with what there is', () => {
   const cases: [string, string, RegExp][] = [
     ['dddd', 'not-found', /newest are bbbb3333 \(db01/],

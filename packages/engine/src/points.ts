@@ -9,7 +9,7 @@ import type { Point } from '@prima/repository';
 export type NamedPoint = Pick<Point, 'id' | 'machine' | 'time'>;
 
 /** The shortest beginning of an id that is taken for one. */
-export const shortestId = 4;
+const shortestId = 4;
 
 /**
  * The point that `text` names. `MACHINE@TIME` is the newest at or before TIME: ISO 8601, or a date or
@@ -37,8 +37,8 @@ export function resolvePoint<T extends NamedPoint>(points: readonly T[], text: s
 }
 
 /**
- * The points of the machine that `text` names (its name, its id, or `HOST/NAME`), in the order given.
- * Raises `not-found`, or `ambiguous` when several machines have this name.
+ * The points of the machine that `text` names (its id, or a name or `HOST/NAME` that it has or had), in the
+ * order given. Raises `not-found`, or `ambiguous` when several machines have this name.
  */
 export function pointsOfMachine<T extends NamedPoint>(points: readonly T[], text: string): T[] {
   const byId = points.filter((point) => point.machine.id === text);
@@ -57,7 +57,8 @@ export function pointsOfMachine<T extends NamedPoint>(points: readonly T[], text
       },
     );
   }
-  if (named.length > 0) return named;
+  // what it was called at other times is the same machine
+  if (named.length > 0) return points.filter((point) => ids.has(point.machine.id));
   const known = [...new Set(points.map((point) => point.machine.name))].sort();
   const list = known.length === 0 ? 'there are none yet' : `there are: ${some(known)}`;
   return notFound(`no restore points of a machine "${text}"; ${list}`);

@@ -37,6 +37,7 @@ async function backupAll(context: Context, request: BackupRequest, call: Call): 
     const elapsedMs = () => performance.now() - started;
     try {
       const point = await backupOne({ context, repository, journal, request, call }, source);
+      call.logger.info(`${source}: the point ${point.id.slice(0, 12)} is committed`);
       results.push({ source, point: pointDto(point), elapsedMs: elapsedMs() });
     } catch (error) {
       throwIfAborted(call.signal, `backing up ${source}`);
