@@ -262,6 +262,21 @@ test('a qcow2 file whose data lies elsewhere', async () => {
   assert.equal(await codeOf(openWithQemu(path, alone)), 'unsupported');
 });
 
+test('an internal snapshot is read in place of the present', async () => {
+  const path = join(folder, 'a.qcow2');
+  const source = await sample(13, MiB);
+  await writeImage(source, path, { format: 'qcow2', runtimeFolder: runtime });
+  await runProgram('qemu-img', ['snapshot', '-c', 'before', path]);
+  const writer = await openWithQemu(path, { format: 'qcow2', writable: true, runtimeFolder: runtime });
+  await writer.zero({ offset: 0, length: MiB });
+  await writer.close();
+  const options = { format: 'qcow2', runtimeFolder: runtime } as const;
+  const image = await openWithQemu(path, { ...options, snapshot: 'before' });
+  await assertSame(source, image);
+  await image.close();
+  assert.equal(await codeOf(openWithQemu(path, { ...options, snapshot: 'none' })), 'not-found');
+});
+
 test('bitmaps follow writes, are merged, removed, and told when they broke', async () => {
   const path = join(folder, 'a.qcow2');
   await createImage(path, { format: 'qcow2', size: 8 * MiB });

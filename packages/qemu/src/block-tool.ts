@@ -48,7 +48,8 @@ export function explainComplaint(complaint: PrimaError, doing: string): PrimaErr
   if (/No space left/.test(text)) return new StorageError('no-space', message, cause);
   if (/Permission denied|Read-only file system/.test(text))
     return new StorageError('permission', message, cause);
-  if (/No such file|is not found|not found/.test(text)) return new PrimaError('not-found', message, cause);
+  if (/No such file|not found|Failed to load snapshot: Can.t find/.test(text))
+    return new PrimaError('not-found', message, cause);
   if (/already exists/.test(text)) return new PrimaError('exists', message, cause);
   if (wrongFormat.test(text)) {
     return new FormatError(message, cause);

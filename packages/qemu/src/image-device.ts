@@ -1,13 +1,12 @@
 /** Disk images of every format that QEMU reads, as block devices: a private qemu-nbd and a connection. */
 import { join } from 'node:path';
-import { assert, RemoteError, systemClock, throwIfAborted, toPrimaError } from '@prima/base';
+import { assert, PrimaError, systemClock, systemErrorCode, throwIfAborted, toPrimaError } from '@prima/base';
 import type { BlockDevice, Extent, ExtentOptions, Range, WritableDevice } from '@prima/block';
 import type { DiskFormat } from '@prima/formats';
 import { type BlockStatus, connectNbd, type NbdDevice, type WritableNbdDevice } from '@prima/nbd';
 import { explainComplaint } from './block-tool.ts';
 import { type GuardedProgram, guardedFailure, guardedFolderName, startGuarded } from './guarded.ts';
 import { graphName, imageChain, type ImageFile } from './image-chain.ts';
-import { exists } from './paths.ts';
 import { withShortSocketPath } from './unix-socket.ts';
 
 export interface OpenImageOptions {
@@ -151,44 +150,37 @@ async function connect(
   options: OpenImageOptions & { doing: string },
 ): Promise<ImageDevice> {
   const { writable = false, bitmap, signal, doing, timeoutMs = 60_000 } = options;
-  const socketPath = join(guarded.folder, socketName);
   const settings = {
     connections: options.connections ?? (writable ? 1 : 4),
     contexts: bitmap === undefined ? [] : [`qemu:dirty-bitmap:${bitmap}`],
     connectTimeoutMs: timeoutMs,
     signal,
   };
-  try {
-    await listening(socketPath, guarded, { timeoutMs, signal });
-    // it listens before it opens the image: a failure shows as a lost connection
-    return await withShortSocketPath(socketPath, async (short) => {
-      const target = { socketPath: short };
-      if (!writable) return new ImageDevice(await connectNbd(target, settings), guarded, chain);
-      const nbd = await connectNbd(target, { ...settings, writable: true });
-      return new WritableImageDevice(nbd, guarded, chain);
-    });
-  } catch (error) {
-    if (signal?.aborted) throw error;
-    const ended = await endsWithin(guarded, 1000);
-    throw ended ? explainComplaint(guardedFailure('qemu-nbd', guarded), doing) : error;
+  const open = async (socketPath: string) => {
+    if (!writable) return new ImageDevice(await connectNbd({ socketPath }, settings), guarded, chain);
+    const nbd = await connectNbd({ socketPath }, { ...settings, writable: true });
+    return new WritableImageDevice(nbd, guarded, chain);
+  };
+  const end = systemClock.monotonic() + timeoutMs;
+  for (let pauseMs = 2; ; pauseMs = Math.min(50, pauseMs * 2)) {
+    try {
+      return await withShortSocketPath(join(guarded.folder, socketName), open);
+    } catch (error) {
+      throwIfAborted(signal, doing);
+      // it listens before it opens the image: a failure to do so shows as a lost connection
+      const early = isNotListening(error) && systemClock.monotonic() < end;
+      if (await endsWithin(guarded, early ? pauseMs : 1000)) {
+        throw explainComplaint(guardedFailure('qemu-nbd', guarded), doing);
+      }
+      if (!early) throw error;
+    }
   }
 }
 
-/** Waits for the socket; raises when the program ends before. */
-async function listening(
-  socketPath: string,
-  guarded: GuardedProgram,
-  { timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal },
-): Promise<void> {
-  const end = systemClock.monotonic() + timeoutMs;
-  for (let pauseMs = 2; !(await exists(socketPath)); pauseMs = Math.min(50, pauseMs * 2)) {
-    if (await endsWithin(guarded, pauseMs)) throw new RemoteError('qemu-nbd ended');
-    throwIfAborted(signal, 'waiting for qemu-nbd');
-    if (systemClock.monotonic() > end) {
-      const message = `qemu-nbd does not listen after ${timeoutMs / 1000} s`;
-      throw new RemoteError(message, { code: 'timeout' });
-    }
-  }
+/** No folder or socket yet, or a socket that is bound but not listened at. */
+function isNotListening(error: unknown): boolean {
+  if (!(error instanceof PrimaError)) return false;
+  return error.code === 'not-found' || systemErrorCode(error.cause) === 'ECONNREFUSED';
 }
 
 async function endsWithin(guarded: GuardedProgram, ms: number): Promise<boolean> {

@@ -60,7 +60,7 @@ export async function recordMachineProcess(runFolder: string, identity: ProcessI
   await replaceFile(join(runFolder, recordName), `${JSON.stringify({ version: 1, ...identity }, null, 2)}\n`);
 }
 
-export function machineProcess(runFolder: string, identity: ProcessIdentity): MachineProcess {
+function machineProcess(runFolder: string, identity: ProcessIdentity): MachineProcess {
   const isAlive = async () => (await liveness(identity)) === 'alive';
   const waitForExit = ({ timeoutMs = 30_000, signal }: CallOptions = {}) =>
     withDeadline(

@@ -2,6 +2,7 @@
  * streamOptimized VMDK, which is compressed and can only be written from its beginning to its end:
  * qemu-img converts what we serve it over NBD.
  */
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ProgressListener, systemClock, throwIfAborted, toPrimaError } from '@prima/base';
 import { type BlockDevice, filterDevice } from '@prima/block';
@@ -22,7 +23,7 @@ export interface StreamOptions {
  * status to itself.
  */
 const script = `
-while [ ! -S source.sock ]; do sleep 0.02; done
+while [ ! -e serving ]; do sleep 0.02; done
 "$@" && echo converted >&2
 `;
 
@@ -66,6 +67,7 @@ export async function convertToStream(
     await withShortSocketPath(join(folder, 'source.sock'), async (socketPath) => {
       const exported = { name: '', device: counting };
       await using server = await serveNbd({ listen: { socketPath }, exports: [exported], signal });
+      await writeFile(join(folder, 'serving'), '');
       await converted(guarded, server, signal);
     });
     onProgress?.({ phase: 'copying', done: source.size, total: source.size, read });
