@@ -36,6 +36,13 @@ export class Semaphore {
   }
 }
 
+/** One at a time, in order of arrival. */
+export class Mutex extends Semaphore {
+  constructor() {
+    super(1);
+  }
+}
+
 /**
  * Runs `task` over `items`, at most `limit` at a time, and waits for all that were started.
  * The first failure stops new ones from starting and is raised after the running ones have ended;

@@ -185,6 +185,9 @@ export function systemErrorCode(error: unknown): string | undefined {
  */
 export function toPrimaError(error: unknown, doing: string): PrimaError {
   if (error instanceof PrimaError) return error;
+  if (error instanceof Error && error.name === 'TimeoutError') {
+    return new RemoteError(`${doing}: no answer in time`, { code: 'timeout', retryable: true, cause: error });
+  }
   if (isAbortError(error)) return new PrimaError('cancelled', `cancelled while ${doing}`, { cause: error });
   const system = systemErrorCode(error);
   const text = error instanceof Error ? error.message : String(error);

@@ -24,7 +24,12 @@ export async function identityOf(pid: number): Promise<ProcessIdentity | undefin
 
 /** This process. */
 export async function ownIdentity(): Promise<ProcessIdentity> {
-  return { host: hostname(), boot: await bootId(), pid: process.pid, pidStart: (await startOf(process.pid)) ?? '' };
+  return {
+    host: hostname(),
+    boot: await bootId(),
+    pid: process.pid,
+    pidStart: (await startOf(process.pid)) ?? '',
+  };
 }
 
 /** `unknown` when the process belongs to another host, which cannot be asked. */
