@@ -10,7 +10,15 @@ import { type TestContext, test } from 'node:test';
 import type { ImageFormat, JobEvent, PointDto, PrimaApi } from '@prima/api';
 import { errorCodes, KiB, MiB, runProgram } from '@prima/base';
 import { createApplication } from '@prima/server';
-import { projectRoot, randomFile, sha256File, spawnPrima, temporaryFolder, waitUntil } from '@prima/testbed';
+import {
+  buildTinyGuest,
+  projectRoot,
+  randomFile,
+  sha256File,
+  spawnPrima,
+  temporaryFolder,
+  waitUntil,
+} from '@prima/testbed';
 
 const size = 24 * MiB;
 const passphrase = async () => ({ kind: 'passphrase' as const, text: 'correct horse' });
@@ -63,6 +71,13 @@ async function assertTidy({ at }: World): Promise<void> {
   for (const name of ['journal', 'locks', 'exports']) {
     const left = await readdir(at('home', name)).catch(() => []);
     assert.deepEqual(left, [], name);
+  }
+}
+
+/** Before their folder goes: machines outlive us. */
+async function killAll(api: PrimaApi): Promise<void> {
+  for (const { host, name, state } of await api.machineList({})) {
+    if (state !== 'off') await api.machinePower({ machine: `${host}/${name}`, action: 'kill' });
   }
 }
 
@@ -545,5 +560,62 @@ test('what a killed process leaves is undone at the next start, and said', async
     await sha256File(at.at('disks', 'large.raw')),
   );
   assert.equal((await at.api.check({ readData: true })).ok, true);
+  await assertTidy(at);
+});
+
+test('a running machine is backed up hot by its folder, one backup at a time, and again after a cancelled one', async (t) => {
+  const at = await world(t);
+  const { api } = at;
+  const guest = await buildTinyGuest();
+  await mkdir(at.at('host'));
+  await guest.rootDisk(at.at('disks', 'root.raw'));
+  await api.hostAdd({ name: 'lab', platform: 'qemu', location: at.at('host') });
+  await api.machineCreate({
+    host: 'lab',
+    name: 'web01',
+    memoryBytes: 192 * MiB,
+    cpus: 1,
+    disks: [{ format: 'raw', copyOf: at.at('disks', 'root.raw') }],
+    kernel: guest.kernel,
+    initrd: guest.initrd,
+    append: guest.kernelArguments({ write: true }),
+  });
+  await using machines = new AsyncDisposableStack();
+  machines.defer(() => killAll(api));
+  await api.machinePower({ machine: 'web01', action: 'start' });
+  const answers = async () => (await api.machineShow({ machine: 'web01' })).agent === 'answers';
+  await waitUntil(answers, { what: 'the guest', timeoutMs: 120_000, intervalMs: 500 });
+  const first = await backUp(api, at.at('host', 'web01'));
+  assert.partialDeepStrictEqual(first, { machine: 'web01', host: 'lab', mode: 'hot', quiesced: true });
+  const controller = new AbortController();
+  const onEvent = (event: JobEvent) => event.type === 'progress' && controller.abort();
+  const cancelled = api.backup({ sources: ['lab/web01'] }, { signal: controller.signal, onEvent });
+  await assert.rejects(cancelled, { code: 'cancelled' });
+  await assertTidy(at);
+  const both = await Promise.all([
+    api.backup({ sources: ['lab/web01'] }),
+    api.backup({ sources: ['lab/web01'] }),
+  ]);
+  const results = both.map(
+    ({ results: [result] }) => result?.error?.code ?? result?.point?.disks[0]?.changed,
+  );
+  assert.ok(results.includes('tracked'), JSON.stringify(both));
+  assert.ok(
+    results.every((result) => result === 'tracked' || result === 'busy'),
+    JSON.stringify(both.map(({ results: [result] }) => result?.error)),
+  );
+  assert.equal((await failure(api, 'lab/web01', { mode: 'cold' })).code, 'state');
+  await assert.rejects(api.machineDelete({ machine: 'web01' }), { code: 'state' });
+  const points = await api.points({ machine: 'web01' });
+  assert.equal(points.at(-1)?.parent, first.id);
+  await api.restoreToHost({ point: 'web01@latest', host: 'lab', as: 'twin', start: true });
+  const twin = async () => (await api.machineShow({ machine: 'lab/twin' })).agent === 'answers';
+  await waitUntil(twin, { what: 'the restored guest', timeoutMs: 120_000, intervalMs: 500 });
+  await api.machinePower({ machine: 'twin', action: 'kill' });
+  await api.machineDelete({ machine: 'twin' });
+  assert.deepEqual(
+    (await api.machineList({ host: 'lab' })).map(({ name, state }) => [name, state]),
+    [['web01', 'running']],
+  );
   await assertTidy(at);
 });
