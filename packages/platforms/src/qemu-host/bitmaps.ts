@@ -27,9 +27,11 @@ export interface CheckpointDisk {
   format: string;
 }
 
+const anyPrefix = 'prima-';
+
 /** `prima-1234abcd-`: what the names of all bitmaps of one repository begin with. */
 export function bitmapPrefix(owner: string): string {
-  return `prima-${createHash('sha256').update(owner).digest('hex').slice(0, 8)}-`;
+  return `${anyPrefix}${createHash('sha256').update(owner).digest('hex').slice(0, 8)}-`;
 }
 
 export function newBitmapName(owner: string): string {
@@ -91,14 +93,20 @@ function judgeBitmap(bitmap: DirtyBitmap, name: string): ParentAnswer {
 }
 
 function whyMissing({ persistent, disk }: ParentQuestion): string {
-  if (persistent) return 'the change bitmap is gone: removed by somebody, or the disk was replaced';
+  if (persistent) {
+    return 'the change bitmap is gone: the machine crashed or was killed since, or the disk or bitmap was replaced';
+  }
   return `the machine was stopped or restarted since, and a ${disk.format} disk keeps no change bitmap`;
 }
 
-/** Bitmaps that earlier runs for the same repository left: none of them will be asked for again. */
+/**
+ * Bitmaps that nobody will ask for again: what earlier runs for the same repository left, and what a crash made
+ * useless, whose repository ever it was for.
+ */
 export function strayBitmaps(bitmaps: readonly DirtyBitmap[], owner: string, keep?: string): string[] {
-  const prefix = bitmapPrefix(owner);
-  return bitmaps
-    .filter(({ name, busy }) => name?.startsWith(prefix) && name !== keep && !busy)
-    .map(({ name }) => name ?? '');
+  const stray = ({ name, busy, inconsistent }: DirtyBitmap) => {
+    if (name === undefined || busy || name === keep) return false;
+    return name.startsWith(bitmapPrefix(owner)) || (name.startsWith(anyPrefix) && inconsistent === true);
+  };
+  return bitmaps.filter(stray).map(({ name }) => name ?? '');
 }

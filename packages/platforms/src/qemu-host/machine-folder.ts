@@ -7,6 +7,7 @@
  *   .run/              0700: what belongs to one run, QEMU's working directory
  *     lock             held (flock) by who backs up, starts, suspends, restores or deletes
  *     backup.json      what a live backup has done to QEMU and must be undone; see intent.ts
+ *     guardian.log     what could not be undone, and why
  *     launch.json      what the present or last run was started with
  *     qmp-control.sock qmp-backup.sock qga.sock nbd.sock memory.sock serial.log qemu.log …
  */

@@ -8,7 +8,7 @@
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { missingProgram, PrimaError, systemErrorCode, toPrimaError, withDeadline } from '@prima/base';
@@ -34,6 +34,15 @@ export interface LockOptions {
 const busyStatus = 75;
 const guardianPath = join(import.meta.dirname, 'guardian.ts');
 
+/** What a guardian could not undo, and why. */
+const guardianLogName = 'guardian.log';
+
+/** Our own environment may hold a passphrase: a process that outlives us does not get it. */
+function holderEnvironment(): NodeJS.ProcessEnv {
+  const { PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', HOME } = process.env;
+  return { PATH, LC_ALL: 'C', ...(HOME === undefined ? {} : { HOME }) };
+}
+
 /** Takes the machine's lock, or raises `busy` at once, naming who has it. */
 export async function lockMachine(paths: MachinePaths, options: LockOptions): Promise<MachineLock> {
   await makeRunFolder(paths);
@@ -41,10 +50,19 @@ export async function lockMachine(paths: MachinePaths, options: LockOptions): Pr
     ? [process.execPath, '--disable-warning=ExperimentalWarning', guardianPath, paths.vmx]
     : ['sh', '-c', 'echo held; exec cat >/dev/null'];
   const args = ['-n', '-F', '-E', String(busyStatus), paths.lock, ...holder];
-  const child = spawn('flock', args, { stdio: ['pipe', 'pipe', 'ignore'], detached: true, cwd: '/' });
+  const log = await open(join(paths.run, guardianLogName), 'a', 0o600);
+  const child = spawn('flock', args, {
+    stdio: ['pipe', 'pipe', log.fd],
+    detached: true,
+    cwd: '/',
+    env: holderEnvironment(),
+  }) as ChildProcessByStdio<Writable, Readable, null>;
+  const taken = held(child, paths); // at once: it may be over soon
+  taken.catch(() => undefined); // told below
+  await log.close();
   child.stdin.on('error', () => undefined); // it may be gone; its exit says so
   try {
-    await withDeadline(30_000, `locking ${paths.folder}`, () => held(child, paths));
+    await withDeadline(30_000, `locking ${paths.folder}`, () => taken);
   } catch (error) {
     child.kill('SIGKILL');
     throw error;
@@ -54,10 +72,11 @@ export async function lockMachine(paths: MachinePaths, options: LockOptions): Pr
 }
 
 function lockOf(child: ChildProcessByStdio<Writable, Readable, null>): MachineLock {
-  const closed = once(child, 'close');
   const end = async (message: string) => {
-    if (child.exitCode === null && child.signalCode === null) child.stdin.end(message);
-    await closed;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.stdin.end(message);
+    await exited;
   };
   let ended: Promise<void> | undefined;
   return {

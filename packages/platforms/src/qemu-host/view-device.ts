@@ -5,8 +5,8 @@ import { type BlockDevice, type Extent, type ExtentOptions, filterDevice, type R
 import { findMachineProcess } from '@prima/qemu';
 import type { LiveDisk } from './live-plan.ts';
 
-/** QEMU fills a scratch file up to a few of its own clusters and tables. */
-const slackBytes = MiB / 2;
+/** A copy of up to 1 MiB at once must fit, so the view may break well before the last byte is used. */
+const slackBytes = 2 * MiB;
 
 /**
  * `device`, whose errors tell the two things that usually are behind them: the scratch file is full (`no-space`),
@@ -45,9 +45,8 @@ async function explainView(
     return new PrimaError('source-changed', message, { cause, retryable: true });
   }
   const scratch = await stat(names.scratchFile).catch(() => undefined);
-  if (!scratch || scratch.blocks * 512 < scratchLimitBytes - Math.min(slackBytes, scratchLimitBytes / 4)) {
-    return undefined;
-  }
+  const fullBytes = scratchLimitBytes - Math.min(slackBytes, scratchLimitBytes / 2);
+  if (!scratch || scratch.blocks * 512 < fullBytes) return undefined;
   const limit = formatBytes(scratchLimitBytes);
   return new PrimaError(
     'no-space',
