@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DemoResult, JobEvent, PrimaApi } from '@prima/api';
-import { createLogger, MiB, runProgram, throwIfAborted } from '@prima/base';
+import { createLogger, KiB, MiB, runProgram, throwIfAborted } from '@prima/base';
 import { buildTinyGuest, ensureDebianPackages, packagesFor, type TinyGuest } from '@prima/testbed';
 import type { Call, Context } from '../context.ts';
 import { demoHost, runDemo } from './demo.ts';
@@ -40,7 +40,8 @@ async function demo({ context, request, call, open, onEvent }: Demo): Promise<De
     const paths = { host: hostFolder(folder), root: join(folder, 'root.qcow2') };
     await mkdir(paths.host, { recursive: true, mode: 0o700 });
     api = await open(join(folder, 'home'), join(folder, 'repository'), randomBytes(24).toString('base64'));
-    await api.init({}, { signal });
+    // its disk is tiny and its writes are scattered: with large chunks an incremental backup would read it all
+    await api.init({ chunkSize: 256 * KiB }, { signal });
     await api.hostAdd({ name: demoHost, platform: 'qemu', location: paths.host }, { signal });
     await makeRootDisk(guest, folder, paths.root);
     // warnings and progress of the operations are part of the story, their chatter is not
