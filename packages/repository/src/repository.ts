@@ -48,11 +48,12 @@ import { RepositoryPointDevice } from './session/point-device.ts';
 import { appendLog, digest } from './session/root-log.ts';
 import {
   beginSession,
+  endRead,
   forgottenKey,
   listSessions,
-  markerKey,
   readOutcome,
   readOutcomes,
+  startBeats,
 } from './session/sessions.ts';
 
 export interface OpenOptions {
@@ -345,7 +346,11 @@ class OpenRepository implements Repository {
       );
       return async () => undefined;
     }
-    const unpin = async () => await this.#context.store.delete(markerKey(session));
+    const stopBeats = startBeats(this.#context, session);
+    const unpin = async () => {
+      stopBeats();
+      await endRead(this.#context, session);
+    };
     const isForgotten = await this.#context.store.stat(forgottenKey(point.id));
     if (isForgotten) {
       await unpin();

@@ -80,7 +80,12 @@ export class RepositoryIndex {
     const segments: Segment[] = [];
     const index = new RepositoryIndex();
     for (const { key, session } of keys) {
-      if (!counted.has(session) || superseded.has(key)) continue;
+      if (superseded.has(key)) continue;
+      if (!counted.has(session)) {
+        // an unfinished session's, unless a collection removed both it and its outcome since they were listed
+        if (!(await context.store.stat(key))) throw missing(key);
+        continue;
+      }
       segments.push(await readSegment(context, key));
       index.segments.push(key);
     }
@@ -111,6 +116,10 @@ export class RepositoryIndex {
     this.#bytes += 200;
     return number;
   }
+}
+
+function missing(key: string): PrimaError {
+  return new PrimaError('not-found', `the index segment ${key} is gone`);
 }
 
 /** Names of all packs on any condemned list. */

@@ -17,9 +17,9 @@ import { IdSet } from '../index/id-table.ts';
 import { RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
 import { ChunkPool } from '../pool/chunk-pool.ts';
-import { readLog } from '../session/root-log.ts';
-import { type CommittedSession, listSessions, readOutcome } from '../session/sessions.ts';
-import { compareLog } from './survey.ts';
+import { type LogEntry, readLog } from '../session/root-log.ts';
+import { type CommittedSession, listSessions, readOutcome, unlessGone } from '../session/sessions.ts';
+import { compareLog, trulyMissing } from './survey.ts';
 
 export interface CheckOptions {
   readData: boolean;
@@ -30,8 +30,25 @@ export interface CheckOptions {
 /** Faults are collected up to this many; a repository with more is beyond counting. */
 const maxFaults = 10_000;
 
+/** A collection may take away what is being checked; then all is looked at again, this often at most. */
+const maxRuns = 3;
+
 export async function check(context: Context, options: CheckOptions): Promise<CheckReport> {
-  return await new Check(context, options).run();
+  for (let run = 1; ; run += 1) {
+    const before = await segmentKeys(context);
+    const report = await new Check(context, options).run();
+    if (report.faults.length === 0 || run === maxRuns) return report;
+    const after = await segmentKeys(context);
+    if (before.isSubsetOf(after)) return report;
+    context.logger.info('a collection ran during the check, which therefore begins again');
+  }
+}
+
+/** Segments vanish only in collections, and before anything else that counts does. */
+async function segmentKeys(context: Context): Promise<Set<string>> {
+  const keys = new Set<string>();
+  for await (const { key } of context.store.list('index/')) keys.add(key);
+  return keys;
 }
 
 class Check {
@@ -66,6 +83,7 @@ class Check {
 
   /** Reads every outcome and holds them against the log. */
   async #points(): Promise<Point[]> {
+    const log = await this.#readLog(); // before the points: whoever logs one has committed it
     const committed: CommittedSession[] = [];
     for (const { id, hasOutcome, isForgotten } of await listSessions(this.#context)) {
       if (!hasOutcome) {
@@ -73,21 +91,31 @@ class Check {
         continue;
       }
       try {
-        const read = await readOutcome(this.#context, id);
-        if (read.outcome.state === 'committed' && read.outcome.point)
+        const read = await unlessGone(readOutcome(this.#context, id));
+        if (read?.outcome.state === 'committed' && read.outcome.point)
           committed.push({ id, isForgotten, ...read });
       } catch (error) {
         this.#fault('damaged-outcome', `sessions/${id}/outcome`, error);
       }
     }
-    await this.#log(committed);
+    await this.#compareLog(log, committed);
     return committed.filter((c) => !c.isForgotten).flatMap((c) => (c.outcome.point ? [c.outcome.point] : []));
   }
 
-  async #log(committed: readonly CommittedSession[]): Promise<void> {
+  async #readLog(): Promise<LogEntry[] | undefined> {
     try {
-      const { entries } = await readLog(this.#context);
-      const { missing, changed, unlogged } = compareLog(entries, committed);
+      return (await readLog(this.#context)).entries;
+    } catch (error) {
+      this.#fault('log-gap', 'log/', error);
+      return undefined;
+    }
+  }
+
+  async #compareLog(entries: LogEntry[] | undefined, committed: readonly CommittedSession[]): Promise<void> {
+    if (entries === undefined) return;
+    try {
+      const { changed, unlogged, ...compared } = compareLog(entries, committed);
+      const missing = await trulyMissing(this.#context, compared.missing);
       for (const { id } of unlogged) {
         this.#leftovers.push(
           `the log of roots lacks point ${id} (its writer died, or the log was cut); the next collection adds it`,

@@ -2,7 +2,7 @@
  * Collection: deletes what no restore point reaches, beside running backups. The steps and their
  * order are those of "Collection" in the format; leaving one out loses data.
  */
-import { assert, PrimaError, type ProgressListener, throwIfAborted } from '@prima/base';
+import { PrimaError, type ProgressListener, throwIfAborted } from '@prima/base';
 import { type Context, putRecord } from '../context.ts';
 import type { CollectReport } from '../contract.ts';
 import { blobType, parseBlobHeader } from '../format/blob.ts';
@@ -17,6 +17,7 @@ import {
   forgottenKey,
   listSessions,
   outcomeKey,
+  type SessionEntry,
   sessionTime,
   startBeats,
   whyDead,
@@ -185,6 +186,8 @@ class Collection {
       }
     }
     await sink.finish({ packs, entries });
+    // a collection that died may have copied the same blobs, and then its pack, an orphan, is also ours
+    for (const name of sink.names) plan.orphans.delete(name);
     const time = new Date(this.#context.clock.now()).toISOString();
     const { stored } = await decide(this.#context, {
       session: this.#session,
@@ -218,17 +221,21 @@ class Collection {
     const { store } = this.#context;
     for (const key of superseded) await store.delete(key);
     await this.#deleteStraySegments(now);
-    for (const name of [...plan.dead, ...plan.rewrite]) {
-      const pack = now.index.packs.find((entry) => entry.name === name);
-      assert(pack, 'packs that go are in the index');
-      await store.delete(packKey(pack.kind, name));
-    }
-    for (const name of plan.orphans) {
+    for (const name of [...plan.dead, ...plan.rewrite, ...plan.orphans]) {
       for (const kind of ['data', 'meta'] as const) await store.delete(packKey(kind, name));
     }
     const removed = await this.#deleteSessions(now);
-    for await (const { key } of store.list('condemned/')) await store.delete(key);
+    await this.#deleteCondemned(now);
     return removed;
+  }
+
+  /** This collection's list and those of collections that are over; never that of one that began meanwhile. */
+  async #deleteCondemned(now: Survey): Promise<void> {
+    const { store } = this.#context;
+    for await (const { key } of store.list('condemned/')) {
+      const session = key.slice(10);
+      if (session === this.#session || now.outcomes.has(session)) await store.delete(key);
+    }
   }
 
   /** Segments of aborted sessions, and those that an earlier collection replaced but did not come to delete. */
@@ -249,22 +256,32 @@ class Collection {
     let removed = 0;
     for (const entry of now.sessions) {
       const decided = now.outcomes.get(entry.id)?.outcome;
-      if (!decided || entry.id === this.#session) continue;
+      if (entry.id === this.#session) continue;
       const isSpent =
-        decided.kind === 'collection' && decided.state === 'committed' && !withSegments.has(entry.id);
-      if (forgotten.has(entry.id) || isSpent) {
+        decided?.kind === 'collection' && decided.state === 'committed' && !withSegments.has(entry.id);
+      // a collection that died here before this one has left the mark of what it had begun to remove
+      const isHalfGone = entry.isForgotten && !entry.hasOutcome;
+      if (forgotten.has(entry.id) || isHalfGone) {
         // the outcome first: at no moment is there a point that is not forgotten
-        await store.delete(outcomeKey(entry.id));
-        for (const key of entry.keys) if (key !== forgottenKey(entry.id)) await store.delete(key);
-        await store.delete(forgottenKey(entry.id));
-        removed += 1;
-      } else if (decided.state === 'aborted' && entry.hasMarker) {
+        await this.#deleteKeys(entry, { first: outcomeKey(entry.id), last: forgottenKey(entry.id) });
+      } else if (isSpent) {
+        // the outcome last: without it the marker would be that of a session that may still commit
+        await this.#deleteKeys(entry, { last: outcomeKey(entry.id) });
+      } else if (decided?.state === 'aborted' && entry.keys.length > 1) {
         // the aborted outcome stays: it keeps a late writer from committing
         for (const key of entry.keys) if (key !== outcomeKey(entry.id)) await store.delete(key);
-        removed += 1;
-      }
+      } else continue;
+      removed += 1;
     }
     return removed;
+  }
+
+  async #deleteKeys({ keys }: SessionEntry, order: { first?: string; last: string }): Promise<void> {
+    const { store } = this.#context;
+    const { first, last } = order;
+    if (first !== undefined) await store.delete(first);
+    for (const key of keys) if (key !== first && key !== last) await store.delete(key);
+    await store.delete(last);
   }
 
   #progress(phase: string): void {
@@ -306,7 +323,7 @@ function refuseTooMuch(plan: Plan, listed: ReadonlyMap<string, ListedPack>, maxS
     const percent = Math.round((going / total) * 100);
     throw new PrimaError(
       'refused',
-      `the collection would delete ${percent} % of the repository, more than the ${Math.round(maxShare * 100)} % allowed; if that is right, allow it with --max-delete ${percent}%`,
+      `the collection would delete ${percent} % of the repository, more than the ${Math.round(maxShare * 100)} % allowed; if that is right, allow it with --max-delete-share ${(Math.ceil((going / total) * 100) / 100).toFixed(2)}`,
       { details: { share: going / total } },
     );
   }

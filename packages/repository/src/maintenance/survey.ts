@@ -1,5 +1,5 @@
 /** What there is: sessions, points, pins, the log, the index, and what the points reach. */
-import { IntegrityError, liveness, PrimaError } from '@prima/base';
+import { IntegrityError, PrimaError } from '@prima/base';
 import { type Context, hexOf, idFromHex } from '../context.ts';
 import type { Point } from '../contract.ts';
 import { IdSet } from '../index/id-table.ts';
@@ -9,11 +9,12 @@ import { PageTree } from '../manifest/page-tree.ts';
 import { appendLog, digest, type LogEntry, readLog } from '../session/root-log.ts';
 import {
   type CommittedSession,
+  endRead,
   listSessions,
-  markerKey,
-  readMarker,
+  readMarkerIfThere,
   readOutcomes,
   type SessionEntry,
+  whyDead,
 } from '../session/sessions.ts';
 
 export interface Survey {
@@ -35,13 +36,14 @@ export interface Survey {
  * the log knows points that are not there: then nothing may be deleted.
  */
 export async function survey(context: Context): Promise<Survey> {
+  const log = await readLog(context); // before the points: whoever logs one has committed it
   const sessions = await listSessions(context);
   const outcomes = new Map((await readOutcomes(context, sessions)).map((entry) => [entry.id, entry]));
   const pinned = await readPins(context, sessions);
   const committed = [...outcomes.values()].filter(
     ({ outcome }) => outcome.state === 'committed' && outcome.point,
   );
-  await reconcileLog(context, committed);
+  await reconcileLog(context, log.entries, committed);
   const forgotten = committed.filter(({ id, isForgotten }) => isForgotten && !pinned.has(id));
   const gone = new Set(forgotten.map(({ id }) => id));
   const kept = committed.flatMap(({ id, outcome }) =>
@@ -81,14 +83,11 @@ async function readPins(context: Context, sessions: readonly SessionEntry[]): Pr
   const pinned = new Set<string>();
   for (const entry of sessions) {
     if (!entry.hasMarker || entry.hasOutcome) continue;
-    try {
-      const marker = await readMarker(context, entry.id);
-      if (marker.kind !== 'read' || marker.point === undefined) continue;
-      if ((await liveness(marker)) === 'dead') await context.store.delete(markerKey(entry.id));
-      else pinned.add(marker.point);
-    } catch (error) {
-      if (!(error instanceof PrimaError) || error.code !== 'not-found') throw error; // the reader ended
-    }
+    const marker = await readMarkerIfThere(context, entry.id);
+    if (marker?.kind !== 'read' || marker.point === undefined) continue;
+    const { why } = await whyDead(context, entry);
+    if (why === undefined) pinned.add(marker.point);
+    else await endRead(context, entry.id);
   }
   return pinned;
 }
@@ -120,10 +119,27 @@ export function compareLog(
   };
 }
 
-/** Mends what a crash left out of the log; refuses where somebody took points away. */
-async function reconcileLog(context: Context, committed: readonly CommittedSession[]): Promise<void> {
+/**
+ * Points of `missing` that the log does not know as forgotten now either: another collection may have removed
+ * some since the log was read.
+ */
+export async function trulyMissing(context: Context, missing: readonly string[]): Promise<string[]> {
+  if (missing.length === 0) return [];
   const { entries } = await readLog(context);
-  const { missing, changed, unlogged, unloggedForgets } = compareLog(entries, committed);
+  const forgotten = new Set(
+    entries.flatMap(({ event, session }) => (event === 'forgotten' ? [session] : [])),
+  );
+  return missing.filter((id) => !forgotten.has(id));
+}
+
+/** Mends what a crash left out of the log; refuses where somebody took points away. */
+async function reconcileLog(
+  context: Context,
+  entries: readonly LogEntry[],
+  committed: readonly CommittedSession[],
+): Promise<void> {
+  const { changed, unlogged, unloggedForgets, ...compared } = compareLog(entries, committed);
+  const missing = await trulyMissing(context, compared.missing);
   if (missing.length > 0) {
     throw new PrimaError(
       'refused',

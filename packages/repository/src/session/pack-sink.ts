@@ -50,6 +50,11 @@ export class PackSink {
     return this.#storing.size;
   }
 
+  /** Names of the packs that are stored. */
+  get names(): string[] {
+    return this.#packs.map(({ name }) => name);
+  }
+
   /** True when this session has stored the blob, or is about to. */
   has(id: Uint8Array): boolean {
     return this.#own.has(id);

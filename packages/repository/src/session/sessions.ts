@@ -95,6 +95,14 @@ export function startBeats(context: Context, id: string): () => void {
   return () => clearInterval(timer);
 }
 
+/** Removes all traces of a reader: its own at its end, or of one that died. */
+export async function endRead(context: Context, id: string): Promise<void> {
+  const keys: string[] = [];
+  for await (const { key } of context.store.list(`sessions/${id}/beat-`)) keys.push(key);
+  // the marker last: with it, whatever is left is known to be a reader's
+  for (const key of [...keys, markerKey(id)]) await context.store.delete(key);
+}
+
 /**
  * Decides a session. Exactly one caller wins; the others get the winner's outcome.
  * @returns the outcome that stands, and the stored bytes when it is the caller's
@@ -120,9 +128,24 @@ export async function readOutcome(
   return { outcome, stored };
 }
 
-export async function readMarker(context: Context, id: string): Promise<Marker> {
+async function readMarker(context: Context, id: string): Promise<Marker> {
   const { plain } = await getSealed(context, markerKey(id), blobType.marker);
   return parseRecord(plain, markerKey(id)) as Marker;
+}
+
+/** The marker, or undefined when it is gone: its session has ended since it was listed. */
+export async function readMarkerIfThere(context: Context, id: string): Promise<Marker | undefined> {
+  return await unlessGone(readMarker(context, id));
+}
+
+/** What `read` gives, or undefined when the object is not there any more. */
+export async function unlessGone<T>(read: Promise<T>): Promise<T | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (error instanceof PrimaError && error.code === 'not-found') return undefined;
+    throw error;
+  }
 }
 
 /** Everything below `sessions/`, by session, oldest first. */
@@ -164,16 +187,8 @@ export async function readOutcomes(
       .filter((entry) => entry.hasOutcome)
       .map((entry) =>
         limit.run(async () => {
-          try {
-            return {
-              id: entry.id,
-              isForgotten: entry.isForgotten,
-              ...(await readOutcome(context, entry.id)),
-            };
-          } catch (error) {
-            if (error instanceof PrimaError && error.code === 'not-found') return undefined;
-            throw error;
-          }
+          const read = await unlessGone(readOutcome(context, entry.id));
+          return read && { id: entry.id, isForgotten: entry.isForgotten, ...read };
         }),
       ),
   );
@@ -187,7 +202,8 @@ export async function whyDead(
 ): Promise<{ kind: SessionKind; why: string | undefined }> {
   let kind: SessionKind = 'backup';
   if (entry.hasMarker) {
-    const marker = await readMarker(context, entry.id);
+    const marker = await readMarkerIfThere(context, entry.id);
+    if (marker === undefined) return { kind: 'read', why: undefined }; // only readers take their marker away
     kind = marker.kind;
     if ((await liveness(marker)) === 'dead') {
       return { kind, why: `its process ${marker.pid} on ${marker.host} has ended` };
