@@ -19,14 +19,17 @@ export interface TestHost {
 
 export async function testHost(test: Cleanup): Promise<TestHost> {
   const guest = await buildTinyGuest();
-  let platform: Platform | undefined;
+  const platforms: Platform[] = [];
   test.after(async () => {
     // registered, and so run, before the folder is removed
-    for (const machine of (await platform?.inventory()) ?? []) await platform?.power(machine, 'kill');
+    for (const platform of platforms) {
+      for (const machine of await platform.inventory()) await platform.power(machine, 'kill');
+    }
   });
   const root = await temporaryFolder(test);
   const scratch = await temporaryFolder(test);
-  platform = await openQemuHost('lab', root);
+  const platform = await openQemuHost('lab', root);
+  platforms.push(platform);
   return { platform, root, scratch, guest };
 }
 
@@ -154,7 +157,7 @@ interface NodeAnswer {
 export async function bitmapsOf(machine: Machine): Promise<Record<string, string[]>> {
   const nodes = await withQmp(machine, (qmp) => qmp.execute<NodeAnswer[]>('query-named-block-nodes'));
   const named = nodes
-    .filter((node) => /^disk-/.test(node['node-name']))
+    .filter((node) => node['node-name'].startsWith('disk-'))
     .map((node) => [
       node['node-name'],
       (node['dirty-bitmaps'] ?? []).flatMap(({ name }) => (name === undefined ? [] : [name])),

@@ -1,6 +1,6 @@
 /** Hot and cold backups of a plain QEMU host's machine: consistent, incremental, and distrustful where they must be. */
 import assert from 'node:assert/strict';
-import { appendFile, readFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { MiB, runProgram, systemClock } from '@prima/base';
@@ -156,7 +156,15 @@ test('hot and cold backups of one machine', async (t) => {
     await reading.close();
     await assertUntouched(machine, 1);
     since = reading.checkpoint;
+    const interrupted = await open({ since });
     process.kill(Number(await readFile(inRun(machine, 'qemu.pid'), 'utf8')), 'SIGKILL');
+    const { code, message } = await failureOf(saveReading(interrupted, scratch, 'interrupted'));
+    assert.equal(code, 'source-changed', message);
+    await interrupted.close();
+    assert.deepEqual(
+      (await readdir(inRun(machine, ''))).filter((name) => /^scratch|^backup/.test(name)),
+      [],
+    );
     const cold = await waitForOff(host, machine, () => open({ since }));
     assert.match(cold.disks[0]?.whyFull ?? '', /bitmap is gone: the machine crashed/);
     assert.match(cold.disks[1]?.whyFull ?? '', /stopped or restarted/);

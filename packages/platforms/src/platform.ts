@@ -172,8 +172,11 @@ export interface CreateRequest {
   name: string;
   memoryBytes: number;
   cpus: number;
-  /** An empty disk of `size` bytes, or a copy of the disk file `copyOf` (grown to `size` where it is given). */
-  disks: readonly { size?: number; format: 'raw' | 'qcow2'; copyOf?: string }[];
+  /**
+   * An empty disk of `size` bytes, or a copy of the disk file `copyOf` with all its backing files (grown to `size`
+   * where it is given). Without `format` an empty disk is raw and a copy is as its source, or qcow2.
+   */
+  disks: readonly { size?: number; format?: 'raw' | 'qcow2'; copyOf?: string }[];
   kernel?: string;
   initrd?: string;
   append?: string;

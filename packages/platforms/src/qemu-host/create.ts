@@ -4,9 +4,10 @@ import { copyFile, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { MiB, PrimaError, toPrimaError, UserError } from '@prima/base';
+import { copyDevice, openRawFile } from '@prima/block';
 import { detectFormat, Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
 import type { CreateRequest } from '../platform.ts';
-import { createImage } from '@prima/qemu';
+import { createImage, imageChain, openWithQemu, writeImage } from '@prima/qemu';
 import { resizeDisk } from './disk-files.ts';
 import { checkMachineName, fileExists } from './machine-folder.ts';
 import { newMac } from './restore.ts';
@@ -23,12 +24,13 @@ export async function createMachine(root: string, request: CreateRequest): Promi
   try {
     const vmx = await configuration(request);
     for (const [index, disk] of request.disks.entries()) {
-      const name = `disk${index}.${disk.format}`;
-      await makeDisk(join(staging, name), disk);
+      const format = await formatFor(disk);
+      const name = `disk${index}.${format}`;
+      await makeDisk(join(staging, name), format, disk);
       const slot = `scsi0:${index}`;
       vmx.set(`${slot}.present`, 'TRUE');
       vmx.set(`${slot}.fileName`, name);
-      vmx.set(`prima.${slot}.format`, disk.format);
+      vmx.set(`prima.${slot}.format`, format);
     }
     await writeFile(join(staging, `${request.name}.vmx`), writeVmx(vmx), { mode: 0o600 });
     return await publish(root, staging, request.name);
@@ -82,16 +84,45 @@ async function configuration(request: CreateRequest): Promise<Vmx> {
   return vmx;
 }
 
-async function makeDisk(path: string, disk: CreateRequest['disks'][number]): Promise<void> {
-  const { size, format, copyOf } = disk;
+/** The format a disk gets: what was asked for; otherwise a copy is as its source where a machine can use that. */
+async function formatFor({ format, copyOf }: CreateRequest['disks'][number]): Promise<'raw' | 'qcow2'> {
+  if (format !== undefined) return format;
+  if (copyOf === undefined) return 'raw';
+  return (await detectFormat(copyOf)) === 'raw' ? 'raw' : 'qcow2';
+}
+
+async function makeDisk(
+  path: string,
+  format: 'raw' | 'qcow2',
+  { size, copyOf }: CreateRequest['disks'][number],
+): Promise<void> {
   if (copyOf === undefined) {
     await createImage(path, { format, size: size ?? 0 });
     return;
   }
-  const found = await detectFormat(copyOf);
-  if (found !== format) {
-    throw new UserError('usage', `${copyOf} is ${found}; the disk is to be ${format}: say so, or convert it`);
-  }
-  await copyFile(copyOf, path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+  const chain = await imageChain(copyOf, await detectFormat(copyOf));
+  const isPlain = chain.length === 1 && chain[0]?.format === format;
+  if (isPlain) await copyFile(copyOf, path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+  else await convert(copyOf, path, format);
   if (size !== undefined) await resizeDisk(path, format, size);
+}
+
+/** Writes the content of any disk, with its backing files, to a file of its own. */
+async function convert(from: string, path: string, format: 'raw' | 'qcow2'): Promise<void> {
+  const source = await openWithQemu(from, { format: await detectFormat(from) });
+  try {
+    if (format === 'qcow2') {
+      await writeImage(source, path, { format });
+      return;
+    }
+    const target = await openRawFile(path, { create: { size: source.size } });
+    try {
+      await copyDevice(source, target, { targetIsZero: true });
+      await target.flush();
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await source.close();
+  }
 }

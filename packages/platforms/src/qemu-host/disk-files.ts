@@ -8,7 +8,7 @@ import type { DiskConfig, MachineConfig } from './machine-config.ts';
 import type { DirtyBitmap } from './qemu-blocks.ts';
 
 /** The format that was recorded for the disk, or the one that shows; see `detectFormat` for what can go wrong. */
-export async function formatOf(disk: DiskConfig): Promise<DiskFormat> {
+async function formatOf(disk: DiskConfig): Promise<DiskFormat> {
   if (disk.format === undefined) return detectFormat(disk.path);
   if (isDiskFormat(disk.format)) return disk.format;
   throw new PrimaError(

@@ -1,7 +1,7 @@
 /** Before a running machine is touched: which disks, under which names, starting from which bitmaps. */
 import { randomBytes } from 'node:crypto';
 import { open, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { alignUp, formatBytes, GiB, MiB, PrimaError, runProgram, toPrimaError } from '@prima/base';
 import type { Checkpoint, MachineDisk, OpenForBackupOptions } from '../platform.ts';
 import {
@@ -48,7 +48,7 @@ export async function planLive(request: PlanRequest): Promise<LivePlan> {
   const { paths, nodes, options } = request;
   const plan: LivePlan = { disks: [], skipped: [], why: [] };
   const tag = randomBytes(4).toString('hex');
-  const folder = options.scratch?.folder ?? paths.run;
+  const folder = scratchFolder(paths, options);
   const roomBytes = await freeBytes(folder);
   const present = request.disks.filter((disk) => {
     const why = whyNotLive(disk, nodes.get(nodeName(disk.slot)));
@@ -65,6 +65,11 @@ export async function planLive(request: PlanRequest): Promise<LivePlan> {
   }
   if (plan.disks.length === 0) throw noDisk(paths, plan);
   return plan;
+}
+
+/** Where scratch files and saved memory go, absolute: QEMU works in another folder. */
+export function scratchFolder(paths: MachinePaths, { scratch }: OpenForBackupOptions): string {
+  return scratch?.folder === undefined ? paths.run : resolve(scratch.folder);
 }
 
 function planDisk(

@@ -13,6 +13,7 @@ import {
   makeScratch,
   planIntent,
   planLive,
+  scratchFolder,
 } from './live-plan.ts';
 import { type Agent, prepareFilters, reachAgent, takePointInTime, type WindowResult } from './live-window.ts';
 import type { MachinePaths } from './machine-folder.ts';
@@ -126,7 +127,9 @@ class LiveRun {
     facts: { running: boolean; freezes: boolean },
   ): Promise<void> {
     const warm = this.#request.mode === 'warm';
-    const memoryFile = warm ? join(this.#scratchFolder(), `memory-${process.pid}-${Date.now()}`) : undefined;
+    const memoryFile = warm
+      ? join(scratchFolder(this.#paths, this.#request.options), `memory-${process.pid}-${Date.now()}`)
+      : undefined;
     this.#intent = planIntent(this.#paths, plan, {
       wasRunning: facts.running,
       freezes: facts.freezes,
@@ -141,10 +144,6 @@ class LiveRun {
     await startServer(qmp, this.#paths, this.#intent.nbdSocket);
     await prepareFilters(qmp, plan.disks);
     if (memoryFile !== undefined) this.#receiver = await receiveMemory(this.#paths.run, memoryFile);
-  }
-
-  #scratchFolder(): string {
-    return this.#request.options.scratch?.folder ?? this.#paths.run;
   }
 
   async #leaveWindow(): Promise<void> {

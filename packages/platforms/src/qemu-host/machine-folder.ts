@@ -40,12 +40,12 @@ export const runNames = {
   memory: 'memory.sock',
 } as const;
 
-export const runFolderName = '.run';
+const runFolderName = '.run';
 export const memoryName = 'machine.memory';
 export const memoryLaunchName = 'machine.launch.json';
 
 /** Names of machines: also names of folders and files. */
-export const machineNamePattern = /^[A-Za-z0-9][A-Za-z0-9._ -]{0,79}$/;
+const machineNamePattern = /^[A-Za-z0-9][A-Za-z0-9._ -]{0,79}$/;
 
 export function checkMachineName(name: string): void {
   if (machineNamePattern.test(name) && !name.endsWith(' ')) return;

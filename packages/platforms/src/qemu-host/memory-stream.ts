@@ -32,7 +32,7 @@ interface MigrationInfo {
 export interface MemoryReceiver {
   /** For `migrate`. */
   readonly uri: string;
-  /** Bytes so far. */
+  /** Bytes so far. Raises when they could not be written. */
   received(): number;
   /** All is in the file, durably. Raises when the stream broke. */
   finish(): Promise<void>;
@@ -47,6 +47,7 @@ export async function receiveMemory(runFolder: string, path: string): Promise<Me
   const server = createServer();
   const sockets = new Set<Socket>();
   let received = 0;
+  let failure: PrimaError | undefined;
   const ended = Promise.withResolvers<void>();
   ended.promise.catch(() => undefined); // told by `finish`
   server.once('connection', (socket) => {
@@ -58,9 +59,10 @@ export async function receiveMemory(runFolder: string, path: string): Promise<Me
         received += bytes.length;
       }
     };
-    save().then(ended.resolve, (error: unknown) =>
-      ended.reject(toPrimaError(error, `saving memory to ${path}`)),
-    );
+    save().then(ended.resolve, (error: unknown) => {
+      failure = toPrimaError(error, `saving memory to ${path}`);
+      ended.reject(failure);
+    });
   });
   await listen(server, socketPath);
   let closed: Promise<void> | undefined;
@@ -72,7 +74,10 @@ export async function receiveMemory(runFolder: string, path: string): Promise<Me
   };
   return {
     uri: `unix:${runNames.memory}`,
-    received: () => received,
+    received: () => {
+      if (failure) throw failure;
+      return received;
+    },
     finish: async () => {
       await ended.promise;
       await file.sync();
@@ -114,9 +119,9 @@ export async function migrationDone(
   let last = { moved: -1, at: systemClock.monotonic() };
   for (;;) {
     throwIfAborted(signal, 'saving the memory of a machine');
-    if ((await checkMigration(qmp)) === 'completed') return;
     const now = systemClock.monotonic();
-    if (moved() !== last.moved) last = { moved: moved(), at: now };
+    if (moved() !== last.moved) last = { moved: moved(), at: now }; // first: it knows better why
+    if ((await checkMigration(qmp)) === 'completed') return;
     if (now - last.at > stallMs) {
       throw new RemoteError(`saving the memory stands still at ${last.moved} bytes`, { code: 'timeout' });
     }

@@ -6,7 +6,7 @@ import { PrimaError, syncFolder } from '@prima/base';
 import { openRawFile, type WritableDevice } from '@prima/block';
 import { createImage, openWithQemu } from '@prima/qemu';
 import { parseVmx, type Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
-import type { ConfigFile, Machine, RestoreDisk, RestoreRequest, RestoreTarget } from '../platform.ts';
+import type { Machine, RestoreDisk, RestoreRequest, RestoreTarget } from '../platform.ts';
 import { checkMachineName, memoryLaunchName, memoryName } from './machine-folder.ts';
 import { discardFolder, makeStaging, publish } from './staging.ts';
 
@@ -42,7 +42,7 @@ export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> 
   const staging = await makeStaging(root, request.name);
   const devices: WritableDevice[] = [];
   try {
-    await writeFiles(staging, request.files);
+    await writeFiles(staging, request);
     const disks: StagedDisk[] = [];
     for (const disk of request.disks) {
       const made = await stageDisk(disk, {
@@ -142,9 +142,9 @@ export function newMac(): string {
 }
 
 /** All of the point's files but its .vmx; names are plain ones or refused. */
-async function writeFiles(staging: string, files: readonly ConfigFile[]): Promise<void> {
+async function writeFiles(staging: string, { files, memory }: RestoreRequest): Promise<void> {
   for (const { name, bytes } of files) {
-    if (name.toLowerCase().endsWith('.vmx')) continue;
+    if (name.toLowerCase().endsWith('.vmx') || (name === memoryLaunchName && !memory)) continue;
     if (name !== basename(name) || name.startsWith('.') || name === '') {
       throw new PrimaError('format', `the point holds a file "${name}", which is no plain file name`);
     }
