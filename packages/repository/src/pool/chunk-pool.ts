@@ -55,7 +55,10 @@ const slotsPerWorker = 6;
 const packBuffersPerWorker = 2;
 
 export class ChunkPool {
-  readonly #threads: Thread[];
+  readonly #options: ChunkPoolOptions;
+  readonly #threadCount: number;
+  /** Started with the first job: a session may end without any. */
+  #threads: Thread[] = [];
   readonly #slots: SharedArrayBuffer[];
   readonly #free: number[];
   readonly #places: Semaphore;
@@ -67,6 +70,8 @@ export class ChunkPool {
 
   constructor(options: ChunkPoolOptions) {
     const count = options.workers ?? Math.min(8, availableParallelism());
+    this.#options = options;
+    this.#threadCount = count;
     this.#sealing = options.sealing;
     this.#slots = Array.from(
       { length: count * slotsPerWorker },
@@ -74,7 +79,6 @@ export class ChunkPool {
     );
     this.#free = this.#slots.map((_, index) => index);
     this.#places = new Semaphore(this.#slots.length);
-    this.#threads = Array.from({ length: count }, () => this.#start(options));
   }
 
   get slotCount(): number {
@@ -82,7 +86,7 @@ export class ChunkPool {
   }
 
   get packBufferCount(): number {
-    return this.#threads.length * packBuffersPerWorker;
+    return this.#threadCount * packBuffersPerWorker;
   }
 
   /** Ends all work with this error: nothing that waits for a worker waits any longer. */
@@ -163,6 +167,10 @@ export class ChunkPool {
   }
 
   #run(request: Numberless, transfer: ArrayBuffer[] = []): Promise<Extract<Answer, { op: 'done' }>> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    if (this.#threads.length === 0) {
+      this.#threads = Array.from({ length: this.#threadCount }, () => this.#start(this.#options));
+    }
     const [first, ...others] = this.#threads;
     assert(first, 'the pool has threads');
     const idlest = others.reduce((best, thread) => (thread.load < best.load ? thread : best), first);

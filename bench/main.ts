@@ -1,0 +1,306 @@
+/**
+ * Measures Prima beside its peers on one disk and holds the results to the figures that are wanted; what is
+ * measured and how to read it is in docs/operating/benchmarks.md.
+ *
+ * usage: npm run bench [-- [--rounds N] [--only NAME]… [--json]]
+ *        NAME: backup, unchanged, restore, incremental, points, index, nbd
+ */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { formatBytes, KiB, type Logger, MiB, UserError } from '@prima/base';
+import { ensureDebianPackages, packagesFor, testbedCache } from '@prima/testbed';
+// not part of the package's contract; what an index takes in memory is asked of the table itself
+import { IdTable } from '../packages/repository/src/index/id-table.ts';
+import { borg, prima, qemuImg, restic, zstd } from './contenders.ts';
+import { type Entry, race, type Stage, stages } from './disk-race.ts';
+import { benchIncremental, type IncrementalResult } from './incremental.ts';
+import { benchPoints } from './many-points.ts';
+import { benchNbd } from './nbd.ts';
+import type { ProgramRun } from './program-run.ts';
+import { isHeld, median, renderRows, renderTable, type Row } from './results.ts';
+import { buildTestDisk, type TestDisk } from './test-disk.ts';
+
+const names = [...stages, 'incremental', 'points', 'index', 'nbd'] as const;
+type Name = (typeof names)[number];
+
+const passphrase = 'not a secret: the benchmark';
+const plain = prima('prima', { readBack: true });
+const unread = prima('prima, no read-back', { readBack: false });
+const contenders = [unread, restic, borg, zstd, plain, qemuImg];
+
+interface Bench {
+  folder: string;
+  rounds: number;
+  only: ReadonlySet<Name>;
+  log: Logger;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string', default: '3' },
+      only: { type: 'string', multiple: true, default: [] },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const log = standardErrorLog();
+  const bench = { rounds: parseRounds(values.rounds), only: parseNames(values.only), log };
+  await ensureDebianPackages(packagesFor('bench'), { log });
+  const folder = await mkdtemp(join(await testbedCache(), 'bench-run-'));
+  try {
+    const { rows, details } = await measureAll({ ...bench, folder });
+    if (values.json) console.log(JSON.stringify({ rows: rows.map(withHeld), details }));
+    else console.log(`\n${renderRows(rows)}`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+function withHeld(row: Row) {
+  return { ...row, held: isHeld(row) };
+}
+
+function parseRounds(text: string): number {
+  const rounds = Number(text);
+  if (!Number.isInteger(rounds) || rounds < 1) throw new UserError('usage', `--rounds ${text} is no count`);
+  return rounds;
+}
+
+function parseNames(texts: readonly string[]): Set<Name> {
+  for (const text of texts) {
+    if (!names.some((name) => name === text)) {
+      throw new UserError('usage', `--only ${text} is not one of ${names.join(', ')}`);
+    }
+  }
+  return new Set(texts.length === 0 ? names : (texts as Name[]));
+}
+
+function standardErrorLog(): Logger {
+  const write = (message: string) => console.error(message);
+  return { debug: () => undefined, info: write, warn: write, error: write };
+}
+
+async function measureAll(bench: Bench): Promise<{ rows: Row[]; details: object }> {
+  const rows: Row[] = [];
+  const details: Record<string, unknown> = { cores: availableParallelism(), rounds: bench.rounds };
+  const { only } = bench;
+  if (only.has('index')) rows.push(indexRow());
+  if (only.has('points')) rows.push(await pointsRow(bench));
+  if (only.has('nbd')) {
+    const result = await benchNbd({ rounds: Math.max(3, bench.rounds) });
+    details['nbd'] = result;
+    rows.push({
+      item: `NBD client, ${formatBytes(result.dataBytes)}`,
+      ...compared('nbdcopy', median(result.primaSeconds), median(result.nbdcopySeconds)),
+      wanted: { atLeast: 0.8 },
+    });
+  }
+  if (stages.some((stage) => only.has(stage)) || only.has('incremental')) {
+    const disk = await buildTestDisk({ log: bench.log });
+    bench.log.info(disk.facts.summary);
+    const { entries, incrementals } = await raceDisk(bench, disk);
+    details['disk'] = disk.facts;
+    details['race'] = Object.fromEntries(entries);
+    details['incremental'] = incrementals;
+    rows.unshift(...raceRows(entries, disk, only), ...incrementalRows(incrementals));
+    bench.log.info(`\n${renderEntries(entries)}`);
+  }
+  return { rows, details };
+}
+
+/** Runs the race, and the incremental backups on top of Prima's repository of each round. */
+async function raceDisk(bench: Bench, disk: TestDisk) {
+  const { folder, rounds, only, log } = bench;
+  const incrementals = new Map<number, IncrementalResult[]>([
+    [4 * MiB, []],
+    [64 * KiB, []],
+  ]);
+  const afterRound = async (name: string, own: string) => {
+    if (name !== plain.name || !only.has('incremental')) return;
+    for (const [runBytes, results] of incrementals) {
+      const repository = join(own, 'repository');
+      results.push(await benchIncremental(repository, disk.path, { passphrase, runBytes }));
+    }
+  };
+  const wanted = stages.filter((stage): stage is Stage => only.has(stage));
+  const entries = await race(contenders, {
+    folder,
+    rounds,
+    disk: disk.path,
+    stages: wanted,
+    log,
+    afterRound,
+  });
+  return { entries, incrementals: [...incrementals].map(([runBytes, results]) => ({ runBytes, results })) };
+}
+
+function seconds(runs: readonly ProgramRun[] | undefined): number {
+  return median((runs ?? []).map((run) => run.seconds));
+}
+
+/** How many times as fast as the peer. */
+function compared(peer: string, own: number, other: number) {
+  return {
+    prima: `${own.toFixed(2)} s`,
+    peer,
+    peerFigure: `${other.toFixed(2)} s`,
+    value: other / own,
+    unit: '× as fast',
+  };
+}
+
+function raceRows(entries: ReadonlyMap<string, Entry>, disk: TestDisk, only: ReadonlySet<Name>): Row[] {
+  const time = (name: string, stage: Stage) => seconds(entries.get(name)?.runs[stage]);
+  const faster = (item: string, stage: Stage, [own, peer, atLeast]: [string, string, number?]): Row => ({
+    item,
+    ...compared(peer, time(own, stage), time(peer, stage)),
+    ...(atLeast === undefined ? {} : { wanted: { atLeast } }),
+  });
+  const zstdTime = (item: string, own: string, atMost: number): Row => ({
+    item,
+    prima: `${time(own, 'backup').toFixed(2)} s`,
+    peer: zstd.name,
+    peerFigure: `${time(zstd.name, 'backup').toFixed(2)} s`,
+    value: time(own, 'backup') / time(zstd.name, 'backup'),
+    wanted: { atMost },
+    unit: '× the time',
+  });
+  const rows: Row[] = [];
+  if (only.has('backup')) {
+    const off = 'first backup, no read-back';
+    const on = 'first backup, read-back';
+    rows.push(
+      faster(off, 'backup', [unread.name, restic.name, 3]),
+      faster(off, 'backup', [unread.name, borg.name, 2]),
+      zstdTime(off, unread.name, 1.1),
+      faster(on, 'backup', [plain.name, restic.name, 2]),
+      faster(on, 'backup', [plain.name, borg.name, 1.6]),
+      zstdTime(on, plain.name, 1.5),
+      faster(on, 'backup', [plain.name, qemuImg.name]),
+      sizeRow(entries, restic.name, 1.1),
+      sizeRow(entries, borg.name),
+    );
+  }
+  if (only.has('unchanged')) {
+    const rate = disk.facts.allocatedBytes / time(plain.name, 'unchanged') / 1e9;
+    const item = 'backup, nothing changed, all read';
+    const primaSeconds = `${time(plain.name, 'unchanged').toFixed(2)} s`;
+    rows.push({ item, prima: primaSeconds, value: rate, unit: 'GB/s', wanted: { atLeast: 1.5 } });
+    rows.push(faster(item, 'unchanged', [plain.name, restic.name]));
+    rows.push(faster(item, 'unchanged', [plain.name, borg.name]));
+  }
+  if (only.has('restore')) {
+    rows.push(faster('restore to a raw file', 'restore', [plain.name, restic.name, 3]));
+    rows.push(faster('restore to a raw file', 'restore', [plain.name, borg.name, 2]));
+    rows.push(faster('restore to a raw file', 'restore', [plain.name, qemuImg.name]));
+  }
+  for (const stage of stages) if (only.has(stage)) rows.push(memoryRow(stage, entries));
+  return rows;
+}
+
+function sizeRow(entries: ReadonlyMap<string, Entry>, peer: string, atMost?: number): Row {
+  const size = (name: string) => median(entries.get(name)?.storedBytes ?? []);
+  return {
+    item: 'stored size',
+    prima: formatBytes(size(plain.name)),
+    peer,
+    peerFigure: formatBytes(size(peer)),
+    value: size(plain.name) / size(peer),
+    unit: '× the size',
+    ...(atMost === undefined ? {} : { wanted: { atMost } }),
+  };
+}
+
+/** The most that any round took, not the median. */
+function memoryRow(stage: Stage, entries: ReadonlyMap<string, Entry>): Row {
+  const peak = (name: string) =>
+    Math.max(...(entries.get(name)?.runs[stage] ?? []).map((run) => run.peakBytes));
+  return {
+    item: `peak memory, ${stage}`,
+    prima: formatBytes(peak(plain.name)),
+    peer: restic.name,
+    peerFigure: formatBytes(peak(restic.name)),
+    value: peak(plain.name) / MiB,
+    unit: 'MiB',
+    wanted: { atMost: 512 },
+  };
+}
+
+function incrementalRows(all: readonly { runBytes: number; results: IncrementalResult[] }[]): Row[] {
+  return all.flatMap(({ runBytes, results }) => {
+    if (results.length === 0) return [];
+    const of = (pick: (result: IncrementalResult) => number) => median(results.map(pick));
+    const item = `64 MiB changed in runs of ${formatBytes(runBytes)}`;
+    const read = formatBytes(of((result) => result.read));
+    const written = formatBytes(of((result) => result.written));
+    return [
+      {
+        item: `${item}: time beyond reading`,
+        prima: `${read} read in ${of((result) => result.readSeconds).toFixed(2)} s`,
+        value: of((result) => result.seconds - result.readSeconds),
+        unit: 's',
+        ...(runBytes === 4 * MiB ? { wanted: { atMost: 1 } } : {}),
+      },
+      {
+        item: `${item}: metadata of what changed`,
+        prima: `${written} written`,
+        value: (of((result) => result.metadata) / (64 * MiB)) * 100,
+        unit: '%',
+        ...(runBytes === 4 * MiB ? { wanted: { atMost: 2 } } : {}),
+      },
+    ];
+  });
+}
+
+function indexRow(): Row {
+  const perTiB = MiB; // chunks of 1 MiB
+  const table = new IdTable(perTiB);
+  return {
+    item: 'index of 1 TiB of unique data',
+    prima: formatBytes(table.bytes),
+    value: table.bytes / MiB,
+    unit: 'MiB',
+    wanted: { atMost: 40 },
+  };
+}
+
+async function pointsRow({ folder, rounds, log }: Bench): Promise<Row> {
+  const own = join(folder, 'points');
+  await mkdir(own);
+  log.info('making a repository of 1000 restore points');
+  const { runs, listed } = await benchPoints(own, { count: 1000, rounds: Math.max(5, rounds), passphrase });
+  await rm(own, { recursive: true });
+  return {
+    item: `prima points, ${listed} points`,
+    prima: `${seconds(runs).toFixed(2)} s`,
+    value: seconds(runs),
+    unit: 's',
+    wanted: { atMost: 0.5 },
+  };
+}
+
+/** Everything that was run, with processor time and memory. */
+function renderEntries(entries: ReadonlyMap<string, Entry>): string {
+  const lines = [...entries].flatMap(([name, { runs, storedBytes }]) =>
+    stages
+      .filter((stage) => runs[stage].length > 0)
+      .map((stage) => [
+        stage,
+        name,
+        seconds(runs[stage]).toFixed(2),
+        runs[stage].map((run) => run.seconds.toFixed(1)).join(' '),
+        median(runs[stage].map((run) => run.cpuSeconds)).toFixed(1),
+        formatBytes(Math.max(...runs[stage].map((run) => run.peakBytes))),
+        stage === 'backup' ? formatBytes(median(storedBytes)) : '',
+      ]),
+  );
+  const head = ['Stage', 'Program', 'Seconds', 'Each', 'Processor s', 'Memory', 'Stored'];
+  return renderTable(
+    head,
+    lines.sort(([a = ''], [b = '']) => stages.indexOf(a as Stage) - stages.indexOf(b as Stage)),
+  );
+}
+
+await main();
