@@ -241,7 +241,8 @@ export interface MachineCreateRequest {
   name: string;
   memoryBytes: number;
   cpus: number;
-  disks: { size?: number; format: 'raw' | 'qcow2'; copyOf?: string }[];
+  /** Without `format` an empty disk is raw and a copy is as its source, or qcow2. */
+  disks: { size?: number; format?: 'raw' | 'qcow2'; copyOf?: string }[];
   kernel?: string;
   initrd?: string;
   append?: string;
@@ -255,7 +256,8 @@ export interface RepositoryDto {
   points: number;
   packs: number;
   storedBytes: number;
-  uniqueBytes: number;
+  /** Distinct chunks, pages and files. */
+  blobs: number;
 }
 
 export interface PrimaApi {

@@ -60,11 +60,11 @@ export function parseNewDisk(text: string): DiskRequest {
   return { size: parseSize(size), format: diskFormat(format) };
 }
 
-/** `PATH`, `PATH:qcow2` → a disk that is a copy of a file. Raw unless told; a path may hold colons. */
+/** `PATH`, `PATH:qcow2` → a disk that is a copy of a file, as it is or converted; a path may hold colons. */
 export function parseDiskCopy(text: string): DiskRequest {
-  const [, path = text, format = 'raw'] = /^(.+):(raw|qcow2)$/.exec(text) ?? [];
+  const [, path = text, format] = /^(.+):(raw|qcow2)$/.exec(text) ?? [];
   if (path === '') throw new InvalidArgumentError('It must be PATH or PATH:FORMAT.');
-  return { copyOf: path, format: diskFormat(format) };
+  return { copyOf: path, ...(format === undefined ? {} : { format: diskFormat(format) }) };
 }
 
 function diskFormat(text: string): 'raw' | 'qcow2' {

@@ -78,7 +78,7 @@ export async function openCold(request: ColdRequest): Promise<MachineReading> {
     if (memory) devices.push(memory);
     return {
       mode: 'cold',
-      quiesced: !suspended,
+      quiesced: false,
       why,
       pointInTime,
       disks: readings,
