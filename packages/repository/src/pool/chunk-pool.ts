@@ -121,7 +121,7 @@ export class ChunkPool {
 
   /** Seals the slot into a pack; the blob's length. The pack reaches `onPack` some time later. */
   async seal(slot: Slot, length: number, id: Uint8Array): Promise<number> {
-    return (await this.#run({ op: 'seal', slot: slot.index, length, id })).length ?? 0;
+    return (await this.#run({ op: 'seal', slot: slot.index, length, id: Uint8Array.from(id) })).length ?? 0;
   }
 
   /** Opens `blob` (whose memory is given away) into `into`, which must be shared memory. */
@@ -129,10 +129,11 @@ export class ChunkPool {
     blob: Uint8Array,
     wanted: { type: BlobType; id: Uint8Array; into: Uint8Array; where: string },
   ): Promise<void> {
-    // a view of larger memory would take all of that memory along
+    // a message takes along all of the memory that a view in it looks at
     const isWhole = blob.byteLength === blob.buffer.byteLength && blob.buffer instanceof ArrayBuffer;
     const own = isWhole ? blob : Uint8Array.from(blob);
-    await this.#run({ op: 'open', blob: own, ...wanted }, [own.buffer as ArrayBuffer]);
+    const id = Uint8Array.from(wanted.id);
+    await this.#run({ op: 'open', blob: own, ...wanted, id }, [own.buffer as ArrayBuffer]);
   }
 
   /** Has every worker finish its open pack; all packs have reached `onPack` when it resolves. */
