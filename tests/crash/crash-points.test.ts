@@ -75,7 +75,7 @@ async function scribble(device: WritableDevice): Promise<void> {
   }
 }
 
-/** Backups, a forgotten point, a collection that rewrites packs, and a backup after it. */
+/** Backups, one that is aborted, forgotten points, a collection that rewrites packs, and a backup after it. */
 async function tell(): Promise<Story> {
   const { store, changes } = await recordingStore();
   const repository = await createRepository(store, { secret, ...small, kdfCost });
@@ -101,6 +101,10 @@ async function tell(): Promise<Story> {
   const second = await add(first);
   await scribble(device);
   const third = await add(second);
+  await scribble(device);
+  const aborted = await repository.beginBackup();
+  await aborted.writeDisk({ name: 'disk0', device });
+  await aborted.abort('test');
   await forget(first, first);
   await forget(second, second);
   const { packsRewritten, packsDeleted } = await repository.collect({});

@@ -10,7 +10,7 @@ import { watch } from 'node:fs';
 import { mkdir, open, readdir, rm, utimes } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { BackupResult, PointDto, PrimaApi } from '@prima/api';
+import type { BackupResult, ForgetResult, PointDto, PrimaApi } from '@prima/api';
 import { KiB, MiB, type Random, seededRandom, systemClock, temporaryPrefix } from '@prima/base';
 import { createApplication } from '@prima/server';
 import {
@@ -131,6 +131,9 @@ class World {
       const point = (last.result as BackupResult).results[0]?.point;
       assert.ok(point, where);
       this.contents.set(point.id, { machine, sha256: this.diskContent(machine) });
+    }
+    if (operation.kind === 'forget') {
+      for (const { id } of (last.result as ForgetResult).forgotten) this.contents.delete(id);
     }
     if (operation.kind === 'restore') {
       const target = this.at('out', machine);

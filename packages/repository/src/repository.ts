@@ -333,16 +333,17 @@ class OpenRepository implements Repository {
 
   /**
    * Keeps collections from deleting what the point needs. The order matters: first the pin, then
-   * the look whether the point is still there. A store that may only be read is read without.
+   * the look whether the point is still there. A store that may only be read, or is full, is read without.
    */
   async #pin(point: Point): Promise<() => Promise<void>> {
     let session: string;
     try {
       session = await beginSession(this.#context, 'read', point.id);
     } catch (error) {
-      if (!(error instanceof PrimaError) || error.code !== 'permission') throw error;
+      const isReadOnly = error instanceof PrimaError && ['permission', 'no-space'].includes(error.code);
+      if (!isReadOnly) throw error;
       this.#context.logger.warn(
-        `${this.url} cannot be written, so the point is read without keeping collections away`,
+        `the point is read without keeping collections away, because ${this.url} cannot be written: ${error.message}`,
       );
       return async () => undefined;
     }

@@ -2,8 +2,12 @@
 import { statfs } from 'node:fs/promises';
 import { formatBytes } from '@prima/base';
 
-/** `; 3.2 MiB are free there: …`, the end of a message that says that something did not fit. */
-export async function roomLeft(folder: string): Promise<string> {
+/** `: 3.2 MiB are free there`, or why it did not fit all the same; the end of a message. */
+export async function roomLeft(folder: string, bytes: number): Promise<string> {
   const { bavail, bsize } = await statfs(folder);
-  return `; ${formatBytes(bavail * bsize)} are free there: make room, or collect what is no longer needed`;
+  const free = bavail * bsize;
+  // whoever else did not fit has given back by now what it had taken
+  const found =
+    free < bytes ? `${formatBytes(free)} are free there` : 'it was full with what others wrote meanwhile';
+  return `: ${found}; make room, or collect what is no longer needed`;
 }

@@ -87,7 +87,7 @@ class LocalStore implements ObjectStore {
       if (systemErrorCode(error) === 'ENOENT') this.#durableFolders.clear(); // somebody removed a folder
       const failure = toPrimaError(error, doing);
       if (failure.code !== 'no-space') throw failure;
-      const room = await roomLeft(this.url);
+      const room = await roomLeft(this.url, bodyLength(body));
       throw new StorageError(
         'no-space',
         `${doing}: no room for its ${bodyLength(body)} bytes (${systemErrorCode(error)})${room}`,

@@ -22,6 +22,8 @@ export class BackupSession implements WriteSession {
   readonly #turn = new Mutex();
   readonly #stopBeats: () => void;
   #state: 'open' | 'committed' | 'aborted' = 'open';
+  /** True from the moment at which an outcome of ours may stand, whatever the store answered. */
+  #mayStand = false;
 
   private constructor(context: Context, id: string, index: RepositoryIndex, readBack: boolean) {
     this.#context = context;
@@ -94,6 +96,7 @@ export class BackupSession implements WriteSession {
         time,
         point: whole,
       };
+      this.#mayStand = true;
       const { outcome, stored } = await decide(this.#context, mine);
       if (!stored) {
         this.#state = 'aborted';
@@ -114,7 +117,22 @@ export class BackupSession implements WriteSession {
     if (this.#state !== 'open') return;
     this.#state = 'aborted';
     await this.#end();
-    await decide(this.#context, abortedBackup(this.#context, this.id, why));
+    // what takes room goes first, where it can: the store may be too full for the outcome
+    if (!this.#mayStand) await this.#discard();
+    const { outcome } = await decide(this.#context, abortedBackup(this.#context, this.id, why));
+    if (this.#mayStand && outcome.state === 'aborted') await this.#discard();
+  }
+
+  /** Takes back what was stored for a point that will never be; a collection would do it later. */
+  async #discard(): Promise<void> {
+    const { store, logger } = this.#context;
+    try {
+      for await (const { key } of store.list(`index/${this.id}-`)) await store.delete(key);
+      await this.#sink.discard();
+    } catch (error) {
+      const { message } = toPrimaError(error, 'removing what an aborted backup stored');
+      logger.warn(`${message}; the next collection removes it`);
+    }
   }
 
   /** The point stands without its log entry; the next collection adds one that could not be written. */

@@ -134,6 +134,11 @@ export class PackSink {
     while (this.#storing.size > 0) await Promise.allSettled(this.#storing);
   }
 
+  /** Deletes the packs that were stored: for a session of which no outcome is or ever will be committed. */
+  async discard(): Promise<void> {
+    for (const { kind, name } of this.#packs) await this.#context.store.delete(packKey(kind, name));
+  }
+
   /** The open pack of this kind, with room for one more blob. */
   async #builder(kind: PackKind): Promise<PackBuilder> {
     const open = this.#open.get(kind);

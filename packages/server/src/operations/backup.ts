@@ -41,9 +41,7 @@ async function backupAll(context: Context, request: BackupRequest, call: Call): 
       results.push({ source, point: pointDto(point), elapsedMs: elapsedMs() });
     } catch (error) {
       throwIfAborted(call.signal, `backing up ${source}`);
-      const failure = errorDto(error, `backing up ${source}`);
-      call.logger.error(`${source}: ${failure.message}`, { code: failure.code });
-      results.push({ source, error: failure, elapsedMs: elapsedMs() });
+      results.push({ source, error: errorDto(error, `backing up ${source}`), elapsedMs: elapsedMs() });
     }
   }
   return { results };
