@@ -18,7 +18,7 @@ import {
 import { type Agent, prepareFilters, reachAgent, takePointInTime, type WindowResult } from './live-window.ts';
 import type { MachinePaths } from './machine-folder.ts';
 import { lockMachine, type MachineLock } from './machine-lock.ts';
-import { type MemoryReceiver, migrationDone, receiveMemory } from './memory-stream.ts';
+import { finishMemoryFile, migrationDone, offerMemoryFile } from './memory-stream.ts';
 import { addNode, isRefusal, queryNodes, queryStatus, removeBitmap, stepTimeoutMs } from './qemu-blocks.ts';
 import { bitmapPrefix } from './bitmaps.ts';
 import { removeFiles, undoInMachine, undoLeftBackup } from './undo.ts';
@@ -56,7 +56,6 @@ class LiveRun {
   #qmp: QmpClient | undefined;
   #plan: LivePlan | undefined;
   #intent: BackupIntent | undefined;
-  #receiver: MemoryReceiver | undefined;
   #succeeded = false;
   #closed: Promise<void> | undefined;
 
@@ -73,20 +72,21 @@ class LiveRun {
     for (const undone of await undoLeftBackup(this.#paths)) {
       this.#logger.warn(`an earlier backup had died: ${undone}`);
     }
-    const qmp = await connectQmp(this.#paths.backup, { signal });
-    this.#qmp = qmp;
-    const running = await checkRunning(qmp, this.#paths, mode);
+    const first = await connectQmp(this.#paths.backup, { signal });
+    this.#qmp = first;
+    const running = await checkRunning(first, this.#paths, mode);
     const plan = await planLive({
       paths: this.#paths,
       disks: this.#request.machine.disks,
-      nodes: await queryNodes(qmp),
+      nodes: await queryNodes(first),
       options,
     });
     this.#plan = plan;
     const agent: Agent = mode === 'hot' && running ? await reachAgent(this.#paths.agent, signal) : {};
     let moment: WindowResult;
+    let qmp: QmpClient;
     try {
-      await this.#prepare(qmp, plan, { running, freezes: agent.agent !== undefined });
+      qmp = await this.#prepare(first, plan, { running, freezes: agent.agent !== undefined });
       throwIfAborted(signal, 'opening a machine for backup');
       moment = await takePointInTime({
         qmp,
@@ -94,13 +94,13 @@ class LiveRun {
         running,
         logger: this.#logger,
         ...(agent.agent ? { agent: agent.agent } : {}),
-        ...(this.#receiver ? { memoryUri: this.#receiver.uri } : {}),
+        memory: mode === 'warm',
       });
     } finally {
       await agent.agent?.close();
     }
     await this.#leaveWindow();
-    const memory = this.#receiver && (await this.#readMemory(qmp, this.#receiver));
+    const memory = await this.#readMemory(qmp);
     const disks = await this.#exportDisks(qmp, plan);
     const why = [...plan.why, ...moment.why];
     if (mode === 'hot' && !running) why.push('not quiesced: the machine is paused');
@@ -120,12 +120,12 @@ class LiveRun {
     };
   }
 
-  /** All that can be done before the guest notices anything; written down first. */
+  /** All that can be done before the guest notices anything; written down first. Answers the monitor to go on with. */
   async #prepare(
     qmp: QmpClient,
     plan: LivePlan,
     facts: { running: boolean; freezes: boolean },
-  ): Promise<void> {
+  ): Promise<QmpClient> {
     const warm = this.#request.mode === 'warm';
     const memoryFile = warm
       ? join(scratchFolder(this.#paths, this.#request.options), `memory-${process.pid}-${Date.now()}`)
@@ -143,7 +143,15 @@ class LiveRun {
     await Promise.all(plan.disks.map(makeScratch));
     await startServer(qmp, this.#paths, this.#intent.nbdSocket);
     await prepareFilters(qmp, plan.disks);
-    if (memoryFile !== undefined) this.#receiver = await receiveMemory(this.#paths.run, memoryFile);
+    return memoryFile === undefined ? qmp : await this.#offerMemory(qmp, memoryFile);
+  }
+
+  /** A file is given to QEMU on a connection of its own, and the monitor takes one at a time. */
+  async #offerMemory(qmp: QmpClient, memoryFile: string): Promise<QmpClient> {
+    await qmp.close();
+    await offerMemoryFile(this.#paths.backup, memoryFile, this.#request.machine.memoryBytes);
+    this.#qmp = await connectQmp(this.#paths.backup, { signal: this.#request.options.signal });
+    return this.#qmp;
   }
 
   async #leaveWindow(): Promise<void> {
@@ -152,12 +160,11 @@ class LiveRun {
     await writeIntent(this.#paths, this.#intent);
   }
 
-  async #readMemory(qmp: QmpClient, receiver: MemoryReceiver): Promise<BlockDevice | undefined> {
-    await migrationDone(qmp, () => receiver.received(), this.#request.options.signal);
-    await receiver.finish();
-    await receiver.close();
+  async #readMemory(qmp: QmpClient): Promise<BlockDevice | undefined> {
     const path = this.#intent?.memoryFile;
     if (path === undefined) return undefined;
+    await migrationDone(qmp, { signal: this.#request.options.signal });
+    await finishMemoryFile(path);
     const device = await openRawFile(path);
     this.#devices.push(device);
     return device;
@@ -223,7 +230,6 @@ class LiveRun {
 
   async #takeBack(): Promise<void> {
     for (const device of this.#devices) await device.close();
-    await this.#receiver?.close();
     try {
       if (this.#intent) await this.#undo(this.#intent);
     } catch (error) {

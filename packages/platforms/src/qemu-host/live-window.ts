@@ -12,7 +12,7 @@ import { connectGuestAgent, type GuestAgent, type QmpClient } from '@prima/qemu'
 import { granularityBytes } from './bitmaps.ts';
 import type { LiveDisk, LivePlan } from './live-plan.ts';
 import { scratchNodeOptions } from './live-plan.ts';
-import { checkMigration, setBackgroundSnapshot, startMigration } from './memory-stream.ts';
+import { checkMigration, setBackgroundSnapshot, startMigration, usualDowntimeMs } from './memory-stream.ts';
 import { addNode, pollUntil, queryStatus, setDrive, stepTimeoutMs } from './qemu-blocks.ts';
 
 /** An agent that is there answers at once. */
@@ -71,8 +71,8 @@ export interface WindowRequest {
   agent?: GuestAgent;
   /** The machine runs and must run afterwards. */
   running: boolean;
-  /** Warm: where the memory goes. The machine runs on by itself then. */
-  memoryUri?: string;
+  /** Warm: QEMU has a file for the memory. The machine runs on by itself then. */
+  memory: boolean;
   logger: Logger;
 }
 
@@ -119,15 +119,15 @@ async function thaw(agent: GuestAgent | undefined, since: number): Promise<numbe
 }
 
 async function pauseFor(request: WindowRequest): Promise<Pick<WindowResult, 'pointInTime' | 'pausedMs'>> {
-  const { qmp, plan, running, memoryUri } = request;
+  const { qmp, plan, running, memory } = request;
   const pausedAt = systemClock.monotonic();
   if (running) await qmp.execute('stop', undefined, { timeoutMs: stepTimeoutMs });
   const pointInTime = systemClock.now();
   await qmp.execute('transaction', { actions: bitmapActions(plan.disks) }, { timeoutMs: stepTimeoutMs });
   for (const { names } of plan.disks) await setDrive(qmp, names.device, names.filterNode);
-  if (memoryUri !== undefined) {
+  if (memory) {
     await setBackgroundSnapshot(qmp, true);
-    await startMigration(qmp, memoryUri);
+    await startMigration(qmp, usualDowntimeMs);
     await pollUntil('the machine runs on while its memory is saved', stepTimeoutMs, async () => {
       await checkMigration(qmp);
       return (await queryStatus(qmp)) === 'running';

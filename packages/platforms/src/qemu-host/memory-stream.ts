@@ -1,26 +1,43 @@
 /**
- * A machine's memory and device state as a file: QEMU's migration stream (docs/devel/migration.rst), sent to or
- * read from a unix socket in the run folder, because QEMU 7.2 cannot write it to a file without a shell.
+ * A machine's memory and device state as a file: QEMU's migration stream (docs/devel/migration.rst). QEMU writes
+ * the file itself, through a descriptor that it is given: nothing depends on us living until the end.
  *
  * Two ways to take it:
- * - suspending: the machine is stopped, all is saved, it ends. The disks are inactive at the end.
+ * - suspending: an ordinary migration, told that it may stop the machine at once. When it fails QEMU lets the
+ *   machine go on. The disks are inactive at the end, and the machine ends.
  * - of a machine that goes on: QEMU's `background-snapshot`. The machine is paused for the point in time, the
  *   device state is saved, it runs on, and pages are saved before they change (userfaultfd write protection).
  *   Disks stay active, so filters on them may stay; an ordinary migration refuses to end with a
  *   copy-before-write filter in place ("bdrv_inactivate_all() failed").
+ *
+ * A background snapshot must never fail or be cancelled on its way: QEMU 7.2 then leaves the pages protected,
+ * and the machine hangs at the next write, monitors and all. So there is no peer that could go away, the file's
+ * room is reserved before, and whoever undoes a backup waits for the snapshot's end.
  */
 import { createReadStream } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
-import { join } from 'node:path';
+import { type FileHandle, open, rm, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { PrimaError, RemoteError, systemClock, throwIfAborted, toPrimaError, writeFully } from '@prima/base';
-import { connectUnix, type QmpClient, withShortSocketPath } from '@prima/qemu';
+import {
+  formatBytes,
+  MiB,
+  PrimaError,
+  RemoteError,
+  runProgram,
+  systemClock,
+  throwIfAborted,
+  toPrimaError,
+} from '@prima/base';
+import { connectUnix, type QmpClient } from '@prima/qemu';
 import { runNames } from './machine-folder.ts';
-import { stepTimeoutMs } from './qemu-blocks.ts';
+import { passFile } from './pass-file.ts';
+import { isRefusal, stepTimeoutMs } from './qemu-blocks.ts';
 
 /** Without a byte for this long, saving or loading is given up. */
 const stallMs = 60_000;
+/** Device state, and what else a stream has besides the guest's memory. */
+const deviceStateBytes = 128 * MiB;
+const fileName = 'prima-memory';
 
 interface MigrationInfo {
   status?: string;
@@ -28,71 +45,52 @@ interface MigrationInfo {
   ram?: { transferred: number; total: number };
 }
 
-/** Takes the stream that QEMU sends to the run folder's memory socket into a new file, mode 0600. */
-export interface MemoryReceiver {
-  /** For `migrate`. */
-  readonly uri: string;
-  /** Bytes so far. Raises when they could not be written. */
-  received(): number;
-  /** All is in the file, durably. Raises when the stream broke. */
-  finish(): Promise<void>;
-  /** Closes the socket; the file stays. May be called again. */
-  close(): Promise<void>;
-}
+/** For `startMigration`, on the monitor that got the file. */
+export const memoryUri = `fd:${fileName}`;
 
-export async function receiveMemory(runFolder: string, path: string): Promise<MemoryReceiver> {
-  const socketPath = join(runFolder, runNames.memory);
-  await rm(socketPath, { force: true });
+/**
+ * Makes the file for a machine's memory, mode 0600, with room for all of it, and gives it to QEMU through the
+ * monitor at `monitor`, to which nobody may be connected. Raises `no-space`, `exists`, `unsupported`.
+ */
+export async function offerMemoryFile(monitor: string, path: string, memoryBytes: number): Promise<void> {
   const file = await open(path, 'wx', 0o600);
-  const server = createServer();
-  const sockets = new Set<Socket>();
-  let received = 0;
-  let failure: PrimaError | undefined;
-  const ended = Promise.withResolvers<void>();
-  ended.promise.catch(() => undefined); // told by `finish`
-  server.once('connection', (socket) => {
-    sockets.add(socket);
-    const save = async () => {
-      for await (const piece of socket) {
-        const bytes = piece as Buffer;
-        await writeFully(file, [bytes]);
-        received += bytes.length;
-      }
-    };
-    save().then(ended.resolve, (error: unknown) => {
-      failure = toPrimaError(error, `saving memory to ${path}`);
-      ended.reject(failure);
-    });
-  });
-  await listen(server, socketPath);
-  let closed: Promise<void> | undefined;
-  const close = async () => {
-    for (const socket of sockets) socket.destroy();
-    await new Promise<void>((resolve) => server.close(() => resolve()));
-    await rm(socketPath, { force: true });
+  try {
+    await reserve(file, path, Math.ceil(memoryBytes * 1.01) + deviceStateBytes);
+    await passFile(monitor, fileName, file);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw toPrimaError(error, `making ${path}`);
+  } finally {
     await file.close();
-  };
-  return {
-    uri: `unix:${runNames.memory}`,
-    received: () => {
-      if (failure) throw failure;
-      return received;
-    },
-    finish: async () => {
-      await ended.promise;
-      await file.sync();
-    },
-    close: () => (closed ??= close()),
-  };
+  }
 }
 
-async function listen(server: Server, path: string): Promise<void> {
-  await withShortSocketPath(path, async (short) => {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', (error) => reject(toPrimaError(error, `listening at ${path}`)));
-      server.listen(short, resolve);
-    });
-  });
+/** Room for `bytes`, the length staying 0; where the file system cannot reserve, it must at least be free. */
+async function reserve(file: FileHandle, path: string, bytes: number): Promise<void> {
+  try {
+    await runProgram('fallocate', ['-n', '-l', String(bytes), path]);
+    return;
+  } catch (error) {
+    const failure = toPrimaError(error, `reserving room for ${path}`);
+    const unable = /not supported/i.test(failure.message);
+    if (!unable && !/no space/i.test(failure.message)) throw failure;
+    const { bavail, bsize } = await statfs(dirname(path));
+    if (unable && bavail * bsize > bytes) return;
+    await file.truncate(0);
+    const message = `saving a machine's memory needs ${formatBytes(bytes)} in ${dirname(path)}, more than is free there`;
+    throw new PrimaError('no-space', message, { cause: failure });
+  }
+}
+
+/** The memory is all in the file: gives back the room that was not needed, and makes it durable. */
+export async function finishMemoryFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.truncate((await file.stat()).size);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** Which capabilities a migration of ours changes; all off otherwise. */
@@ -101,27 +99,37 @@ export async function setBackgroundSnapshot(qmp: QmpClient, state: boolean): Pro
   await qmp.execute('migrate-set-capabilities', { capabilities }, { timeoutMs: stepTimeoutMs });
 }
 
-/** Starts sending; with no limit on the speed, as the other end is a file of ours. */
-export async function startMigration(qmp: QmpClient, uri: string): Promise<void> {
-  await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 40 }, { timeoutMs: stepTimeoutMs });
-  await qmp.execute('migrate', { uri }, { timeoutMs: stepTimeoutMs });
+/**
+ * Starts writing, as fast as the file takes it.
+ * @param downtimeMs an ordinary migration stops the machine when the rest takes no longer than this
+ */
+export async function startMigration(qmp: QmpClient, downtimeMs: number): Promise<void> {
+  const parameters = { 'max-bandwidth': 2 ** 40, 'downtime-limit': downtimeMs };
+  await qmp.execute('migrate-set-parameters', parameters, { timeoutMs: stepTimeoutMs });
+  await qmp.execute('migrate', { uri: memoryUri }, { timeoutMs: stepTimeoutMs });
 }
 
+/** QEMU's default, and its limit, for `downtime-limit`. */
+export const usualDowntimeMs = 300;
+export const longestDowntimeMs = 2_000_000;
+
 /**
- * Until QEMU has sent all. Raises `remote` when it failed, `timeout` when nothing has moved for a minute,
- * `cancelled`; the migration is still there then (`cancelMigration`).
+ * Until QEMU has written, or read, all. Raises `remote` when it failed, `timeout` when nothing has moved for a
+ * minute, `cancelled`; it may be under way then.
  */
 export async function migrationDone(
   qmp: QmpClient,
-  moved: () => number,
-  signal?: AbortSignal,
+  options: { moved?: () => number; signal?: AbortSignal } = {},
 ): Promise<void> {
+  const { moved, signal } = options;
   let last = { moved: -1, at: systemClock.monotonic() };
   for (;;) {
     throwIfAborted(signal, 'saving the memory of a machine');
+    const info = await checkMigration(qmp);
+    if (info.status === 'completed') return;
     const now = systemClock.monotonic();
-    if (moved() !== last.moved) last = { moved: moved(), at: now }; // first: it knows better why
-    if ((await checkMigration(qmp)) === 'completed') return;
+    const bytes = moved ? moved() : (info.ram?.transferred ?? 0);
+    if (bytes !== last.moved) last = { moved: bytes, at: now };
     if (now - last.at > stallMs) {
       throw new RemoteError(`saving the memory stands still at ${last.moved} bytes`, { code: 'timeout' });
     }
@@ -130,30 +138,34 @@ export async function migrationDone(
 }
 
 /** How far it is. Raises `remote` when it has failed. */
-export async function checkMigration(qmp: QmpClient): Promise<string | undefined> {
+export async function checkMigration(qmp: QmpClient): Promise<MigrationInfo> {
   const info = await qmp.execute<MigrationInfo>('query-migrate', undefined, { timeoutMs: stallMs });
   if (info.status === 'failed' || info.status === 'cancelled') {
     throw new RemoteError(`QEMU gave up on the memory: ${info['error-desc'] ?? info.status}`);
   }
-  return info.status;
+  return info;
 }
 
-/** Ends a migration that is under way, and switches off what we switched on. Answers whether one was. */
-export async function cancelMigration(qmp: QmpClient): Promise<boolean> {
-  const over = (status?: string) =>
-    status === undefined || ['none', 'completed', 'failed', 'cancelled'].includes(status);
-  const status = async () => (await qmp.execute<MigrationInfo>('query-migrate')).status;
-  const active = !over(await status());
-  if (active) {
-    await qmp.execute('migrate_cancel');
-    for (let waitedMs = 0; !over(await status()); waitedMs += 50) {
-      if (waitedMs > stallMs)
-        throw new RemoteError('QEMU does not end saving the memory', { code: 'timeout' });
-      await systemClock.sleep(50);
-    }
-  }
+/**
+ * Waits for the end of a background snapshot that may be under way, whatever becomes of it, and switches off what
+ * it needed. Answers whether there was one. Raises `timeout` when it does not get on.
+ */
+export async function settleSnapshot(qmp: QmpClient): Promise<boolean> {
+  const info = await qmp.execute<MigrationInfo>('query-migrate', undefined, { timeoutMs: stallMs });
+  const active = !['none', 'completed', 'failed', 'cancelled'].includes(info.status ?? 'none');
+  if (active) await migrationDone(qmp);
   await setBackgroundSnapshot(qmp, false);
+  await dropMemoryFile(qmp);
   return active;
+}
+
+/** Takes the file back that QEMU was given and did not use. */
+async function dropMemoryFile(qmp: QmpClient): Promise<void> {
+  try {
+    await qmp.execute('closefd', { fdname: fileName }, { timeoutMs: stepTimeoutMs });
+  } catch (error) {
+    if (!isRefusal(error)) throw error; // it was used: nothing of that name is there
+  }
 }
 
 /**
@@ -191,7 +203,7 @@ export async function loadMemory(
 
 async function loaded(qmp: QmpClient, moved: () => number, signal?: AbortSignal): Promise<void> {
   try {
-    await migrationDone(qmp, moved, signal);
+    await migrationDone(qmp, { moved, signal });
   } catch (error) {
     const failure = toPrimaError(error, 'loading the memory of a machine');
     if (failure.code !== 'remote') throw failure;

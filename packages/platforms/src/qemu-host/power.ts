@@ -2,7 +2,13 @@
 import { rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Logger, PrimaError, silentLogger, syncFolder, toPrimaError } from '@prima/base';
-import { findMachineProcess, launchMachine, type MachineProcess, type QmpClient } from '@prima/qemu';
+import {
+  connectQmp,
+  findMachineProcess,
+  launchMachine,
+  type MachineProcess,
+  type QmpClient,
+} from '@prima/qemu';
 import type { MachineState, PowerAction, PowerOptions } from '../platform.ts';
 import { commandLine } from './command-line.ts';
 import { diskChains } from './disk-files.ts';
@@ -11,13 +17,14 @@ import { fileExists, type MachinePaths, makeRunFolder, runNames } from './machin
 import { withMachineLock } from './machine-lock.ts';
 import { machineState, withControl } from './machine-state.ts';
 import {
-  cancelMigration,
+  finishMemoryFile,
   loadMemory,
+  longestDowntimeMs,
   migrationDone,
-  receiveMemory,
+  offerMemoryFile,
   startMigration,
 } from './memory-stream.ts';
-import { queryStatus, stepTimeoutMs } from './qemu-blocks.ts';
+import { pollUntil, queryStatus, stepTimeoutMs } from './qemu-blocks.ts';
 import { chooseRun, readRunRecord, writeRunRecord } from './run-record.ts';
 import { undoLeftBackup } from './undo.ts';
 
@@ -173,7 +180,11 @@ async function goOn(request: PowerRequest, state: MachineState): Promise<void> {
   if (state !== 'paused') throw wrongState(request, 'continued', `it is ${state}`);
   await withControl(paths, async (qmp) => {
     const status = await queryStatus(qmp);
-    if (status === 'inmigrate') throw wrongState(request, 'continued', 'its saved memory is being loaded');
+    if (status === 'inmigrate') {
+      const why =
+        'its saved memory is being loaded; where that has died, kill it (the memory stays) and resume it';
+      throw wrongState(request, 'continued', why);
+    }
     await removeMemory(paths); // saved by a suspending that died: of no use once the disks change
     await qmp.execute('cont', undefined, { timeoutMs: stepTimeoutMs });
   });
@@ -182,43 +193,53 @@ async function goOn(request: PowerRequest, state: MachineState): Promise<void> {
 async function suspend(request: PowerRequest, state: MachineState): Promise<void> {
   if (state === 'suspended') return;
   if (state !== 'running' && state !== 'paused') throw wrongState(request, 'suspended', `it is ${state}`);
-  const { paths, options } = request;
+  const { paths, config, options } = request;
   await withMachineLock(paths, 'suspending', async () => {
     const process = await findMachineProcess(paths.run);
     if (!process) throw wrongState(request, 'suspended', 'it has just ended');
     const part = `${paths.memory}.part`;
     await rm(part, { force: true });
     await undoLeftBackup(paths);
-    await withControl(paths, (qmp) => saveMemory(qmp, paths, { part, signal: options.signal }));
+    await saveMemory(paths, { part, memoryBytes: config.memoryBytes, signal: options.signal });
     await switchOff(paths, process, options.logger ?? silentLogger);
   });
 }
 
-/** Stops the machine and saves its memory; when that fails, lets it go on. */
-async function saveMemory(
-  qmp: QmpClient,
-  paths: MachinePaths,
-  { part, signal }: { part: string; signal: AbortSignal | undefined },
-): Promise<void> {
-  const ran = (await queryStatus(qmp)) === 'running';
-  await qmp.execute('stop', undefined, { timeoutMs: stepTimeoutMs });
-  const receiver = await receiveMemory(paths.run, part);
+interface SaveOptions {
+  part: string;
+  memoryBytes: number;
+  signal?: AbortSignal;
+}
+
+/** Has QEMU stop the machine and write its memory. When that fails, or QEMU is left alone, it goes on. */
+async function saveMemory(paths: MachinePaths, { part, memoryBytes, signal }: SaveOptions): Promise<void> {
+  await offerMemoryFile(paths.backup, part, memoryBytes);
+  const qmp = await connectQmp(paths.backup, { signal });
   try {
-    await startMigration(qmp, receiver.uri);
-    await migrationDone(qmp, () => receiver.received(), signal);
-    await receiver.finish();
+    await startMigration(qmp, longestDowntimeMs);
+    await migrationDone(qmp, { signal });
+    await finishMemoryFile(part);
     const record = await readRunRecord(paths.launch);
     if (record) await writeRunRecord(paths.memoryLaunch, record);
     await rename(part, paths.memory);
     await syncFolder(dirname(paths.memory));
   } catch (error) {
-    await cancelMigration(qmp);
-    if (ran) await qmp.execute('cont', undefined, { timeoutMs: exitTimeoutMs });
+    await goOnAfter(qmp);
     await rm(part, { force: true });
     throw error;
   } finally {
-    await receiver.close();
+    await qmp.close();
   }
+}
+
+/** After a suspending that failed or was cancelled. */
+async function goOnAfter(qmp: QmpClient): Promise<void> {
+  await qmp.execute('migrate_cancel');
+  await pollUntil('QEMU has ended saving the memory', exitTimeoutMs, async () => {
+    return (await queryStatus(qmp)) !== 'finish-migrate';
+  });
+  if ((await queryStatus(qmp)) === 'postmigrate')
+    await qmp.execute('cont', undefined, { timeoutMs: exitTimeoutMs });
 }
 
 function wrongState({ config }: PowerRequest, what: string, why: string): PrimaError {

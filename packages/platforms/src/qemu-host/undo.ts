@@ -8,7 +8,7 @@ import { PrimaError, toPrimaError } from '@prima/base';
 import { connectGuestAgent, connectQmp, findMachineProcess, type QmpClient } from '@prima/qemu';
 import { type BackupIntent, type IntentDisk, readIntent, removeIntent } from './intent.ts';
 import { fileExists, type MachinePaths } from './machine-folder.ts';
-import { cancelMigration } from './memory-stream.ts';
+import { settleSnapshot } from './memory-stream.ts';
 import {
   driveOf,
   pollUntil,
@@ -64,7 +64,7 @@ export async function undoInMachine(
   };
   await step('the machine goes on', () => letRun(qmp, intent));
   await step('its file systems are thawed', () => thaw(paths, intent));
-  if (intent.migrates) await step('saving its memory is cancelled', () => cancelMigration(qmp));
+  if (intent.migrates) await step('its memory is saved, for nothing', () => settleSnapshot(qmp));
   await step('the exports are gone', () => removeExports(qmp, intent));
   for (const disk of intent.disks) {
     await step(`${disk.slot} is as it was`, () => removeFilter(qmp, disk, newBitmaps));
