@@ -45,8 +45,8 @@ interface MigrationInfo {
   ram?: { transferred: number; total: number };
 }
 
-/** For `startMigration`, on the monitor that got the file. */
-export const memoryUri = `fd:${fileName}`;
+/** For `migrate`, on the monitor that got the file. */
+const memoryUri = `fd:${fileName}`;
 
 /**
  * Makes the file for a machine's memory, mode 0600, with room for all of it, and gives it to QEMU through the
