@@ -10,8 +10,8 @@
  *   Disks stay active, so filters on them may stay; an ordinary migration refuses to end with a
  *   copy-before-write filter in place ("bdrv_inactivate_all() failed").
  *
- * A background snapshot must never fail or be cancelled on its way: QEMU 7.2 then leaves the pages protected,
- * and the machine hangs at the next write, monitors and all. So there is no peer that could go away, the file's
+ * A background snapshot must never fail on its way: QEMU 7.2 then leaves the pages protected, and the machine
+ * hangs at the next write, monitors and all. So there is no peer that could go away, the file's
  * room is reserved before, and whoever undoes a backup waits for the snapshot's end.
  */
 import { createReadStream } from 'node:fs';
