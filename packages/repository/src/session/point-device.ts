@@ -1,14 +1,5 @@
 /** A disk of a restore point as a BlockDevice. */
-import {
-  alignDown,
-  alignUp,
-  assertWithin,
-  intersect,
-  MiB,
-  PrimaError,
-  Semaphore,
-  throwIfAborted,
-} from '@prima/base';
+import { alignDown, alignUp, assertWithin, intersect, MiB, PrimaError, throwIfAborted } from '@prima/base';
 import type { Extent, ExtentOptions, Range } from '@prima/block';
 import { type Context, hexOf } from '../context.ts';
 import type { Point, PointDevice, PointDisk } from '../contract.ts';
@@ -16,6 +7,7 @@ import { blobType } from '../format/blob.ts';
 import type { BlobReader } from '../index/blob-reader.ts';
 import type { ChunkRef, PageTree } from '../manifest/page-tree.ts';
 import type { ChunkPool } from '../pool/chunk-pool.ts';
+import { ChunkCache } from './chunk-cache.ts';
 
 export interface PointDeviceParts {
   context: Context;
@@ -38,8 +30,7 @@ export class RepositoryPointDevice implements PointDevice {
   readonly blockSize: number;
   readonly #disk: PointDisk;
   readonly #parts: PointDeviceParts;
-  readonly #cache = new Map<number, Promise<Uint8Array>>();
-  readonly #limit = new Semaphore(concurrency);
+  readonly #cache: ChunkCache;
   #closed = false;
 
   constructor(point: Point, disk: PointDisk, parts: PointDeviceParts) {
@@ -48,6 +39,7 @@ export class RepositoryPointDevice implements PointDevice {
     this.blockSize = parts.context.chunkSize;
     this.#disk = disk;
     this.#parts = parts;
+    this.#cache = new ChunkCache(this.blockSize, cacheBytes / this.blockSize, concurrency);
   }
 
   async *extents(range: Range, options: ExtentOptions = {}): AsyncGenerator<Extent> {
@@ -93,45 +85,25 @@ export class RepositoryPointDevice implements PointDevice {
     await this.#parts.onClose();
   }
 
+  /** Who reads a whole chunk will not come back for it; who reads a part will. */
   async #readChunk(chunk: ChunkRef, part: Range, target: Uint8Array): Promise<void> {
-    const isWhole = part.length === chunk.length && target.buffer instanceof SharedArrayBuffer;
-    if (isWhole && !this.#cache.has(chunk.offset)) {
-      await this.#open(chunk, target);
-      return;
-    }
-    const bytes = await this.#cached(chunk);
     const start = part.offset - chunk.offset;
-    target.set(bytes.subarray(start, start + part.length));
-  }
-
-  /** The whole chunk, from the cache or into it. */
-  #cached(chunk: ChunkRef): Promise<Uint8Array> {
-    let bytes = this.#cache.get(chunk.offset);
-    this.#cache.delete(chunk.offset);
-    if (!bytes) {
-      const memory = new Uint8Array(new SharedArrayBuffer(chunk.length));
-      bytes = this.#open(chunk, memory).then(() => memory);
-      bytes.catch(() => this.#cache.delete(chunk.offset));
-    }
-    this.#cache.set(chunk.offset, bytes); // newest last
-    if (this.#cache.size * this.blockSize > cacheBytes) {
-      const [oldest] = this.#cache.keys();
-      if (oldest !== undefined) this.#cache.delete(oldest);
-    }
-    return bytes;
+    await this.#cache.read(chunk.offset, {
+      fill: (memory) => this.#open(chunk, memory.subarray(0, chunk.length)),
+      look: (memory) => target.set(memory.subarray(start, start + part.length)),
+      keep: part.length < chunk.length,
+    });
   }
 
   async #open(chunk: ChunkRef, into: Uint8Array): Promise<void> {
     const { id } = chunk;
     if (!id) return;
-    await this.#limit.run(async () => {
-      try {
-        const { bytes, where } = await this.#parts.blobs.fetch(id);
-        await this.#parts.pool.open(bytes, { type: blobType.chunk, id, into, where });
-      } catch (error) {
-        throw this.#inContext(error, chunk, id);
-      }
-    });
+    try {
+      const { bytes, where } = await this.#parts.blobs.fetch(id);
+      await this.#parts.pool.open(bytes, { type: blobType.chunk, id, into, where });
+    } catch (error) {
+      throw this.#inContext(error, chunk, id);
+    }
   }
 
   #inContext(error: unknown, chunk: ChunkRef, id: Uint8Array): unknown {

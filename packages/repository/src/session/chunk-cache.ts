@@ -1,0 +1,98 @@
+/**
+ * Decoded chunks of one device, in shared memory that is used again and again: memory that workers write
+ * to is slow to get, and the garbage collector is slow to take it back.
+ */
+import { Semaphore } from '@prima/base';
+
+/** Fills the first bytes of the memory with a chunk. */
+export type FillChunk = (memory: Uint8Array) => Promise<void>;
+
+export interface ChunkUse {
+  /** Fetches the chunk where it is not in the cache. */
+  fill: FillChunk;
+  /** Looks at the chunk, at once; keeps no view of it. */
+  look: (memory: Uint8Array) => void;
+  /** Whether the chunk is likely to be wanted again soon. */
+  keep: boolean;
+}
+
+interface Entry {
+  memory: Promise<Uint8Array>;
+  /** The memory once it is filled. */
+  filled?: Uint8Array;
+  /** Readers that wait for the chunk or look at it now. */
+  users: number;
+  keep: boolean;
+}
+
+export class ChunkCache {
+  readonly #chunkSize: number;
+  readonly #limit: number;
+  readonly #turns: Semaphore;
+  /** By the chunk's offset, the longest unused first. */
+  readonly #entries = new Map<number, Entry>();
+  readonly #free: Uint8Array[] = [];
+
+  /**
+   * @param limit chunks that are kept; more are there only while somebody waits for them
+   * @param concurrency chunks that are fetched at once
+   */
+  constructor(chunkSize: number, limit: number, concurrency: number) {
+    this.#chunkSize = chunkSize;
+    this.#limit = limit;
+    this.#turns = new Semaphore(concurrency);
+  }
+
+  /** Raises what `fill` raises, to all who wait for it; the next reader tries again. */
+  async read(offset: number, { fill, look, keep }: ChunkUse): Promise<void> {
+    const entry = this.#entries.get(offset) ?? this.#begin(fill);
+    this.#entries.delete(offset);
+    this.#entries.set(offset, entry);
+    entry.keep = keep;
+    entry.users += 1;
+    try {
+      look(await entry.memory);
+    } catch (error) {
+      if (this.#entries.get(offset) === entry) this.#entries.delete(offset);
+      throw error;
+    } finally {
+      entry.users -= 1;
+      this.#trim();
+    }
+  }
+
+  clear(): void {
+    this.#entries.clear();
+    this.#free.length = 0;
+  }
+
+  #begin(fill: FillChunk): Entry {
+    const entry: Entry = { memory: this.#turns.run(() => this.#filled(fill)), users: 0, keep: true };
+    entry.memory.then(
+      (memory) => (entry.filled = memory),
+      () => undefined, // its readers get the error
+    );
+    return entry;
+  }
+
+  async #filled(fill: FillChunk): Promise<Uint8Array> {
+    const memory = this.#free.pop() ?? new Uint8Array(new SharedArrayBuffer(this.#chunkSize));
+    try {
+      await fill(memory);
+      return memory;
+    } catch (error) {
+      this.#free.push(memory);
+      throw error;
+    }
+  }
+
+  /** Takes back what nobody looks at: what is not to be kept, and the longest unused of the rest. */
+  #trim(): void {
+    for (const [offset, { users, keep, filled }] of this.#entries) {
+      if (users > 0 || filled === undefined) continue;
+      if (keep && this.#entries.size <= this.#limit) continue;
+      this.#entries.delete(offset);
+      this.#free.push(filled);
+    }
+  }
+}
