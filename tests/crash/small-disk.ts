@@ -1,9 +1,9 @@
 /** A file system of a few megabytes, to be filled to the last byte. */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { mkdir, rm, statfs } from 'node:fs/promises';
+import { mkdtemp, rm, rmdir, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KiB, runProgram, systemErrorCode } from '@prima/base';
-import { temporaryFolder } from '@prima/testbed';
 import type { TestContext } from 'node:test';
 
 const mark = 'PRIMA_TEST_NAMESPACE';
@@ -28,11 +28,12 @@ export async function runInNamespace(file: string, timeoutMs: number): Promise<v
 
 /** Mounts a tmpfs of `bytes` and answers its path. */
 export async function smallDisk(t: TestContext, bytes: number): Promise<string> {
-  const folder = join(await temporaryFolder(t), 'disk');
-  await mkdir(folder);
+  const folder = await mkdtemp(join(tmpdir(), 'prima-disk-'));
+  t.after(async () => {
+    await runProgram('umount', ['--lazy', folder]);
+    await rmdir(folder);
+  });
   await runProgram('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=700`, 'tmpfs', folder]);
-  // registered after the folder's removal, and run after it: what is below has to go by way of the mount's end
-  t.after(() => runProgram('umount', ['--lazy', folder]).then(() => undefined));
   return folder;
 }
 
