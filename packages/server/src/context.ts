@@ -146,7 +146,7 @@ export class Context {
     const url = this.repositoryUrl();
     const store = await openStore(url);
     try {
-      return await openRepository(store, await this.secret());
+      return await openRepository(store, await this.secret(), { logger: this.#options.logger });
     } catch (error) {
       await store.close();
       throw error;
