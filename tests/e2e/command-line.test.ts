@@ -81,46 +81,49 @@ test('from an empty folder to a machine that boots from its backup', async (t) =
     assert.doesNotMatch((await runProgram('/sbin/dumpe2fs', ['-h', file])).stdout, /needs_recovery/);
   });
 
-  await t.test('a live machine that is stopped at the snapshot: byte for byte, in every format', async (t) => {
-    const qmp = await connectQmp(join(run, 'qmp-control.sock'));
-    await qmp.execute('stop');
-    await qmp.close();
-    const point = await backup('lab/web');
-    assert.deepEqual([point.mode, point.quiesced], ['hot', false]);
-    await prima('machine', 'stop', '--hard', 'lab/web');
-    const [name = ''] = (await readdir(at('machines', 'web'))).filter((entry) => entry.endsWith('.qcow2'));
-    const source = at('source.raw');
-    await runProgram('qemu-img', [
-      'convert',
-      '-f',
-      'qcow2',
-      '-O',
-      'raw',
-      at('machines', 'web', name),
-      source,
-    ]);
-    for (const format of ['raw', 'qcow2', 'vmdk']) {
-      await prima('restore', point.id, '--to', at(format), '--format', format);
-      const flat = at(`${format}.flat`);
+  await t.test(
+    'a live machine that is stopped at the snapshot: byte for byte, in every format',
+    async (t) => {
+      const qmp = await connectQmp(join(run, 'qmp-control.sock'));
+      await qmp.execute('stop');
+      await qmp.close();
+      const point = await backup('lab/web');
+      assert.deepEqual([point.mode, point.quiesced], ['hot', false]);
+      await prima('machine', 'stop', '--hard', 'lab/web');
+      const [name = ''] = (await readdir(at('machines', 'web'))).filter((entry) => entry.endsWith('.qcow2'));
+      const source = at('source.raw');
       await runProgram('qemu-img', [
         'convert',
         '-f',
-        format,
+        'qcow2',
         '-O',
         'raw',
-        at(format, `disk0.${format}`),
-        flat,
+        at('machines', 'web', name),
+        source,
       ]);
-      await same(source, flat);
-    }
-    await t.test('qemu-img agrees through an export', async () => {
-      await using served = spawnPrima(['export', 'web@latest', '--socket', at('read.sock')], { env });
-      const [uri] = await served.printed(/nbd\+unix:\S+/);
-      await same(source, uri);
-      served.kill('SIGINT');
-      await served.result;
-    });
-  });
+      for (const format of ['raw', 'qcow2', 'vmdk']) {
+        await prima('restore', point.id, '--to', at(format), '--format', format);
+        const flat = at(`${format}.flat`);
+        await runProgram('qemu-img', [
+          'convert',
+          '-f',
+          format,
+          '-O',
+          'raw',
+          at(format, `disk0.${format}`),
+          flat,
+        ]);
+        await same(source, flat);
+      }
+      await t.test('qemu-img agrees through an export', async () => {
+        await using served = spawnPrima(['export', 'web@latest', '--socket', at('read.sock')], { env });
+        const [uri] = await served.printed(/nbd\+unix:\S+/);
+        await same(source, uri);
+        served.kill('SIGINT');
+        await served.result;
+      });
+    },
+  );
 
   await t.test('a machine boots straight from an export, and what it writes goes with it', async (t) => {
     await using served = spawnPrima(['export', 'web@latest', '--socket', at('boot.sock'), '--writable'], {
