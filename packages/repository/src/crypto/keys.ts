@@ -4,7 +4,7 @@
  */
 import { argon2, createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
-import { FormatError, PrimaError } from '@prima/base';
+import { FormatError, PrimaError, UserError } from '@prima/base';
 import type { KeySlotInfo, Secret } from '../contract.ts';
 import type { SealingKeys } from './sealer.ts';
 
@@ -40,6 +40,8 @@ export interface KdfCost {
 /** RFC 9106, section 4, second recommended option (64 MiB, 3 passes, 4 lanes). */
 const defaultCost: KdfCost = { memoryKiB: 64 * 1024, passes: 3, lanes: 4 };
 const tagBytes = 16;
+/** UTF-16 code units of a slot's label and time. */
+const maxTextLength = 1000;
 
 export function newKeySet(): KeySet {
   return {
@@ -61,12 +63,14 @@ export function sealingKeys(keySet: KeySet, repositoryId: string, level: number)
   };
 }
 
-/** Wraps the key set under `secret`; the slot can be stored in clear. */
+/** Wraps the key set under `secret`; the slot can be stored in clear. Raises `usage` for too long a label. */
 export async function wrapKeySet(
   keySet: KeySet,
   secret: Secret,
   slot: { repositoryId: string; label: string; created: string; cost?: KdfCost },
 ): Promise<KeySlot> {
+  if (slot.label.length > maxTextLength)
+    throw new UserError('usage', `the label of a key slot has at most ${maxTextLength} characters`);
   const id = randomBytes(8).toString('hex');
   const kdf: Kdf = { name: 'argon2id', ...(slot.cost ?? defaultCost), salt: randomBytes(16).toString('hex') };
   const nonce = randomBytes(12);
@@ -127,7 +131,10 @@ export function parseKeySlot(text: string, where: string): KeySlot {
     typeof value[key] === 'string' && new RegExp(`^[0-9a-f]{${bytes * 2}}$`).test(value[key]);
   const within = (n: unknown, low: number, high: number) =>
     Number.isInteger(n) && Number(n) >= low && Number(n) <= high;
+  const short = (key: string) => typeof value[key] === 'string' && value[key].length <= maxTextLength;
   const sound =
+    short('label') &&
+    short('created') &&
     hex('id', 8) &&
     hex('nonce', 12) &&
     typeof value['wrapped'] === 'string' &&
@@ -137,7 +144,8 @@ export function parseKeySlot(text: string, where: string): KeySlot {
     within(kdf.memoryKiB, 8 * 1024, 1024 * 1024) &&
     within(kdf.passes, 1, 16) &&
     within(kdf.lanes, 1, 16) &&
-    /^[0-9a-f]{32}$/.test(kdf.salt ?? '');
+    typeof kdf.salt === 'string' &&
+    /^[0-9a-f]{32}$/.test(kdf.salt);
   if (!sound) throw new FormatError(`${where}: the key slot has missing or out-of-range members`);
   return value as unknown as KeySlot;
 }
