@@ -159,6 +159,19 @@ test('qcow2 and vmdk disks come back byte for byte, in every format', async (t) 
   await assertTidy(at);
 });
 
+test('a disk file that does not tell its format is asked for it, never guessed', async (t) => {
+  const at = await world(t);
+  const path = at.at('disks', 'web');
+  await runProgram('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', at.disk, path]);
+  const unclear = await failure(at.api, path);
+  assert.equal(unclear.code, 'ambiguous');
+  assert.match(unclear.message, /--source-format/);
+  assert.equal((await failure(at.api, path, { sourceFormat: 'floppy' })).code, 'usage');
+  const point = await backUp(at.api, path, { sourceFormat: 'qcow2' });
+  await at.api.restoreToFolder({ point: point.id, folder: at.at('out') });
+  assert.equal(await sha256File(at.at('out', 'web-disk0.raw')), await sha256File(at.disk));
+});
+
 test('an NBD export is a source', async (t) => {
   const at = await world(t);
   const socket = at.at('source.sock');

@@ -34,6 +34,8 @@ export interface BackupRequest {
   name?: string;
   tags?: string[];
   readBack?: boolean;
+  /** The format of disk files whose name and content do not tell it: `raw`, `qcow2`, `vmdk` … */
+  sourceFormat?: string;
 }
 
 export interface FiguresDto {

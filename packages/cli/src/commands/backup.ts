@@ -14,6 +14,7 @@ interface BackupOptions {
   name?: string;
   tag?: string[];
   readBack: boolean;
+  sourceFormat?: string;
 }
 
 export function registerBackup(program: Command, cli: Cli): void {
@@ -35,6 +36,7 @@ export function registerBackup(program: Command, cli: Cli): void {
     .option('--full', 'read everything, whatever change tracking says')
     .option('--name <name>', 'a name for the points')
     .option('--tag <tag>', 'a tag for the points; may be given several times', collect)
+    .option('--source-format <format>', 'of a disk file that does not tell: raw, qcow2, vmdk, vhdx, vdi, vpc')
     .option('--no-read-back', 'do not read back and compare what was stored')
     .action(
       cli.action({ repository: true }, async (invocation, sources: string[], options: BackupOptions) => {
@@ -49,7 +51,7 @@ export function registerBackup(program: Command, cli: Cli): void {
 }
 
 function requestOf(sources: string[], options: BackupOptions): BackupRequest {
-  const { mode, full, name, tag, readBack } = options;
+  const { mode, full, name, tag, readBack, sourceFormat } = options;
   return {
     sources,
     ...(mode && { mode }),
@@ -57,6 +59,7 @@ function requestOf(sources: string[], options: BackupOptions): BackupRequest {
     ...(name !== undefined && { name }),
     ...(tag && { tags: tag }),
     ...(!readBack && { readBack: false }),
+    ...(sourceFormat !== undefined && { sourceFormat }),
   };
 }
 

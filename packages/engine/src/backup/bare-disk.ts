@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { basename, extname, join } from 'node:path';
 import { formatBytes, PrimaError, systemErrorCode, toPrimaError, UserError } from '@prima/base';
 import { type BlockDevice, openRawFile } from '@prima/block';
-import { explainFormat } from '@prima/formats';
+import { type DetectedFormat, diskFormats, explainFormat, isDiskFormat } from '@prima/formats';
 import { connectNbd, type NbdUri } from '@prima/nbd';
 import type { OpenForBackupOptions } from '@prima/platforms';
 import { type ImageFile, openWithQemu } from '@prima/qemu';
@@ -16,6 +16,8 @@ import type { BackupSource, SourceReading } from './source.ts';
 export interface BareDiskOptions {
   /** Where lock files go, so that one disk is not backed up twice at once. */
   lockFolder: string;
+  /** The format of a disk file, where its name and content do not tell. One of `diskFormats`. */
+  format?: string;
 }
 
 /**
@@ -29,7 +31,8 @@ export async function diskFileSource(path: string, options: BareDiskOptions): Pr
   const machine = bareMachine(`${hostname()}\0${real}`, basename(real, extname(real)));
   return {
     machine,
-    open: (request) => openLocked(machine, request, { ...options, read: (signal) => openFile(real, signal) }),
+    open: (request) =>
+      openLocked(machine, request, { ...options, read: (signal) => openFile(real, options.format, signal) }),
   };
 }
 
@@ -106,7 +109,22 @@ async function openExport(uri: NbdUri, text: string, signal?: AbortSignal): Prom
   return { device, path: text, format: 'raw', why };
 }
 
-async function openFile(path: string, signal?: AbortSignal): Promise<OpenedDisk> {
+/** The format that was told, or the one that shows; an unclear one says how to tell it. */
+async function formatOf(path: string, told: string | undefined): Promise<DetectedFormat> {
+  if (told !== undefined) {
+    if (isDiskFormat(told)) return { format: told, reason: 'you said so' };
+    throw new UserError('usage', `"${told}" is not a disk format; write ${diskFormats.join(', ')}`);
+  }
+  try {
+    return await explainFormat(path);
+  } catch (error) {
+    const failure = toPrimaError(error, `looking at ${path}`);
+    if (failure.code !== 'ambiguous' && failure.code !== 'format') throw failure;
+    throw new PrimaError(failure.code, `${failure.message} (--source-format)`, { cause: failure });
+  }
+}
+
+async function openFile(path: string, told?: string, signal?: AbortSignal): Promise<OpenedDisk> {
   const before = await identify(path);
   if (await isOpenForWriting(before)) {
     throw new PrimaError(
@@ -115,7 +133,7 @@ async function openFile(path: string, signal?: AbortSignal): Promise<OpenedDisk>
       { details: { path } },
     );
   }
-  const { format, reason } = await explainFormat(path);
+  const { format, reason } = await formatOf(path, told);
   let chain: readonly ImageFile[] = [];
   let device: BlockDevice;
   if (format === 'raw') device = await openRawFile(path);

@@ -62,7 +62,7 @@ async function backupOne(
   const { signal, logger, onProgress } = call;
   const name = await parseSource(text, await context.hosts.list());
   for (const note of name.notes) logger.info(note);
-  const source = await openSource(context, name, signal);
+  const source = await openSource(context, name, { signal, format: request.sourceFormat });
   const undo = name.kind === 'machine' ? [{ kind: 'host' as const, host: name.host }] : [];
   await using _entry = await journal.begin(`backing up ${text}`, undo);
   const { point } = await backup(repository, source, {
@@ -79,9 +79,19 @@ async function backupOne(
   return point;
 }
 
-async function openSource(context: Context, name: SourceName, signal: AbortSignal): Promise<BackupSource> {
+async function openSource(
+  context: Context,
+  name: SourceName,
+  { signal, format }: { signal: AbortSignal; format?: string },
+): Promise<BackupSource> {
   const { locks } = context.home;
-  if (name.kind === 'disk-file') return diskFileSource(name.path, { lockFolder: locks });
+  if (name.kind === 'disk-file') return diskFileSource(name.path, { lockFolder: locks, format });
+  if (format !== undefined) {
+    throw new UserError(
+      'usage',
+      'a source format is told only for disk files; machines and exports know theirs',
+    );
+  }
   if (name.kind === 'nbd') return nbdSource(name.uri, name.text, { lockFolder: locks });
   if (name.kind === 'machine') {
     const platform = await context.platform(name.host);
