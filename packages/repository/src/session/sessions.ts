@@ -58,7 +58,7 @@ export function sessionTime(id: string): number {
   return Number.parseInt(id.slice(20), 16);
 }
 
-export const markerKey = (id: string) => `sessions/${id}/marker`;
+const markerKey = (id: string) => `sessions/${id}/marker`;
 export const outcomeKey = (id: string) => `sessions/${id}/outcome`;
 export const forgottenKey = (id: string) => `sessions/${id}/forgotten`;
 
