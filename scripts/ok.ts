@@ -19,7 +19,7 @@ const steps: [name: string, program: string, args: string[]][] = [
   ['types', bin('tsc'), ['-p', '.']],
   ['layers', process.execPath, ['scripts/check-layers.ts']],
   ['dead code', bin('knip'), ['--no-progress']],
-  ['unit tests', process.execPath, ['--test', '--test-reporter=dot', '--test-timeout=60000', ...tests]],
+  ['unit tests', process.execPath, ['--test', '--test-reporter=dot', '--test-timeout=180000', ...tests]],
 ];
 
 function run(program: string, args: string[]): Promise<{ status: number; output: string }> {

@@ -87,7 +87,7 @@ export async function shell(machine: Machine, script: string): Promise<string> {
   });
 }
 
-export async function withQmp<T>(machine: Machine, task: (qmp: QmpClient) => Promise<T>): Promise<T> {
+async function withQmp<T>(machine: Machine, task: (qmp: QmpClient) => Promise<T>): Promise<T> {
   const qmp = await connectQmp(inRun(machine, 'qmp-control.sock'));
   try {
     return await task(qmp);
@@ -154,7 +154,7 @@ interface NodeAnswer {
 }
 
 /** Named bitmaps of the machine's disks, by QEMU's node. */
-export async function bitmapsOf(machine: Machine): Promise<Record<string, string[]>> {
+async function bitmapsOf(machine: Machine): Promise<Record<string, string[]>> {
   const nodes = await withQmp(machine, (qmp) => qmp.execute<NodeAnswer[]>('query-named-block-nodes'));
   const named = nodes
     .filter((node) => node['node-name'].startsWith('disk-'))

@@ -7,7 +7,7 @@
  * `{version, id, what, begun, owner: {host, boot, pid, pidStart}, undo: [{kind, …}]}`.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import {
   FormatError,
@@ -21,7 +21,7 @@ import {
   temporaryPrefix,
   toPrimaError,
 } from '@prima/base';
-import { removeEmptyFolder, removeTemporary } from './undo.ts';
+import { namesIn, removeEmptyFolder, removeOldTemporaries, removeTemporary } from './undo.ts';
 
 /** What undoes one side effect. Doing it twice, or when nothing is there, is harmless. */
 export type Undo =
@@ -128,9 +128,9 @@ export class Journal {
    */
   async recover(): Promise<RecoveryReport> {
     const report: RecoveryReport = { undone: [], left: [] };
+    await removeOldTemporaries(this.#folder);
     for (const name of await namesIn(this.#folder)) {
       const path = join(this.#folder, name);
-      if (name.startsWith(temporaryPrefix)) await removeOldTemporary(path);
       if (!/^[0-9a-f]+\.json$/.test(name)) continue;
       const record = await this.#read(path, report);
       if (record === undefined || (await liveness(record.owner)) !== 'dead') continue;
@@ -183,23 +183,6 @@ export class Journal {
     if (undo.kind === 'private-host') return this.#options.removePrivateHost(undo.folder);
     return this.#options.recoverHost(undo.host);
   }
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return (await readdir(folder)).sort();
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return [];
-    throw toPrimaError(error, `reading the journal's folder ${folder}`);
-  }
-}
-
-const oldMs = 3_600_000;
-
-/** What a crash left of a journal file being replaced; a young one may be somebody's at this moment. */
-async function removeOldTemporary(path: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (found && Date.now() - found.mtimeMs > oldMs) await rm(path, { force: true });
 }
 
 async function removeDurably(path: string, folder: string): Promise<void> {

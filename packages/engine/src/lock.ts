@@ -15,6 +15,7 @@ import {
   systemClock,
   systemErrorCode,
 } from '@prima/base';
+import { removeOldTemporaries } from './undo.ts';
 
 /** What a lock file holds, as JSON. */
 interface LockRecord {
@@ -52,6 +53,7 @@ const pollMs = 50;
 
 async function acquireNow(path: string, what: string): Promise<HeldLock> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await removeOldTemporaries(dirname(path));
   const record: LockRecord = {
     owner: await ownIdentity(),
     what,

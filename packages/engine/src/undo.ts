@@ -1,7 +1,7 @@
 /** The side effects on files that the journal can undo. Each answers what it did, in sentences. */
 import { readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { assert, syncFolder, systemErrorCode, temporaryPrefix } from '@prima/base';
+import { assert, syncFolder, systemErrorCode, temporaryPrefix, toPrimaError } from '@prima/base';
 
 /** Removes a temporary file or folder, and `published` where that is the very same file. */
 export async function removeTemporary(path: string, published?: string): Promise<string[]> {
@@ -25,13 +25,33 @@ export async function removeTemporary(path: string, published?: string): Promise
 /** What was written to `path` in turn by way of a temporary file beside it, as the writers of images do. */
 async function removeInner(path: string): Promise<string[]> {
   const folder = dirname(path);
-  const names = await readdir(folder).catch((error: unknown) => {
-    if (systemErrorCode(error) === 'ENOENT') return [];
-    throw error;
-  });
-  const inner = names.filter((name) => name.startsWith(`${temporaryPrefix}${basename(path)}-`));
+  const inner = (await namesIn(folder)).filter((name) =>
+    name.startsWith(`${temporaryPrefix}${basename(path)}-`),
+  );
   for (const name of inner) await rm(join(folder, name), { recursive: true, force: true });
   return inner.map((name) => `removed ${join(folder, name)}`);
+}
+
+const oldMs = 3_600_000;
+
+/** Removes what crashes left of small files being written in `folder`; young ones may be somebody's now. */
+export async function removeOldTemporaries(folder: string): Promise<void> {
+  for (const name of await namesIn(folder)) {
+    if (!name.startsWith(temporaryPrefix)) continue;
+    const path = join(folder, name);
+    const found = await statOf(path);
+    if (found && Date.now() - found.mtimeMs > oldMs) await rm(path, { force: true });
+  }
+}
+
+/** The names in a folder; none when it is not there. */
+export async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).sort();
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw toPrimaError(error, `reading the folder ${folder}`);
+  }
 }
 
 /** Removes a folder where it is empty. */

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   type Clock,
+  IntegrityError,
   type Logger,
   MiB,
   PrimaError,
@@ -141,9 +142,14 @@ async function assertEmpty(store: ObjectStore): Promise<void> {
   }
 }
 
+/** Each slot costs an Argon2id to try: a hostile store must not make opening last for ever. */
+const maxSlots = 64;
+
 async function readSlots(store: ObjectStore): Promise<KeySlot[]> {
   const slots: KeySlot[] = [];
   for await (const { key } of store.list('keys/')) {
+    if (slots.length === maxSlots)
+      throw new IntegrityError(`${store.url} has more than ${maxSlots} key slots`);
     slots.push(parseKeySlot(Buffer.from(await store.get(key)).toString(), key));
   }
   return slots;
@@ -293,6 +299,12 @@ class OpenRepository implements Repository {
   }
 
   async addKeySlot(secret: Secret, label: string): Promise<KeySlotInfo> {
+    if ((await readSlots(this.#context.store)).length === maxSlots) {
+      throw new UserError(
+        'refused',
+        `the repository has ${maxSlots} key slots, no more fit; remove one first`,
+      );
+    }
     const created = new Date(this.#context.clock.now()).toISOString();
     const slot = await wrapKeySet(this.#keySet, secret, { repositoryId: this.id, label, created });
     await this.#context.store.putIfAbsent(`keys/${slot.id}`, Buffer.from(writeKeySlot(slot)));
