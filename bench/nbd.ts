@@ -7,12 +7,12 @@
 import { spawn } from 'node:child_process';
 import { createCipheriv } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatBytes, GiB, MiB, type Range, runProgram, seededRandom } from '@prima/base';
 import { connectNbd } from '@prima/nbd';
-import { waitUntil } from '@prima/testbed';
+import { isListening, waitUntil } from '@prima/testbed';
 
 export interface NbdBenchOptions {
   /** Default 5. */
@@ -54,9 +54,7 @@ export async function benchNbd(options: NbdBenchOptions = {}): Promise<NbdBenchR
     server.kill('SIGKILL');
     await exited;
   });
-  await waitUntil(async () => (await stat(socketPath).catch(() => undefined))?.isSocket(), {
-    what: "qemu-nbd's socket",
-  });
+  await waitUntil(() => isListening(socketPath), { what: 'qemu-nbd to listen' });
   const result = { dataBytes, primaSeconds: [] as number[], nbdcopySeconds: [] as number[] };
   const cpu: number[] = [];
   for (let round = 0; round < rounds; round += 1) {

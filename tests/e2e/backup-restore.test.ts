@@ -18,6 +18,7 @@ import {
   spawnPrima,
   temporaryFolder,
   waitUntil,
+  isListening,
 } from '@prima/testbed';
 
 const size = 24 * MiB;
@@ -180,7 +181,7 @@ test('an NBD export is a source', async (t) => {
     server.kill();
     if (server.exitCode === null && server.signalCode === null) await once(server, 'close');
   });
-  await waitUntil(async () => stat(socket).catch(() => undefined), { what: 'qemu-nbd' });
+  await waitUntil(() => isListening(socket), { what: 'qemu-nbd' });
   const point = await backUp(at.api, `nbd+unix:///vol1?socket=${socket}`);
   assert.equal(point.machine, 'vol1');
   await at.api.restoreToFolder({ point: 'vol1@latest', folder: at.at('out') });
@@ -356,7 +357,7 @@ test('a disk that a running QEMU writes to is not read behind its back', async (
     server.kill();
     if (server.exitCode === null && server.signalCode === null) await once(server, 'close');
   });
-  await waitUntil(async () => stat(at.at('busy.sock')).catch(() => undefined), { what: 'qemu-nbd' });
+  await waitUntil(() => isListening(at.at('busy.sock')), { what: 'qemu-nbd' });
   const error = await failure(at.api, at.disk);
   assert.equal(error.code, 'busy');
 });

@@ -31,9 +31,10 @@ const conformance = { rounds: 20 };
 deviceConformance(
   'nbd of nbdkit memory',
   async () => {
-    const resources = new AsyncDisposableStack();
+    await using resources = new AsyncDisposableStack();
     const device = await connectNbd(await nbdkit(resources, 'memory', '2M'), { writable: true });
-    return { device, dispose: () => resources.disposeAsync() };
+    const kept = resources.move(); // had opening failed, what was started would end here
+    return { device, dispose: () => kept.disposeAsync() };
   },
   conformance,
 );
@@ -41,11 +42,12 @@ deviceConformance(
 deviceConformance(
   'nbd of nbdkit with blocks of 4 KiB and requests of 64 KiB at most',
   async () => {
-    const resources = new AsyncDisposableStack();
+    await using resources = new AsyncDisposableStack();
     const sizes = ['blocksize-minimum=4096', 'blocksize-preferred=4096', 'blocksize-maximum=65536'];
     const policy = ['--filter=blocksize-policy', 'memory', '2M', ...sizes, 'blocksize-error-policy=error'];
     const device = await connectNbd(await nbdkit(resources, ...policy), { writable: true });
-    return { device, dispose: () => resources.disposeAsync() };
+    const kept = resources.move(); // had opening failed, what was started would end here
+    return { device, dispose: () => kept.disposeAsync() };
   },
   conformance,
 );
@@ -53,11 +55,12 @@ deviceConformance(
 deviceConformance(
   'nbd of qemu-nbd with a qcow2 disk',
   async () => {
-    const resources = new AsyncDisposableStack();
+    await using resources = new AsyncDisposableStack();
     const path = join(await temporaryFolder(resources), 'disk.qcow2');
     await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', path, '2M']);
     const device = await connectNbd(await qemuNbd(resources, '-f', 'qcow2', path), { writable: true });
-    return { device, dispose: () => resources.disposeAsync() };
+    const kept = resources.move(); // had opening failed, what was started would end here
+    return { device, dispose: () => kept.disposeAsync() };
   },
   conformance,
 );

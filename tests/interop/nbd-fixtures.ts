@@ -1,10 +1,11 @@
 /** NBD servers and test files for the interop tests; everything is stopped and removed by `resources`. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { missingProgram, runProgram, seededRandom } from '@prima/base';
+import { isListening } from '@prima/testbed';
 
 export async function temporaryFolder(resources: AsyncDisposableStack): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'prima-nbd-'));
@@ -36,8 +37,7 @@ export async function startServer(
       throw missingProgram(program);
     }
     if (ended) throw new Error(`${program} ended at once: ${said}`);
-    const found = await stat(socketPath).catch(() => undefined);
-    if (found?.isSocket()) return;
+    if (await isListening(socketPath)) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -9,3 +9,4 @@ export * from './guest/tiny-guest.ts';
 export * from './spawn-prima.ts';
 export * from './test-files.ts';
 export * from './wait.ts';
+export { isListening } from './listening.ts';
