@@ -6,7 +6,7 @@
  *        NAME: backup, unchanged, restore, incremental, points, index, nbd
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatBytes, KiB, type Logger, MiB, UserError } from '@prima/base';
@@ -46,6 +46,13 @@ async function main(): Promise<void> {
     },
   });
   const log = standardErrorLog();
+  const cores = availableParallelism();
+  const load = loadavg()[0] ?? 0;
+  if (load > 0.5) {
+    log.warn(
+      `the machine has ${cores} cores and a load of ${load.toFixed(1)}: ratios of times favour programs that use fewer cores`,
+    );
+  }
   const bench = { rounds: parseRounds(values.rounds), only: parseNames(values.only), log };
   await ensureDebianPackages(packagesFor('bench'), { log });
   const folder = await mkdtemp(join(await testbedCache(), 'bench-run-'));
@@ -84,7 +91,11 @@ function standardErrorLog(): Logger {
 
 async function measureAll(bench: Bench): Promise<{ rows: Row[]; details: object }> {
   const rows: Row[] = [];
-  const details: Record<string, unknown> = { cores: availableParallelism(), rounds: bench.rounds };
+  const details: Record<string, unknown> = {
+    cores: availableParallelism(),
+    load: loadavg()[0],
+    rounds: bench.rounds,
+  };
   const { only } = bench;
   if (only.has('index')) rows.push(indexRow());
   if (only.has('points')) rows.push(await pointsRow(bench));
