@@ -18,7 +18,7 @@ export interface CopyOptions {
   range?: Range;
   /** Bytes per read. Default 1 MiB. */
   blockBytes?: number;
-  /** Blocks under way at once, each with a buffer of its own. Default 4. */
+  /** Blocks under way at once, each with a buffer of its own. Default 8. */
   concurrency?: number;
   /** Looks for zeros in what was read and does not write them, in pieces of 64 KiB. Default true. */
   skipZeros?: boolean;
@@ -46,7 +46,7 @@ export async function copyDevice(
   target: WritableDevice,
   options: CopyOptions = {},
 ): Promise<CopyResult> {
-  const { range = { offset: 0, length: source.size }, concurrency = 4, signal, onProgress } = options;
+  const { range = { offset: 0, length: source.size }, concurrency = 8, signal, onProgress } = options;
   assertWithin(range, source.size);
   assertWithin(range, target.size);
   const copier = new Copier(source, target, options);

@@ -58,3 +58,12 @@ test('a reader that leaves ends the output quietly', async () => {
   const [stderr, status] = await Promise.all([textOf(child.stderr), statusOf(child)]);
   assert.deepEqual([stderr, status], ['', 0]);
 });
+
+test('a slow reader gets all of a long output', async () => {
+  const child = start(slowPrima, ['machine', 'console', 'lab/web01']);
+  child.stdout.pause();
+  await new Promise((resolve) => setTimeout(resolve, 1500)); // the program has long said all it has to say
+  const [text, status] = await Promise.all([textOf(child.stdout), statusOf(child)]);
+  assert.equal(status, 0);
+  assert.ok(text.length > 200_000 && text.trimEnd().endsWith('end'), `${text.length} characters`);
+});

@@ -27,8 +27,18 @@ export async function runInProcess(
     process.exit(fault.exitStatus);
   };
   process.on('uncaughtException', onFault);
-  process.exitCode = await run(argv, environment);
-  process.exit();
+  const status = await run(argv, environment);
+  await Promise.all([written(process.stdout), written(process.stderr)]);
+  process.exit(status);
+}
+
+/** Resolves when the reader has taken all that was written: a pipe holds 64 KiB, exiting drops the rest. */
+async function written(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.destroyed || stream.writableLength === 0) return;
+  await new Promise<void>((resolve) => {
+    stream.once('close', resolve); // the reader has left
+    stream.write('', () => resolve());
+  });
 }
 
 /** Loads the application only now: help and wrong usage do without it. */

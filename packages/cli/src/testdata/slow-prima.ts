@@ -12,7 +12,7 @@ const api: Partial<PrimaApi> = {
       });
       options?.onEvent?.({ type: 'log', level: 'info', message: `inherits ${process.env['PRIMA_PASSPHRASE']}` });
     }),
-  machineConsole: async () => 'line\n'.repeat(100_000),
+  machineConsole: async () => `${'line\n'.repeat(100_000)}end`,
   close: async () => undefined,
 };
 
