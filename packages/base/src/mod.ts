@@ -4,6 +4,7 @@ export * from './clock.ts';
 export * from './concurrency.ts';
 export * from './durable-file.ts';
 export * from './errors.ts';
+export * from './file-state.ts';
 export * from './interval.ts';
 export * from './log.ts';
 export * from './process-identity.ts';

@@ -13,7 +13,7 @@
  */
 import { mkdir, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { PrimaError, systemErrorCode, toPrimaError, UserError } from '@prima/base';
+import { PrimaError, systemErrorCode, toPrimaError, UserError, statIfThere } from '@prima/base';
 
 export interface MachinePaths {
   readonly folder: string;
@@ -120,12 +120,5 @@ export async function readOptional(path: string): Promise<string | undefined> {
 }
 
 export async function fileExists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR') return false;
-    throw toPrimaError(error, `looking for ${path}`);
-  }
+  return (await statIfThere(path)) !== undefined;
 }

@@ -7,7 +7,7 @@ import { openRawFile, type WritableDevice } from '@prima/block';
 import { createImage, openWithQemu } from '@prima/qemu';
 import { parseVmx, type Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
 import type { Machine, RestoreDisk, RestoreRequest, RestoreTarget } from '../platform.ts';
-import { checkMachineName, memoryLaunchName, memoryName } from './machine-folder.ts';
+import { checkMachineName, fileExists, memoryLaunchName, memoryName } from './machine-folder.ts';
 import { discardFolder, makeStaging, publish } from './staging.ts';
 
 export interface RestoreWork {
@@ -155,9 +155,13 @@ async function writeFiles(staging: string, { files, memory }: RestoreRequest): P
 async function syncFiles(folder: string, names: readonly string[]): Promise<void> {
   for (const name of names) {
     const path = join(folder, name);
-    const handle = await open(path, 'r').catch(() => undefined);
-    await handle?.sync();
-    await handle?.close();
+    if (!(await fileExists(path))) continue;
+    const handle = await open(path, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
   }
   await syncFolder(folder);
 }

@@ -3,7 +3,7 @@
  * works there: those whose process has died are removed by `recover`.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import {
   liveness,
@@ -14,6 +14,7 @@ import {
   syncFolder,
   systemErrorCode,
   toPrimaError,
+  statIfThere,
 } from '@prima/base';
 import { readOptional } from './machine-folder.ts';
 
@@ -81,7 +82,7 @@ async function isDead(folder: string, name: string): Promise<boolean> {
   if (!name.startsWith(stagedPrefix)) return false;
   const owner = await readOwner(folder);
   if (owner) return (await liveness(owner)) === 'dead';
-  const info = await stat(folder).catch(() => undefined);
+  const info = await statIfThere(folder);
   return info !== undefined && Date.now() - info.mtimeMs > ownerlessMs;
 }
 

@@ -1,6 +1,5 @@
 /** The point-in-time view of a running disk: an NBD device whose failures are explained. */
-import { stat } from 'node:fs/promises';
-import { formatBytes, MiB, PrimaError, toPrimaError } from '@prima/base';
+import { formatBytes, MiB, PrimaError, toPrimaError, statIfThere } from '@prima/base';
 import { type BlockDevice, type Extent, type ExtentOptions, filterDevice, type Range } from '@prima/block';
 import { findMachineProcess } from '@prima/qemu';
 import type { LiveDisk } from './live-plan.ts';
@@ -44,7 +43,7 @@ async function explainView(
     const message = `reading ${disk.name}: the machine ended while it was being backed up`;
     return new PrimaError('source-changed', message, { cause, retryable: true });
   }
-  const scratch = await stat(names.scratchFile).catch(() => undefined);
+  const scratch = await statIfThere(names.scratchFile);
   const fullBytes = scratchLimitBytes - Math.min(slackBytes, scratchLimitBytes / 2);
   if (!scratch || scratch.blocks * 512 < fullBytes) return undefined;
   const limit = formatBytes(scratchLimitBytes);

@@ -1,9 +1,9 @@
 /** The folder of a demonstration: named so that it is known as one, and removed with the machines that run in it. */
 import { randomBytes } from 'node:crypto';
-import { rm, stat } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { PrimaError } from '@prima/base';
+import { PrimaError, statIfThere } from '@prima/base';
 import { openQemuHost } from '@prima/platforms';
 
 const prefix = 'prima-demo-';
@@ -38,5 +38,5 @@ export async function removeDemoFolder(folder: string): Promise<string[]> {
 }
 
 async function isThere(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined;
+  return (await statIfThere(path)) !== undefined;
 }

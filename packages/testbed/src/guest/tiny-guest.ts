@@ -3,9 +3,17 @@
  * that keeps writing records it can check later. Built once from Debian's packages and cached.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { type Logger, MiB, runProgram, silentLogger, temporaryPrefix, UserError } from '@prima/base';
+import {
+  type Logger,
+  MiB,
+  runProgram,
+  silentLogger,
+  temporaryPrefix,
+  UserError,
+  statIfThere,
+} from '@prima/base';
 import { testbedCache } from '../cache-folder.ts';
 import { ensureDebianPackages, packagesFor } from '../debian-packages.ts';
 import { lockFile } from '../file-lock.ts';
@@ -157,5 +165,5 @@ async function makeExt4(
 }
 
 async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined;
+  return (await statIfThere(path)) !== undefined;
 }
