@@ -29,6 +29,7 @@ import {
   FALLOC_FL_ZERO_RANGE,
   SEEK_DATA,
   SEEK_HOLE,
+  SYNC_FILE_RANGE_WRITE,
   type SystemCalls,
   systemCalls,
   systemError,
@@ -237,15 +238,34 @@ class RawFile implements RawFileDevice {
 const zeros = new Uint8Array(1024 * 1024);
 /** The file system cannot do this at all; EINVAL is about this one range. */
 const never: readonly string[] = ['EOPNOTSUPP', 'ENOSYS', 'ENODEV'];
+/** Bytes written after which the kernel is asked to begin with them, so that a flush finds little left to do. */
+const writeBackBytes = 32 * 1024 * 1024;
 
 class WritableRawFile extends RawFile implements WritableDevice {
   /** The ways to zero that are worth a try, best first. */
   #zeroModes = [FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE];
 
+  #sinceWriteBack = 0;
+  #writingBack = false;
+
   async write(offset: number, from: Uint8Array, signal?: AbortSignal): Promise<void> {
     assertWithin({ offset, length: from.length }, this.size);
     throwIfAborted(signal, `writing ${this.facts.path}`);
+    if (this.#sinceWriteBack >= writeBackBytes) this.#beginWriteBack();
     await this.inFlight.run(() => this.#writeFully(offset, from));
+    this.#sinceWriteBack += from.length;
+  }
+
+  /** Only a hint to the kernel, which nothing waits for: what fails here fails again, and is told, in `flush`. */
+  #beginWriteBack(): void {
+    const { calls, handle } = this.facts;
+    if (calls === undefined || this.#writingBack) return;
+    this.#sinceWriteBack = 0;
+    this.#writingBack = true;
+    this.inFlight
+      .run(() => calls.syncFileRange(handle.fd, 0, 0, SYNC_FILE_RANGE_WRITE))
+      .catch(() => undefined)
+      .finally(() => (this.#writingBack = false));
   }
 
   async #writeFully(offset: number, from: Uint8Array): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * The two system calls that Node does not offer and sparse disks need: lseek(2) with SEEK_DATA and
- * SEEK_HOLE, and fallocate(2). Called through koffi on the C library's 64-bit entry points, on
+ * The system calls that Node does not offer and disks need: lseek(2) with SEEK_DATA and SEEK_HOLE,
+ * fallocate(2), and sync_file_range(2). Called through koffi on the C library's 64-bit entry points, on
  * libuv's threads, so that a slow file system does not stop the event loop.
  */
 import { constants } from 'node:os';
@@ -15,6 +15,9 @@ export const FALLOC_FL_KEEP_SIZE = 0x01;
 export const FALLOC_FL_PUNCH_HOLE = 0x02;
 export const FALLOC_FL_ZERO_RANGE = 0x10;
 
+/** `flags` of sync_file_range(2): start writing what is dirty, wait for nothing (linux/fs.h). */
+export const SYNC_FILE_RANGE_WRITE = 0x02;
+
 /** What a call answered: its value, or -1 with the name of the error (`ENXIO`). */
 export interface SystemResult {
   value: number;
@@ -25,6 +28,8 @@ export interface SystemCalls {
   /** Offsets are bytes below 2^53; the kernel gets them as 64-bit integers. */
   lseek(fd: number, offset: number, whence: number): Promise<SystemResult>;
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<SystemResult>;
+  /** A length of 0 means: to the end of the file. */
+  syncFileRange(fd: number, offset: number, length: number, flags: number): Promise<SystemResult>;
 }
 
 /** The calls, or the reason why they cannot be made here. */
@@ -70,7 +75,10 @@ async function load(): Promise<SystemCallsOrReason> {
   };
   const lseek = caller('int64_t lseek64(int fd, int64_t offset, int whence)');
   const fallocate = caller('int fallocate64(int fd, int mode, int64_t offset, int64_t length)');
-  return { calls: { lseek, fallocate } };
+  const syncFileRange = caller(
+    'int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)',
+  );
+  return { calls: { lseek, fallocate, syncFileRange } };
 }
 
 /** The error of a failed call in the form that Node's own have, so that `toPrimaError` knows it. */
