@@ -25,9 +25,29 @@ export interface StoreCallOptions {
   signal?: AbortSignal;
 }
 
+export interface ListOptions extends StoreCallOptions {
+  /** Only the keys are wanted: `size` and `modified` may be 0, which is cheaper on file systems. Default false. */
+  namesOnly?: boolean;
+}
+
+/** Stores that can keep objects from being deleted by anyone, their administrators' tools included. */
+export interface Retention {
+  /**
+   * Keeps `key` until `until` (milliseconds since 1970, by the store's clock). Only ever extends: an earlier
+   * time changes nothing. Raises `not-found`, `permission`.
+   */
+  retain(key: string, until: number, options?: StoreCallOptions): Promise<void>;
+  /** Until when the object is kept, milliseconds since 1970; undefined when it is not. Raises `not-found`. */
+  retainedUntil(key: string, options?: StoreCallOptions): Promise<number | undefined>;
+}
+
 export interface ObjectStore {
   /** Where this is, for messages; holds no secret. */
   readonly url: string;
+  /** Bytes at which packs should be closed here. Undefined: what fits file systems. */
+  readonly packBytes?: number;
+  /** There where the store itself keeps objects; deleting such an object raises `refused`. */
+  readonly retention?: Retention;
   /**
    * Creates `key` with `body`, atomically (nobody sees a part of it) and durably (a crash right
    * after does not undo it). Answers `exists`, and changes nothing, when the key is there already;
@@ -42,7 +62,7 @@ export interface ObjectStore {
   /** Size and time of one object, or undefined when it is not there. */
   stat(key: string, options?: StoreCallOptions): Promise<ObjectInfo | undefined>;
   /** All objects whose key begins with `prefix`, in ascending order of their keys (UTF-16 code units). */
-  list(prefix: string, options?: StoreCallOptions): AsyncIterable<ObjectInfo>;
+  list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
   /** Removes `key`, durably; nothing happens when it is not there. */
   delete(key: string, options?: StoreCallOptions): Promise<void>;
   close(): Promise<void>;
