@@ -23,6 +23,8 @@ export interface ObjectInfo {
 
 export interface StoreCallOptions {
   signal?: AbortSignal;
+  /** For reads: from the store itself, not from a cache before it. Default false. */
+  fresh?: boolean;
 }
 
 export interface ListOptions extends StoreCallOptions {
@@ -46,12 +48,15 @@ export interface ObjectStore {
   readonly url: string;
   /** Bytes at which packs should be closed here. Undefined: what fits file systems. */
   readonly packBytes?: number;
+  /** How long it may take until what one client created or deleted is listed to all, milliseconds. Default 0. */
+  readonly settleMs?: number;
   /** There where the store itself keeps objects; deleting such an object raises `refused`. */
   readonly retention?: Retention;
   /**
    * Creates `key` with `body`, atomically (nobody sees a part of it) and durably (a crash right
    * after does not undo it). Answers `exists`, and changes nothing, when the key is there already;
-   * of several callers at once exactly one gets `created`.
+   * of several callers at once exactly one gets `created`. Who tries again after a lost answer and finds
+   * its own bytes there answers `created`.
    */
   putIfAbsent(key: string, body: ObjectBody, options?: StoreCallOptions): Promise<'created' | 'exists'>;
   /**
