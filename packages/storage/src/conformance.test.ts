@@ -14,6 +14,7 @@ storeConformance('local', async () => {
   };
 });
 storeConformance('memory', async () => ({ store: memoryStore() }));
+storeConformance('memory with retention', async () => ({ store: memoryStore({ retention: true }) }));
 storeConformance('counting', async () => ({ store: countingStore(memoryStore()) }));
 storeConformance('faulty, without faults', async () => {
   return { store: faultyStore(memoryStore(), { random: seededRandom(1), delayMs: 0.5 }) };

@@ -221,6 +221,30 @@ const checks: Record<string, Check> = {
     same(JSON.stringify(seen), JSON.stringify([...seen].sort()));
   },
 
+  'what the store keeps is not deleted, and is kept for longer only': async ({ store, reopen }) => {
+    const { retention } = store;
+    if (retention === undefined) return; // not promised here
+    await store.putIfAbsent('points/kept', new Uint8Array(7));
+    await store.putIfAbsent('points/free', new Uint8Array(7));
+    same(await retention.retainedUntil('points/kept'), undefined);
+    const byItsClock = (await store.stat('points/kept'))?.modified ?? 0;
+    const until = byItsClock + 60_000;
+    await retention.retain('points/kept', until);
+    await retention.retain('points/kept', until - 30_000);
+    const kept = (await (await reopen()).retention?.retainedUntil('points/kept')) ?? 0;
+    if (kept < until || kept >= until + 2000)
+      same(kept, until, 'time until which it is kept, in whole seconds');
+    await rejects('refused', () => store.delete('points/kept'));
+    same((await store.get('points/kept')).length, 7);
+    same(await store.putIfAbsent('points/kept', new Uint8Array(8)), 'exists');
+    await retention.retain('points/kept', until + 10_000);
+    if (((await retention.retainedUntil('points/kept')) ?? 0) < until + 10_000) same('shorter', 'extended');
+    await store.delete('points/free');
+    same((await keysOf(store, '')).join(), 'points/kept');
+    await rejects('not-found', () => retention.retain('points/none', until));
+    await rejects('not-found', () => retention.retainedUntil('points/none'));
+  },
+
   'an aborted signal cancels': async ({ store }) => {
     const signal = AbortSignal.abort();
     await rejects('cancelled', () => store.putIfAbsent('a', new Uint8Array(1), { signal }));

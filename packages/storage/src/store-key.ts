@@ -20,6 +20,15 @@ export function missingObject(key: string, url: string, cause?: unknown): Storag
   });
 }
 
+/** The error for deleting what the store itself keeps until `until` (milliseconds since 1970). */
+export function retainedObject(key: string, url: string, until: number, cause?: unknown): StorageError {
+  const date = new Date(until).toISOString();
+  return new StorageError('refused', `deleting ${key} in ${url}: the store keeps it until ${date}`, {
+    cause,
+    details: { key, retainedUntil: date },
+  });
+}
+
 /** The range to read of an object of `size` bytes: all of it without one. Raises `integrity` when it stands out. */
 export function rangeWithin(
   object: { key: string; url: string; size: number },
