@@ -5,6 +5,7 @@ import type { ObjectStore } from '@prima/storage';
 import { parseJson } from './crypto/keys.ts';
 import { Opener, Sealer, type SealingKeys } from './crypto/sealer.ts';
 import type { BlobType } from './format/blob.ts';
+import { OutcomeCatalogue } from './session/outcome-catalogue.ts';
 
 export interface Context {
   readonly id: string;
@@ -20,10 +21,20 @@ export interface Context {
   /** For small metadata on the main thread. */
   readonly sealer: Sealer;
   readonly opener: Opener;
+  /** Outcomes that were read before. */
+  readonly catalogue: OutcomeCatalogue;
 }
 
-export function newContext(parts: Omit<Context, 'sealer' | 'opener'>): Context {
-  return { ...parts, sealer: new Sealer(parts.keys), opener: new Opener(parts.keys) };
+/** @param cacheFolder where what was read may be kept for the next time */
+export function newContext(
+  parts: Omit<Context, 'sealer' | 'opener' | 'catalogue'>,
+  cacheFolder?: string,
+): Context {
+  const sealer = new Sealer(parts.keys);
+  const opener = new Opener(parts.keys);
+  const { id: repositoryId, logger } = parts;
+  const catalogue = new OutcomeCatalogue({ repositoryId, folder: cacheFolder, sealer, opener, logger });
+  return { ...parts, sealer, opener, catalogue };
 }
 
 /** Seals bytes for the object `key` and creates it. */

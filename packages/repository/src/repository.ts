@@ -46,7 +46,7 @@ import { PageTree } from './manifest/page-tree.ts';
 import { ChunkPool } from './pool/chunk-pool.ts';
 import { BackupSession } from './session/backup-session.ts';
 import { RepositoryPointDevice } from './session/point-device.ts';
-import { appendLog, digest } from './session/root-log.ts';
+import { appendLog } from './session/root-log.ts';
 import {
   beginSession,
   endRead,
@@ -62,8 +62,10 @@ export interface OpenOptions {
   logger?: Logger;
   /** Worker threads for each session. Default: what the machine runs side by side, 8 at most. */
   workers?: number;
-  /** Bytes at which a pack is closed. Default 32 MiB. */
+  /** Bytes at which a pack is closed. Default: what suits the store, else 32 MiB. */
   packBytes?: number;
+  /** A folder (it exists, mode 0700) for what may be lost at any time: listings are quicker with it. */
+  cacheFolder?: string;
 }
 
 export interface CreateOptions extends OpenOptions {
@@ -170,17 +172,18 @@ class OpenRepository implements Repository {
     const { config, keySet, slotId } = opened;
     this.#keySet = keySet;
     this.#slotId = slotId;
-    this.#context = newContext({
+    const parts = {
       id: config.id,
       store,
       keys: sealingKeys(keySet, config.id, config.level),
       chunkSize: config.chunkSize,
       readBack: config.readBack,
-      packBytes: options.packBytes ?? 32 * MiB,
+      packBytes: options.packBytes ?? store.packBytes ?? 32 * MiB,
       workers: options.workers,
       clock: options.clock ?? systemClock,
       logger: options.logger ?? silentLogger,
-    });
+    };
+    this.#context = newContext(parts, options.cacheFolder);
   }
 
   get id(): string {
@@ -200,10 +203,12 @@ class OpenRepository implements Repository {
   }
 
   async points(): Promise<Point[]> {
+    const listed = await listSessions(this.#context, { namesOnly: true });
     const sessions = await readOutcomes(
       this.#context,
-      (await listSessions(this.#context)).filter((s) => !s.isForgotten),
+      listed.filter((s) => !s.isForgotten),
     );
+    await this.#context.catalogue.tidy(new Set(listed.map(({ id }) => id)));
     return sessions
       .flatMap(({ outcome }) => (outcome.state === 'committed' && outcome.point ? [outcome.point] : []))
       .sort((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
@@ -257,11 +262,11 @@ class OpenRepository implements Repository {
 
   async forget(point: Point): Promise<void> {
     const time = new Date(this.#context.clock.now()).toISOString();
-    const { stored } = await readOutcome(this.#context, point.id);
+    const { digest } = await readOutcome(this.#context, point.id);
     const record = { session: point.id, time };
     const { result } = await putRecord(this.#context, forgottenKey(point.id), blobType.forgotten, record);
     if (result === 'exists') return;
-    await appendLog(this.#context, { event: 'forgotten', session: point.id, outcome: digest(stored) });
+    await appendLog(this.#context, { event: 'forgotten', session: point.id, outcome: digest });
   }
 
   async check(options: Parameters<Repository['check']>[0]): Promise<CheckReport> {

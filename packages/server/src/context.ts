@@ -1,4 +1,5 @@
 /** What every operation shares: the home, the hosts, the repository (opened once, when first needed), the journal. */
+import { mkdir } from 'node:fs/promises';
 import type { CallOptions, HostDto, JobEvent } from '@prima/api';
 import {
   createLogger,
@@ -146,7 +147,10 @@ export class Context {
     const url = this.repositoryUrl();
     const store = await openStore(url);
     try {
-      return await openRepository(store, await this.secret(), { logger: this.#options.logger });
+      const { logger } = this.#options;
+      const cacheFolder = this.home.cache;
+      await mkdir(cacheFolder, { recursive: true, mode: 0o700 });
+      return await openRepository(store, await this.secret(), { logger, cacheFolder });
     } catch (error) {
       await store.close();
       throw error;

@@ -5,6 +5,7 @@
  *   journal/     intents of running work; see the engine's journal
  *   locks/       one backup of a bare disk at a time
  *   exports/     what is written to writable exports, while they last
+ *   cache/       what was read of repositories; may be removed at any time
  */
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -16,6 +17,7 @@ export interface Home {
   readonly journal: string;
   readonly locks: string;
   readonly exports: string;
+  readonly cache: string;
 }
 
 const othersMask = 0o077;
@@ -37,5 +39,6 @@ export async function openHome(path: string): Promise<Home> {
     journal: join(folder, 'journal'),
     locks: join(folder, 'locks'),
     exports: join(folder, 'exports'),
+    cache: join(folder, 'cache'),
   };
 }

@@ -189,14 +189,14 @@ class Collection {
     // a collection that died may have copied the same blobs, and then its pack, an orphan, is also ours
     for (const name of sink.names) plan.orphans.delete(name);
     const time = new Date(this.#context.clock.now()).toISOString();
-    const { stored } = await decide(this.#context, {
+    const { digest } = await decide(this.#context, {
       session: this.#session,
       state: 'committed',
       kind: 'collection',
       time,
       superseded,
     });
-    if (!stored)
+    if (digest === undefined)
       throw new PrimaError('refused', 'another collection gave up on this one; nothing was deleted');
     return superseded;
   }

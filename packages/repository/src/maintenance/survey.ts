@@ -6,7 +6,7 @@ import { IdSet } from '../index/id-table.ts';
 import { BlobReader } from '../index/blob-reader.ts';
 import { RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
-import { appendLog, digest, type LogEntry, readLog } from '../session/root-log.ts';
+import { appendLog, type LogEntry, readLog } from '../session/root-log.ts';
 import {
   type CommittedSession,
   endRead,
@@ -109,7 +109,7 @@ export function compareLog(
   for (const entry of entries) {
     (entry.event === 'committed' ? logged : forgotten).add(entry.session);
     const session = there.get(entry.session);
-    if (session && digest(session.stored) !== entry.outcome) changed.push(entry.session);
+    if (session && session.digest !== entry.outcome) changed.push(entry.session);
   }
   return {
     missing: [...logged].filter((id) => !there.has(id) && !forgotten.has(id)),
@@ -149,10 +149,10 @@ async function reconcileLog(
   }
   if (changed.length > 0)
     throw new IntegrityError(`restore points are not what the log of roots says: ${changed.join(', ')}`);
-  for (const { id, stored } of unlogged) {
-    await appendLog(context, { event: 'committed', session: id, outcome: digest(stored) });
+  for (const { id, digest } of unlogged) {
+    await appendLog(context, { event: 'committed', session: id, outcome: digest });
   }
-  for (const { id, stored } of unloggedForgets) {
-    await appendLog(context, { event: 'forgotten', session: id, outcome: digest(stored) });
+  for (const { id, digest } of unloggedForgets) {
+    await appendLog(context, { event: 'forgotten', session: id, outcome: digest });
   }
 }

@@ -9,7 +9,7 @@ import { PageTree } from '../manifest/page-tree.ts';
 import { ChunkPool } from '../pool/chunk-pool.ts';
 import { DiskWriter } from './disk-writer.ts';
 import { PackSink } from './pack-sink.ts';
-import { appendLog, digest } from './root-log.ts';
+import { appendLog } from './root-log.ts';
 import { beginSession, decide, startBeats } from './sessions.ts';
 
 export class BackupSession implements WriteSession {
@@ -97,8 +97,8 @@ export class BackupSession implements WriteSession {
         point: whole,
       };
       this.#mayStand = true;
-      const { outcome, stored } = await decide(this.#context, mine);
-      if (!stored) {
+      const { outcome, digest } = await decide(this.#context, mine);
+      if (digest === undefined) {
         this.#state = 'aborted';
         const why = outcome.why ?? 'no reason given';
         throw new PrimaError(
@@ -108,7 +108,7 @@ export class BackupSession implements WriteSession {
       }
       this.#state = 'committed';
       await this.#end();
-      await this.#log(digest(stored));
+      await this.#log(digest);
       return whole;
     });
   }

@@ -1,8 +1,8 @@
 /** The log of roots: which restore points there must be. See "Log of roots" of the format. */
-import { createHash } from 'node:crypto';
 import { IntegrityError, RemoteError } from '@prima/base';
 import { type Context, getSealed, parseRecord, putRecord } from '../context.ts';
 import { blobType } from '../format/blob.ts';
+import { digestOf } from './sessions.ts';
 
 export interface LogEntry {
   seq: number;
@@ -24,10 +24,6 @@ const maxRaces = 1000;
 
 const logKey = (seq: number) => `log/${String(seq).padStart(10, '0')}`;
 
-export function digest(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
 /** Reads the whole log and checks its chain. Raises `integrity` at a gap or a broken link. */
 export async function readLog(context: Context): Promise<RootLog> {
   const keys: string[] = [];
@@ -46,7 +42,7 @@ export async function readLog(context: Context): Promise<RootLog> {
       );
     }
     entries.push(entry);
-    head = digest(stored);
+    head = digestOf(stored);
   }
   return { entries, head };
 }
@@ -56,7 +52,7 @@ async function readHead(context: Context): Promise<{ seq: number; head: string }
   let last: string | undefined;
   for await (const { key } of context.store.list('log/')) last = key;
   if (last === undefined) return { seq: 0, head: start };
-  return { seq: Number(last.slice(4)), head: digest(await context.store.get(last)) };
+  return { seq: Number(last.slice(4)), head: digestOf(await context.store.get(last)) };
 }
 
 /** Appends an entry; when somebody else takes the number, tries the next. */

@@ -1,5 +1,5 @@
 /** Sessions: markers, outcomes and what a listing of them says. See "Sessions" of the format. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   IntegrityError,
   liveness,
@@ -11,6 +11,7 @@ import {
 import { type Context, getSealed, parseRecord, putRecord } from '../context.ts';
 import type { Point } from '../contract.ts';
 import { blobType } from '../format/blob.ts';
+import type { Decided } from './outcome-catalogue.ts';
 
 export type SessionKind = 'backup' | 'collection' | 'read';
 
@@ -105,27 +106,30 @@ export async function endRead(context: Context, id: string): Promise<void> {
 
 /**
  * Decides a session. Exactly one caller wins; the others get the winner's outcome.
- * @returns the outcome that stands, and the stored bytes when it is the caller's
+ * @returns the outcome that stands, and the digest of what was stored when it is the caller's
  */
 export async function decide(
   context: Context,
   outcome: Outcome,
-): Promise<{ outcome: Outcome; stored?: Uint8Array }> {
+): Promise<{ outcome: Outcome; digest?: string }> {
   const key = outcomeKey(outcome.session);
   const { result, stored } = await putRecord(context, key, blobType.outcome, outcome);
-  if (result === 'created') return { outcome, stored };
+  if (result === 'created') return { outcome, digest: digestOf(stored) };
   return { outcome: (await readOutcome(context, outcome.session)).outcome };
 }
 
-export async function readOutcome(
-  context: Context,
-  id: string,
-): Promise<{ outcome: Outcome; stored: Uint8Array }> {
+/** Reads the outcome from the store, whatever the catalogue knows. Raises `not-found`, `integrity`. */
+export async function readOutcome(context: Context, id: string): Promise<Decided> {
   const key = outcomeKey(id);
   const { plain, stored } = await getSealed(context, key, blobType.outcome);
   const outcome = parseRecord(plain, key) as Outcome;
   if (outcome.session !== id) throw new IntegrityError(`${key} holds the outcome of another session`);
-  return { outcome, stored };
+  return { outcome, digest: digestOf(stored) };
+}
+
+/** SHA-256, hex. */
+export function digestOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }
 
 async function readMarker(context: Context, id: string): Promise<Marker> {
@@ -148,10 +152,13 @@ export async function unlessGone<T>(read: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Everything below `sessions/`, by session, oldest first. */
-export async function listSessions(context: Context): Promise<SessionEntry[]> {
+/** Everything below `sessions/`, by session, oldest first. With `namesOnly`, `lastSeen` means nothing. */
+export async function listSessions(
+  context: Context,
+  options: { namesOnly?: boolean } = {},
+): Promise<SessionEntry[]> {
   const sessions = new Map<string, SessionEntry>();
-  for await (const { key, modified } of context.store.list('sessions/')) {
+  for await (const { key, modified } of context.store.list('sessions/', options)) {
     const match = /^sessions\/([0-9a-f]{32})\/(marker|outcome|forgotten|beat-\d+)$/.exec(key);
     if (!match) continue;
     const [, id = '', part = ''] = match;
@@ -169,30 +176,35 @@ export async function listSessions(context: Context): Promise<SessionEntry[]> {
   return [...sessions.values()].sort(byBeginning);
 }
 
-export interface CommittedSession {
+export interface CommittedSession extends Decided {
   id: string;
-  outcome: Outcome;
-  stored: Uint8Array;
   isForgotten: boolean;
 }
 
-/** Reads the outcomes of all decided sessions, 16 at a time; those that vanish meanwhile are left out. */
+/**
+ * The outcomes of all decided sessions, from the catalogue or else from the store, 16 at a time; those that
+ * vanish meanwhile are left out.
+ */
 export async function readOutcomes(
   context: Context,
   entries: readonly SessionEntry[],
 ): Promise<CommittedSession[]> {
   const limit = new Semaphore(16);
-  const read = await Promise.all(
+  const known = await context.catalogue.entries();
+  const fetched = async (id: string) => {
+    const read = await limit.run(() => unlessGone(readOutcome(context, id)));
+    if (read) await context.catalogue.add(read);
+    return read;
+  };
+  const decided = await Promise.all(
     entries
       .filter((entry) => entry.hasOutcome)
-      .map((entry) =>
-        limit.run(async () => {
-          const read = await unlessGone(readOutcome(context, entry.id));
-          return read && { id: entry.id, isForgotten: entry.isForgotten, ...read };
-        }),
-      ),
+      .map(async ({ id, isForgotten }) => {
+        const read = known.get(id) ?? (await fetched(id));
+        return read && { id, isForgotten, ...read };
+      }),
   );
-  return read.filter((entry) => entry !== undefined);
+  return decided.filter((entry) => entry !== undefined);
 }
 
 /** What an undecided session is, and why it can be given up on; `why` is undefined while it may be alive. */
