@@ -161,6 +161,8 @@ const checks: Record<string, Check> = {
     for (const prefix of prefixes) {
       const expected = [...keys].filter((key) => key.startsWith(prefix)).sort();
       same(JSON.stringify(await keysOf(store, prefix)), JSON.stringify(expected), `list of "${prefix}"`);
+      const names = (await Array.fromAsync(store.list(prefix, { namesOnly: true }))).map(({ key }) => key);
+      same(JSON.stringify(names), JSON.stringify(expected), `names of "${prefix}"`);
     }
     for await (const info of store.list('')) {
       same(info.size, info.key.length);

@@ -1,72 +1,58 @@
-/** The objects below a folder in the order of their keys, one folder in memory at a time. */
+/** The objects below a folder of this machine, in the order of their keys. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { throwIfAborted, toPrimaError } from '@prima/base';
-import { keyPattern, type ObjectInfo } from './object-store.ts';
+import { forEachBounded, toPrimaError } from '@prima/base';
+import { type FolderEntry, walkFolders } from './folder-walk.ts';
+import type { ListOptions, ObjectInfo } from './object-store.ts';
 import { unlessAbsent } from './unless-absent.ts';
 
-/** How many files are asked for their size at once. */
-const batch = 32;
+/** How many files of a folder are asked for their size at once. */
+const statsAtOnce = 16;
 
 /**
- * Walks `root` and gives the objects whose key begins with `prefix`, ascending. What vanishes
- * meanwhile is left out; temporary files and whatever else is no key is never given.
+ * Gives the objects in `root` whose key begins with `prefix`, ascending. What vanishes meanwhile is left out;
+ * temporary files and whatever else is no key is never given.
  */
 export async function* listFolder(
   root: string,
   prefix: string,
-  signal?: AbortSignal,
+  options: ListOptions = {},
 ): AsyncGenerator<ObjectInfo> {
-  const start = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+  const { signal, namesOnly = false } = options;
+  const read = async (folder: string, wanted: (name: string) => boolean) => {
+    const entries = await entriesOf(root, folder, wanted);
+    return namesOnly ? entries : withSizes(root, entries);
+  };
   try {
-    yield* walk(root, start, prefix, signal);
+    yield* walkFolders(read, prefix, signal);
   } catch (error) {
     throw toPrimaError(error, `listing ${prefix === '' ? 'everything' : prefix} in ${root}`);
   }
 }
 
-/** @param folder a key's beginning up to and with a `/`, or empty for the root */
-async function* walk(
+async function entriesOf(
   root: string,
   folder: string,
-  prefix: string,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<ObjectInfo> {
-  const names = await sortedNames(root, folder);
-  for (let index = 0; index < names.length; ) {
-    throwIfAborted(signal, `listing ${folder} in ${root}`);
-    const name = names[index] ?? '';
-    const key = folder + name;
-    if (name.endsWith('/')) {
-      index += 1;
-      if (key.startsWith(prefix) || prefix.startsWith(key)) yield* walk(root, key, prefix, signal);
-      continue;
-    }
-    const files: string[] = [];
-    for (; index < names.length && files.length < batch; index += 1) {
-      const file = names[index] ?? '';
-      if (file.endsWith('/')) break;
-      if ((folder + file).startsWith(prefix)) files.push(folder + file);
-    }
-    for (const info of await Promise.all(files.map((file) => infoOf(root, file)))) if (info) yield info;
+  wanted: (name: string) => boolean,
+): Promise<FolderEntry[]> {
+  const found = await unlessAbsent(readdir(join(root, folder), { withFileTypes: true }));
+  const entries: FolderEntry[] = [];
+  for (const item of found ?? []) {
+    const key = folder + item.name;
+    const kind = item.isSymbolicLink() ? await unlessAbsent(stat(join(root, key))) : item;
+    if (kind?.isDirectory() === true && wanted(`${key}/`)) entries.push({ folder: `${key}/` });
+    else if (kind?.isFile() === true && wanted(key)) entries.push({ key, size: 0, modified: 0 });
   }
+  return entries;
 }
 
-/**
- * The names in a folder; those of folders end with `/`, so that they sort as their keys do: the
- * file `a-b` comes before what is in `a/`, although the name `a` comes before `a-b`.
- */
-async function sortedNames(root: string, folder: string): Promise<string[]> {
-  const path = join(root, folder);
-  const entries = await unlessAbsent(readdir(path, { withFileTypes: true }));
-  const names: string[] = [];
-  for (const entry of entries ?? []) {
-    const kind = entry.isSymbolicLink() ? await unlessAbsent(stat(join(path, entry.name))) : entry;
-    if (kind === undefined || !keyPattern.test(folder + entry.name)) continue;
-    if (kind.isDirectory()) names.push(`${entry.name}/`);
-    else if (kind.isFile()) names.push(entry.name);
-  }
-  return names.sort();
+async function withSizes(root: string, entries: readonly FolderEntry[]): Promise<FolderEntry[]> {
+  const sized: FolderEntry[] = [];
+  await forEachBounded(entries, statsAtOnce, async (entry) => {
+    const complete = 'folder' in entry ? entry : await infoOf(root, entry.key);
+    if (complete) sized.push(complete);
+  });
+  return sized;
 }
 
 async function infoOf(root: string, key: string): Promise<ObjectInfo | undefined> {

@@ -15,7 +15,14 @@ import {
 import { listFolder } from './local-list.ts';
 import { removeLeftovers } from './local-leftovers.ts';
 import { roomLeft } from './local-room.ts';
-import type { ObjectBody, ObjectInfo, ObjectRange, ObjectStore, StoreCallOptions } from './object-store.ts';
+import type {
+  ListOptions,
+  ObjectBody,
+  ObjectInfo,
+  ObjectRange,
+  ObjectStore,
+  StoreCallOptions,
+} from './object-store.ts';
 import {
   assertKey,
   assertPrefix,
@@ -154,9 +161,9 @@ class LocalStore implements ObjectStore {
     }
   }
 
-  list(prefix: string, options: StoreCallOptions = {}): AsyncIterable<ObjectInfo> {
+  list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
     assertPrefix(prefix);
-    return listFolder(this.url, prefix, options.signal);
+    return listFolder(this.url, prefix, options);
   }
 
   async delete(key: string, options: StoreCallOptions = {}): Promise<void> {
