@@ -35,6 +35,8 @@ export const blobType = {
   condemned: 7,
   logEntry: 8,
   forgotten: 9,
+  damaged: 10,
+  ledger: 11,
 } as const;
 export type BlobType = (typeof blobType)[keyof typeof blobType];
 
@@ -98,7 +100,7 @@ export function parseBlobHeader(bytes: Uint8Array, where: string): BlobHeader {
   };
   const known =
     type >= blobType.chunk &&
-    type <= blobType.forgotten &&
+    type <= blobType.ledger &&
     view.getUint8(5) === 1 &&
     header.compression <= compression.zstd &&
     view.getUint8(7) === 1 &&
