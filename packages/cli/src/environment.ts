@@ -20,6 +20,8 @@ export interface ApplicationOptions {
   repository?: string;
   /** Called only when a repository is really opened. */
   secret?: () => Promise<Secret>;
+  /** The first operation needs the repository: it may be opened at once. */
+  opensRepository?: boolean;
 }
 
 export interface Environment {

@@ -175,6 +175,7 @@ export class Invocation {
         return this.secret(signal);
       },
       ...(repository !== undefined && { repository }),
+      opensRepository: this.#traits.repository === true && this.#traits.newSecret !== true,
     });
   }
 

@@ -2,15 +2,8 @@
 import type { PrimaApi } from '@prima/api';
 import { type Logger, silentLogger } from '@prima/base';
 import type { Secret } from '@prima/repository';
-import { Context } from './context.ts';
 import { openHome } from './home.ts';
-import { backupOperations } from './operations/backup.ts';
-import { hostOperations } from './operations/hosts.ts';
-import { machineOperations } from './operations/machines.ts';
-import { pointOperations } from './operations/points.ts';
-import { repositoryOperations } from './operations/repository.ts';
-import { restoreOperations } from './operations/restore.ts';
-import { demoOperations } from './demo/operation.ts';
+import { RepositoryAccess } from './repository-access.ts';
 
 export interface ApplicationOptions {
   /** The folder of Prima's own state; made where it is not there. */
@@ -19,6 +12,8 @@ export interface ApplicationOptions {
   repository?: string;
   /** Called only when a repository is really opened or made. */
   secret?: () => Promise<Secret>;
+  /** The first operation needs the repository: opening begins at once, beside the loading of the rest. */
+  opensRepository?: boolean;
   /** Gets what callers get as events, too. */
   logger?: Logger;
 }
@@ -28,18 +23,10 @@ export interface ApplicationOptions {
  * still runs is cancelled and cleaned up.
  */
 export async function createApplication(options: ApplicationOptions): Promise<PrimaApi> {
-  const { repository, secret, logger = silentLogger } = options;
-  const context = new Context({ home: await openHome(options.home), repository, secret, logger });
-  return {
-    ...repositoryOperations(context),
-    ...backupOperations(context),
-    ...pointOperations(context),
-    ...restoreOperations(context),
-    ...hostOperations(context),
-    ...machineOperations(context),
-    ...demoOperations(context, (home, repository, text) =>
-      createApplication({ home, repository, secret: async () => ({ kind: 'passphrase', text }) }),
-    ),
-    close: () => context.close(),
-  };
+  const { repository, secret, logger = silentLogger, opensRepository = false } = options;
+  const home = await openHome(options.home);
+  const access = new RepositoryAccess({ repository, secret, logger, cacheFolder: home.cache });
+  if (opensRepository) access.prepare();
+  const { operations } = await import('./operations.ts');
+  return operations({ home, access, logger }, createApplication);
 }

@@ -1,5 +1,4 @@
 /** What every operation shares: the home, the hosts, the repository (opened once, when first needed), the journal. */
-import { mkdir } from 'node:fs/promises';
 import type { CallOptions, HostDto, JobEvent } from '@prima/api';
 import {
   createLogger,
@@ -8,22 +7,18 @@ import {
   type Progress,
   throwIfAborted,
   toPrimaError,
-  UserError,
 } from '@prima/base';
 import { Journal } from '@prima/engine';
 import { openQemuHost, type Platform } from '@prima/platforms';
-import { openRepository, type Repository, type Secret } from '@prima/repository';
-import { openStore } from '@prima/storage';
+import type { Repository, Secret } from '@prima/repository';
 import { removeDemoFolder } from './demo/folder.ts';
 import type { Home } from './home.ts';
 import { HostRegistry } from './host-registry.ts';
+import type { RepositoryAccess } from './repository-access.ts';
 
 export interface ContextOptions {
   home: Home;
-  /** Where the repository is: a folder's path or a URL. */
-  repository?: string;
-  /** Asked only when the repository is opened or made. */
-  secret?: () => Promise<Secret>;
+  access: RepositoryAccess;
   logger: Logger;
 }
 
@@ -42,7 +37,6 @@ export class Context {
   readonly #options: ContextOptions;
   readonly #closing = new AbortController();
   readonly #calls = new Set<Promise<unknown>>();
-  #repository: Promise<Repository> | undefined;
 
   constructor(options: ContextOptions) {
     this.#options = options;
@@ -71,41 +65,24 @@ export class Context {
     }
   }
 
-  /** True when a repository was named. */
   get hasRepository(): boolean {
-    return this.#options.repository !== undefined;
+    return this.#options.access.isNamed;
   }
 
-  /** The repository's URL. Raises `usage` when none was named. */
   repositoryUrl(): string {
-    const { repository } = this.#options;
-    if (repository !== undefined && repository !== '') return repository;
-    throw new UserError('usage', 'no repository is named; give --repo URL or set PRIMA_REPO');
+    return this.#options.access.url();
   }
 
-  /** What opens the repository. Raises `usage` when there is nothing to ask. */
   async secret(): Promise<Secret> {
-    if (this.#options.secret) return this.#options.secret();
-    throw new UserError(
-      'usage',
-      'nothing opens the repository; give --passphrase-file or set PRIMA_PASSPHRASE',
-    );
+    return await this.#options.access.secret();
   }
 
-  /** The repository, opened at the first call; one that could not be opened is tried again. */
   async repository(): Promise<Repository> {
-    this.#repository ??= this.#open();
-    try {
-      return await this.#repository;
-    } catch (error) {
-      this.#repository = undefined;
-      throw error;
-    }
+    return await this.#options.access.open();
   }
 
-  /** Takes over a repository that has just been made. */
   keepRepository(repository: Repository): void {
-    this.#repository = Promise.resolve(repository);
+    this.#options.access.keep(repository);
   }
 
   /** The driver of a registered host. Raises `not-found`. */
@@ -136,25 +113,7 @@ export class Context {
   async close(): Promise<void> {
     this.#closing.abort(new PrimaError('cancelled', 'cancelled: Prima is ending'));
     await Promise.allSettled(this.#calls);
-    const repository = this.#repository;
-    this.#repository = undefined;
-    // one that could not be opened was said to whoever asked for it
-    const opened = await repository?.catch(() => undefined);
-    await opened?.close();
-  }
-
-  async #open(): Promise<Repository> {
-    const url = this.repositoryUrl();
-    const store = await openStore(url);
-    try {
-      const { logger } = this.#options;
-      const cacheFolder = this.home.cache;
-      await mkdir(cacheFolder, { recursive: true, mode: 0o700 });
-      return await openRepository(store, await this.secret(), { logger, cacheFolder });
-    } catch (error) {
-      await store.close();
-      throw error;
-    }
+    await this.#options.access.close();
   }
 
   async #recoverHost(name: string, logger: Logger): Promise<string[]> {

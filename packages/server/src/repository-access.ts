@@ -1,0 +1,87 @@
+/** The one repository of an application: where it is, what opens it, and itself, opened once, when first needed. */
+import { mkdir } from 'node:fs/promises';
+import { type Logger, UserError } from '@prima/base';
+import { openRepository, type Repository, type Secret } from '@prima/repository';
+import { openStore } from '@prima/storage';
+
+export interface RepositoryAccessOptions {
+  /** Where the repository is: a folder's path or a URL. */
+  repository?: string;
+  /** Asked only when the repository is opened or made. */
+  secret?: () => Promise<Secret>;
+  /** For what was read and may be lost; made where it is not there. */
+  cacheFolder: string;
+  logger: Logger;
+}
+
+export class RepositoryAccess {
+  readonly #options: RepositoryAccessOptions;
+  #repository: Promise<Repository> | undefined;
+
+  constructor(options: RepositoryAccessOptions) {
+    this.#options = options;
+  }
+
+  /** True when a repository was named. */
+  get isNamed(): boolean {
+    return this.#options.repository !== undefined;
+  }
+
+  /** The repository's URL. Raises `usage` when none was named. */
+  url(): string {
+    const { repository } = this.#options;
+    if (repository !== undefined && repository !== '') return repository;
+    throw new UserError('usage', 'no repository is named; give --repo URL or set PRIMA_REPO');
+  }
+
+  /** What opens the repository. Raises `usage` when there is nothing to ask. */
+  async secret(): Promise<Secret> {
+    if (this.#options.secret) return this.#options.secret();
+    throw new UserError(
+      'usage',
+      'nothing opens the repository; give --passphrase-file or set PRIMA_PASSPHRASE',
+    );
+  }
+
+  /** Begins to open the repository, for an operation that comes soon and gets what this raises. */
+  prepare(): void {
+    this.#repository ??= this.#open();
+    this.#repository.catch(() => undefined); // `open` raises it
+  }
+
+  /** The repository, opened at the first call; one that could not be opened is tried again. */
+  async open(): Promise<Repository> {
+    this.#repository ??= this.#open();
+    try {
+      return await this.#repository;
+    } catch (error) {
+      this.#repository = undefined;
+      throw error;
+    }
+  }
+
+  /** Takes over a repository that has just been made. */
+  keep(repository: Repository): void {
+    this.#repository = Promise.resolve(repository);
+  }
+
+  async close(): Promise<void> {
+    const repository = this.#repository;
+    this.#repository = undefined;
+    // one that could not be opened was said to whoever asked for it
+    const opened = await repository?.catch(() => undefined);
+    await opened?.close();
+  }
+
+  async #open(): Promise<Repository> {
+    const { cacheFolder, logger } = this.#options;
+    const store = await openStore(this.url());
+    try {
+      await mkdir(cacheFolder, { recursive: true, mode: 0o700 });
+      return await openRepository(store, await this.secret(), { logger, cacheFolder });
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  }
+}
