@@ -3,6 +3,7 @@ export { backup, type BackupOptions, type BackupOutcome } from './backup/backup.
 export { type BareDiskOptions, diskFileSource, nbdSource } from './backup/bare-disk.ts';
 export { type KnownHost, parseSource, type SourceName } from './backup/parse-source.ts';
 export { type BackupSource, machineSource, type SourceReading } from './backup/source.ts';
+export { type CopyOptions, copyPoints, type PointCopy } from './copy/copy-points.ts';
 export { type DiskDiff, diffPoints, type PointDiff } from './diff.ts';
 export { type ExportOptions, exportPoint, type PointExport } from './export/export-point.ts';
 export {

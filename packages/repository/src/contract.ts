@@ -69,6 +69,8 @@ export interface Point {
   parent?: string;
   /** How the point came to be: `platform` and its opaque state for change tracking. */
   checkpoint?: unknown;
+  /** Of a copy: the repository and the point that it was first copied from. */
+  origin?: { repository: string; point: string };
   /** For how long the guest was frozen and the machine paused, milliseconds. */
   frozenMs?: number;
   pausedMs?: number;
