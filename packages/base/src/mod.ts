@@ -11,3 +11,4 @@ export * from './process-identity.ts';
 export * from './program.ts';
 export * from './progress.ts';
 export * from './random.ts';
+export * from './token-bucket.ts';

@@ -15,4 +15,3 @@ export * from './read-ahead-device.ts';
 export * from './read-only-device.ts';
 export * from './slice-device.ts';
 export * from './throttled-device.ts';
-export * from './token-bucket.ts';

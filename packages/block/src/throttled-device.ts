@@ -1,8 +1,7 @@
 /** A device whose bytes come and go no faster than they are allowed to. */
-import { type Clock, systemClock, toPrimaError } from '@prima/base';
+import { type Clock, systemClock, TokenBucket, toPrimaError } from '@prima/base';
 import type { BlockDevice } from './device.ts';
 import { filterDevice, type Wrapped } from './filter-device.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 export interface ThrottleOptions {
   /** Limit of reads and writes together. */

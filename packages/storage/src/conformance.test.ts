@@ -3,7 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { seededRandom } from '@prima/base';
-import { countingStore, faultyStore, memoryStore, openLocalStore, storeConformance } from './mod.ts';
+import {
+  countingStore,
+  faultyStore,
+  memoryStore,
+  openLocalStore,
+  rateLimitedStore,
+  retryStore,
+  storeConformance,
+} from './mod.ts';
 
 storeConformance('local', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'prima-store-'));
@@ -18,4 +26,13 @@ storeConformance('memory with retention', async () => ({ store: memoryStore({ re
 storeConformance('counting', async () => ({ store: countingStore(memoryStore()) }));
 storeConformance('faulty, without faults', async () => {
   return { store: faultyStore(memoryStore(), { random: seededRandom(1), delayMs: 0.5 }) };
+});
+storeConformance('retrying', async () => {
+  const troubled = faultyStore(memoryStore({ retention: true }), { random: seededRandom(2), errorRate: 0.2 });
+  const patient = { firstDelayMs: 0.1, attempts: 30, random: seededRandom(3) };
+  return { store: retryStore(troubled, patient), reopen: async () => retryStore(troubled, patient) };
+});
+storeConformance('rate-limited', async () => {
+  const limits = { upload: 2e9, download: 2e9 };
+  return { store: rateLimitedStore(memoryStore({ retention: true }), limits) };
 });

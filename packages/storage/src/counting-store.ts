@@ -1,4 +1,5 @@
 /** A store that counts what is asked of it. */
+import { filterStore } from './filter-store.ts';
 import type { ObjectStore } from './object-store.ts';
 import { bodyLength } from './store-key.ts';
 
@@ -13,12 +14,10 @@ export interface StoreCounts {
   bytesRead: number;
 }
 
-/** `store` and the counts of what goes through it from now on. Closing it closes `store`. */
+/** `store` and the counts of what goes through it from now on; retention is not counted. Closing it closes `store`. */
 export function countingStore(store: ObjectStore): ObjectStore & { readonly counts: StoreCounts } {
   const counts: StoreCounts = { put: 0, get: 0, stat: 0, list: 0, delete: 0, bytesStored: 0, bytesRead: 0 };
-  return {
-    counts,
-    url: store.url,
+  const counting = filterStore(store, {
     putIfAbsent: async (key, body, options) => {
       counts.put += 1;
       const outcome = await store.putIfAbsent(key, body, options);
@@ -43,6 +42,6 @@ export function countingStore(store: ObjectStore): ObjectStore & { readonly coun
       counts.delete += 1;
       return store.delete(key, options);
     },
-    close: () => store.close(),
-  };
+  });
+  return { ...counting, counts };
 }

@@ -7,6 +7,7 @@ import {
   throwIfAborted,
   toPrimaError,
 } from '@prima/base';
+import { filterStore } from './filter-store.ts';
 import type { ObjectInfo, ObjectStore } from './object-store.ts';
 
 /** One call of a store; `key` is the prefix for a list. */
@@ -39,8 +40,7 @@ export interface StoreFaults {
 /** `store` with faults. The errors are retryable `io`. Closing it closes `store` and never fails. */
 export function faultyStore(store: ObjectStore, faults: StoreFaults): ObjectStore {
   const injector = new FaultInjector(faults);
-  return {
-    url: store.url,
+  return filterStore(store, {
     putIfAbsent: (key, body, options) =>
       injector.call('put', key, () => store.putIfAbsent(key, body, options), options?.signal),
     stat: async (key, options) => {
@@ -66,8 +66,7 @@ export function faultyStore(store: ObjectStore, faults: StoreFaults): ObjectStor
       for await (const info of store.list(prefix, options)) if (!injector.hides(info)) yield info;
     },
     delete: (key, options) => injector.call('delete', key, () => store.delete(key, options), options?.signal),
-    close: () => store.close(),
-  };
+  });
 }
 
 class FaultInjector {

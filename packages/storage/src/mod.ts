@@ -6,3 +6,5 @@ export * from './local-store.ts';
 export * from './memory-store.ts';
 export * from './object-store.ts';
 export * from './open-store.ts';
+export * from './rate-limited-store.ts';
+export * from './retry-store.ts';

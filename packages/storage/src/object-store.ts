@@ -25,6 +25,8 @@ export interface StoreCallOptions {
   signal?: AbortSignal;
   /** For reads: from the store itself, not from a cache before it. Default false. */
   fresh?: boolean;
+  /** See `ObjectStore.paces`: awaited with the length of each piece of a body, in bytes, as it goes over the wire. */
+  pace?: (bytes: number) => Promise<void>;
 }
 
 export interface ListOptions extends StoreCallOptions {
@@ -50,6 +52,11 @@ export interface ObjectStore {
   readonly packBytes?: number;
   /** How long it may take until what one client created or deleted is listed to all, milliseconds. Default 0. */
   readonly settleMs?: number;
+  /**
+   * True when `putIfAbsent` and `get` send and take bodies in pieces of 1 MiB at most and await `pace` before they send
+   * and after they took each. Wrappers pace (and watch for standstill) with it; other stores get whole bodies.
+   */
+  readonly paces?: boolean;
   /** There where the store itself keeps objects; deleting such an object raises `refused`. */
   readonly retention?: Retention;
   /**

@@ -1,5 +1,6 @@
 /** A rate that is kept on average: the token bucket. */
-import { assert, type Clock } from '@prima/base';
+import type { Clock } from './clock.ts';
+import { assert } from './errors.ts';
 
 export interface TokenBucketOptions {
   tokensPerSecond: number;
