@@ -75,6 +75,8 @@ export interface PointDto extends FiguresDto {
   parent?: string;
   frozenMs?: number;
   pausedMs?: number;
+  /** Of a copy: the ids of the repository and the point that it was first copied from. */
+  origin?: { repository: string; point: string };
 }
 
 export interface BackupResult {
@@ -157,6 +159,37 @@ export interface ForgetResult {
   dryRun: boolean;
   kept: { point: PointDto; reasons: string[] }[];
   forgotten: PointDto[];
+}
+
+export interface CopyRequest {
+  /** Exactly one of: these points, all of a machine (its name or id), everything. */
+  points?: string[];
+  machine?: string;
+  all?: boolean;
+  /** The repository to copy to: a folder's path or a URL, and what opens it. */
+  to: { url: string; secret: SecretSource };
+  /** Read both afterwards and compare them, those that had been copied before too. */
+  verify?: boolean;
+  dryRun?: boolean;
+  readBack?: boolean;
+}
+
+export interface CopyResult {
+  dryRun: boolean;
+  to: { id: string; url: string };
+  /** One entry a point, the oldest first; a failed one does not stop the others. */
+  results: {
+    point: PointDto;
+    /** `present`: it had been copied before; `planned`: it would be copied. */
+    state: 'copied' | 'present' | 'planned' | 'failed';
+    /** As it is in the other repository. */
+    copy?: PointDto;
+    /** Bytes read of the point; of a planned copy those that would be, at most. */
+    bytes: number;
+    verified: boolean;
+    error?: ErrorDto;
+    elapsedMs: number;
+  }[];
 }
 
 export interface CheckResult {
@@ -274,6 +307,8 @@ export interface PrimaApi {
   diff(request: { a: string; b: string }, options?: CallOptions): Promise<DiffResult>;
   restoreToFolder(request: RestoreToFolderRequest, options?: CallOptions): Promise<RestoreResult>;
   restoreToHost(request: RestoreToHostRequest, options?: CallOptions): Promise<RestoreResult>;
+  /** Copies points to another repository. */
+  copy(request: CopyRequest, options?: CallOptions): Promise<CopyResult>;
   export(request: ExportRequest, options?: CallOptions): Promise<ExportHandle>;
   check(request: { readData?: boolean }, options?: CallOptions): Promise<CheckResult>;
   forget(request: ForgetRequest, options?: CallOptions): Promise<ForgetResult>;

@@ -48,6 +48,19 @@ const requests: readonly (readonly [string, Call])[] = [
     'restore latest --to-host lab --as web02 --start',
     { method: 'restoreToHost', request: { point: 'latest', host: 'lab', as: 'web02', start: true } },
   ],
+  ...(
+    [
+      ['copy 1f2e latest', { points: ['1f2e', 'latest'] }, {}],
+      ['copy --machine web01 --verify --dry-run', { machine: 'web01' }, { verify: true, dryRun: true }],
+      ['copy --all --no-read-back', { all: true }, { readBack: false }],
+    ] as const
+  ).map(([line, which, how]): readonly [string, Call] => [
+    `${line} --to /mnt/copy`,
+    {
+      method: 'copy',
+      request: { ...which, to: { url: '/mnt/copy', secret: { kind: 'passphrase', text: 'other' } }, ...how },
+    },
+  ]),
   ['check', { method: 'check', request: {} }],
   ['check --read-data', { method: 'check', request: { readData: true } }],
   ['forget 1f2e aa2e', { method: 'forget', request: { points: ['1f2e', 'aa2e'] } }],
@@ -324,6 +337,32 @@ Cannot be restored (offset+length in bytes):
   const json = await runFake(['check', '--json'], { answers: { check } });
   assert.equal(json.status, 24);
   assert.equal(JSON.parse(json.stdout).result.ok, false);
+});
+
+test('copy lists what became of each point, and fails with the first that failed', async () => {
+  const line = 'copy --all --to /mnt/copy';
+  assert.equal(
+    await shown(line),
+    `RESULT        POINT     COPY      MACHINE  TIME                  READ    STORED
+there, same   aa2e3d4c  aa2e3d4c  web01    2026-03-03 12:30
+copied, same  1f2e3d4c  77aa      web01    2026-03-04 12:30  3.00 MiB  1.00 MiB
+Copied 1 point to /mnt/copy, read 3.00 MiB; 1 there already
+`,
+  );
+  const error = { code: 'integrity', message: 'disk0 is damaged at 0+4096', exitStatus: 12 };
+  const failed = { point, state: 'failed', bytes: 0, verified: false, error, elapsedMs: 5 };
+  const copy = () => ({ dryRun: false, to: { id: 'c0de', url: '/mnt/copy' }, results: [failed] });
+  const { status, stderr } = await runFake(line.split(' '), { answers: { copy } });
+  assert.equal(status, 12);
+  assert.equal(stderr, 'prima: 1f2e3d4c of web01: disk0 is damaged at 0+4096\n');
+});
+
+test('copy never takes the passphrase of the one repository for the other', async () => {
+  const env = { PRIMA_REPO: '/repo', PRIMA_PASSPHRASE: 'secret', HOME: '/home/ada' };
+  const { status, stderr, calls } = await runFake(['copy', '--all', '--to', '/mnt/copy'], { env, answers });
+  assert.equal(status, 2);
+  assert.match(stderr, /no passphrase of the repository to copy to: give --to-passphrase-file FILE/);
+  assert.deepEqual(calls, []);
 });
 
 test('hosts and keys are listed; a host that is not in order ends with 24', async () => {

@@ -112,6 +112,21 @@ export const answers: Answers = {
     elapsedMs: 10_000,
   }),
   restoreToHost: () => ({ point, files: [], machine, bytesRead: 0, bytesWritten: 0, elapsedMs: 900 }),
+  copy: () => ({
+    dryRun: false,
+    to: { id: 'c0de', url: '/mnt/copy' },
+    results: [
+      { point: troubled, state: 'present', copy: troubled, bytes: 0, verified: true, elapsedMs: 5 },
+      {
+        point,
+        state: 'copied',
+        copy: { ...point, id: '77aa', stored: MiB },
+        bytes: 3 * MiB,
+        verified: true,
+        elapsedMs: 900,
+      },
+    ],
+  }),
   check: () => ({
     ok: true,
     points: 2,

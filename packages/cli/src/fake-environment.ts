@@ -84,7 +84,12 @@ export function startFake(argv: readonly string[], setup: FakeSetup = {}): Runni
   const environment: Environment = {
     stdout,
     stderr,
-    env: setup.env ?? { PRIMA_REPO: 'file:///repo', PRIMA_PASSPHRASE: 'secret', HOME: '/home/ada' },
+    env: setup.env ?? {
+      PRIMA_REPO: 'file:///repo',
+      PRIMA_PASSPHRASE: 'secret',
+      PRIMA_TO_PASSPHRASE: 'other',
+      HOME: '/home/ada',
+    },
     clock,
     ...(setup.askSecret && { askSecret: setup.askSecret }),
     openApplication: async (options) => {

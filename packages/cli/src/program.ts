@@ -5,6 +5,7 @@ import type { Cli } from './cli.ts';
 import { registerBackup } from './commands/backup.ts';
 import { registerCheck } from './commands/check.ts';
 import { registerCollect } from './commands/collect.ts';
+import { registerCopy } from './commands/copy.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerDiff } from './commands/diff.ts';
 import { registerExport } from './commands/export.ts';
@@ -22,7 +23,7 @@ const epilogue = `
 SOURCE is a disk file, a machine's folder or .vmx file, nbd://…, nbd+unix://…, or HOST/MACHINE.
 POINT is a point's id or its beginning, latest, MACHINE@latest or MACHINE@TIME.
 
-Environment: PRIMA_REPO, PRIMA_PASSPHRASE (the text itself), PRIMA_HOME, NO_COLOR.
+Environment: PRIMA_REPO, PRIMA_PASSPHRASE (the text itself), PRIMA_TO_PASSPHRASE, PRIMA_HOME, NO_COLOR.
 Exit status: 0 done; 2 wrong usage; 130 cancelled; the others are in docs/errors.md.`;
 
 const groups: readonly (readonly [string, readonly ((program: Command, cli: Cli) => void)[]])[] = [
@@ -32,7 +33,7 @@ const groups: readonly (readonly [string, readonly ((program: Command, cli: Cli)
   ],
   [
     'Repository:',
-    [registerInit, registerStatus, registerCheck, registerForget, registerCollect, registerKey],
+    [registerInit, registerStatus, registerCopy, registerCheck, registerForget, registerCollect, registerKey],
   ],
   ['Hosts and machines:', [registerHost, registerMachine]],
   ['Try it:', [registerDemo]],

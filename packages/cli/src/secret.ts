@@ -13,7 +13,7 @@ export interface SecretRequest {
   passphraseFile?: string;
   keyFile?: string;
   /** The environment variable that may hold the passphrase itself. */
-  variable: 'PRIMA_PASSPHRASE' | 'PRIMA_NEW_PASSPHRASE';
+  variable: 'PRIMA_PASSPHRASE' | 'PRIMA_NEW_PASSPHRASE' | 'PRIMA_TO_PASSPHRASE';
   /** The options' names, for messages. */
   options: { passphraseFile: string; keyFile: string };
   /** Ask twice and compare: nothing exists yet that would tell a mistyped one. */

@@ -14,7 +14,7 @@ import type { Repository, Secret } from '@prima/repository';
 import { removeDemoFolder } from './demo/folder.ts';
 import type { Home } from './home.ts';
 import { HostRegistry } from './host-registry.ts';
-import type { RepositoryAccess } from './repository-access.ts';
+import { RepositoryAccess } from './repository-access.ts';
 
 export interface ContextOptions {
   home: Home;
@@ -79,6 +79,12 @@ export class Context {
 
   async repository(): Promise<Repository> {
     return await this.#options.access.open();
+  }
+
+  /** A second repository, for one call; close it. Raises what opening the first raises. */
+  anotherRepository(url: string, secret: () => Promise<Secret>): RepositoryAccess {
+    const { logger } = this.#options;
+    return new RepositoryAccess({ repository: url, secret, logger, cacheFolder: this.home.cache });
   }
 
   keepRepository(repository: Repository): void {

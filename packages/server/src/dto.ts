@@ -30,6 +30,7 @@ export function pointDto(point: Point): PointDto {
     parent: rest.parent,
     frozenMs: rest.frozenMs,
     pausedMs: rest.pausedMs,
+    origin: rest.origin,
   };
 }
 

@@ -4,6 +4,7 @@ import type { ApplicationOptions } from './application.ts';
 import { Context, type ContextOptions } from './context.ts';
 import { demoOperations } from './demo/operation.ts';
 import { backupOperations } from './operations/backup.ts';
+import { copyOperations } from './operations/copy.ts';
 import { hostOperations } from './operations/hosts.ts';
 import { machineOperations } from './operations/machines.ts';
 import { pointOperations } from './operations/points.ts';
@@ -21,6 +22,7 @@ export function operations(
     ...backupOperations(context),
     ...pointOperations(context),
     ...restoreOperations(context),
+    ...copyOperations(context),
     ...hostOperations(context),
     ...machineOperations(context),
     ...demoOperations(context, (home, repository, text) =>

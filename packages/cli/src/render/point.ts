@@ -140,6 +140,7 @@ function head(point: PointDto, page: Page): string {
       ['Cost', figures(point)],
       ['Tags', point.tags.join(', ')],
       ['Based on', point.parent],
+      ['Copy of', point.origin && `${point.origin.point} in repository ${point.origin.repository}`],
     ],
     page,
   );

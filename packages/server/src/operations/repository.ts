@@ -71,7 +71,8 @@ function slotDto({ id, kind, label, created }: KeySlotInfo): KeySlotDto {
   return { id, kind, label, created };
 }
 
-async function readSecret(source: SecretSource): Promise<Secret> {
+/** Reads what a person named. Raises `usage`, `not-found`, `permission`. */
+export async function readSecret(source: SecretSource): Promise<Secret> {
   if (source.kind === 'passphrase') {
     if (source.text === '') throw new UserError('usage', 'the new passphrase is empty');
     return { kind: 'passphrase', text: source.text };

@@ -1,0 +1,128 @@
+/** `prima copy`: copies restore points to another repository. */
+import { resolve } from 'node:path';
+import type { CopyRequest, CopyResult, SecretSource } from '@prima/api';
+import { formatBytes } from '@prima/base';
+import type { Command } from 'commander';
+import type { Cli } from '../cli.ts';
+import type { Invocation } from '../invocation.ts';
+import { count, shortId } from '../render/point.ts';
+import { readSecret } from '../secret.ts';
+import type { Page } from '../terminal/style.ts';
+import { type Column, table } from '../terminal/table.ts';
+import { formatMinute } from '../terminal/time.ts';
+import { printable } from '../terminal/width.ts';
+
+interface CopyOptions {
+  to: string;
+  toPassphraseFile?: string;
+  toKeyFile?: string;
+  machine?: string;
+  all?: boolean;
+  verify?: boolean;
+  dryRun?: boolean;
+  readBack: boolean;
+}
+
+export function registerCopy(program: Command, cli: Cli): void {
+  program
+    .command('copy')
+    .description('copy points to another repository: what it lacks, verified')
+    .argument('[point...]', 'these points')
+    .requiredOption('--to <url>', 'the repository to copy to; --repo is the one to copy from')
+    .option(
+      '--to-passphrase-file <file>',
+      'read its passphrase from a file (default: PRIMA_TO_PASSPHRASE, or ask)',
+    )
+    .option('--to-key-file <file>', 'open it with a key file')
+    .option('--machine <machine>', "all of this machine's points: its name or id")
+    .option('--all', 'all points')
+    .option('--verify', 'then read both and compare them, also what had been copied before')
+    .option('--dry-run', 'only say what would be copied')
+    .option('--no-read-back', 'do not read back and compare what was stored')
+    .action(
+      cli.action({ repository: true }, async (invocation, points: string[], options: CopyOptions) => {
+        const secret = await targetSecret(invocation, options);
+        const request = requestOf(points, options, secret);
+        const result = await invocation.call((api, call) => api.copy(request, call));
+        invocation.result(result, (page) => rendered(result, page));
+        for (const { point, error } of result.results) {
+          if (error) invocation.fault(`${shortId(point.id)} of ${point.machine}: ${error.message}`);
+        }
+        invocation.exitStatus = result.results.find(({ error }) => error)?.error?.exitStatus ?? 0;
+      }),
+    );
+}
+
+async function targetSecret(
+  invocation: Invocation,
+  { toPassphraseFile, toKeyFile }: CopyOptions,
+): Promise<SecretSource> {
+  const secret = await readSecret(
+    {
+      what: 'passphrase of the repository to copy to',
+      variable: 'PRIMA_TO_PASSPHRASE',
+      options: { passphraseFile: '--to-passphrase-file', keyFile: '--to-key-file' },
+      confirm: false,
+      warn: (message) => invocation.warn(message),
+      ...(toPassphraseFile !== undefined && { passphraseFile: toPassphraseFile }),
+      ...(toKeyFile !== undefined && { keyFile: toKeyFile }),
+    },
+    invocation.environment,
+  );
+  return secret.kind === 'passphrase' ? secret : { kind: 'keyfile', path: resolve(toKeyFile ?? '') };
+}
+
+function requestOf(points: string[], options: CopyOptions, secret: SecretSource): CopyRequest {
+  const { to, machine, all, verify, dryRun, readBack } = options;
+  return {
+    ...(points.length > 0 && { points }),
+    ...(machine !== undefined && { machine }),
+    ...(all && { all }),
+    to: { url: to, secret },
+    ...(verify && { verify }),
+    ...(dryRun && { dryRun }),
+    ...(!readBack && { readBack: false }),
+  };
+}
+
+type Row = CopyResult['results'][number];
+
+const words = { copied: 'copied', present: 'there', planned: 'to copy', failed: 'FAILED' } as const;
+
+const columns: readonly Column<Row>[] = [
+  {
+    title: 'RESULT',
+    value: ({ state, verified }) => `${words[state]}${verified ? ', same' : ''}`,
+    paint: (paint, text, { state }) => (state === 'failed' ? paint('red', text) : text),
+    importance: 10,
+  },
+  { title: 'POINT', value: ({ point }) => shortId(point.id), importance: 9 },
+  { title: 'COPY', value: ({ copy }) => (copy ? shortId(copy.id) : ''), importance: 7 },
+  { title: 'MACHINE', value: ({ point }) => point.machine, importance: 6, minWidth: 10 },
+  { title: 'TIME', value: ({ point }) => formatMinute(point.time), importance: 8, minWidth: 16 },
+  {
+    title: 'READ',
+    value: ({ state, bytes }) => (state === 'present' ? '' : formatBytes(bytes)),
+    align: 'right',
+    importance: 5,
+  },
+  {
+    title: 'STORED',
+    value: ({ state, copy }) => (state === 'copied' && copy ? formatBytes(copy.stored) : ''),
+    align: 'right',
+    importance: 4,
+  },
+];
+
+function rendered({ dryRun, to, results }: CopyResult, page: Page): string {
+  const of = (state: Row['state']) => results.filter((row) => row.state === state);
+  const read = results.reduce((sum, { bytes }) => sum + bytes, 0);
+  const failed = of('failed').length;
+  const done = dryRun
+    ? `Would copy ${count(of('planned').length, 'point')} to ${printable(to.url)}, reading ${formatBytes(read)} at most`
+    : `Copied ${count(of('copied').length, 'point')} to ${printable(to.url)}, read ${formatBytes(read)}`;
+  return [
+    ...(results.length > 0 ? [table(columns, results, page)] : []),
+    `${done}; ${of('present').length} there already${failed > 0 ? `, ${failed} failed` : ''}`,
+  ].join('\n');
+}
