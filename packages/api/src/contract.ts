@@ -213,8 +213,11 @@ export interface CollectResult {
   packs: number;
   packsDeleted: number;
   packsRewritten: number;
+  /** Bytes of the packs deleted, less those of the packs that what lives in them is copied to. */
   bytesFreed: number;
   bytesLive: number;
+  /** Packs worth rewriting that the budget left for another time: how many, their live and their dead bytes. */
+  postponed: { packs: number; live: number; dead: number };
   sessionsRemoved: number;
   fenced: { session: string; why: string }[];
   notes: string[];
@@ -313,7 +316,7 @@ export interface PrimaApi {
   check(request: { readData?: boolean }, options?: CallOptions): Promise<CheckResult>;
   forget(request: ForgetRequest, options?: CallOptions): Promise<ForgetResult>;
   collect(
-    request: { dryRun?: boolean; waitMs?: number; maxDeleteShare?: number },
+    request: { dryRun?: boolean; waitMs?: number; maxDeleteShare?: number; maxRewriteBytes?: number },
     options?: CallOptions,
   ): Promise<CollectResult>;
   keyList(options?: CallOptions): Promise<KeySlotDto[]>;

@@ -81,6 +81,37 @@ export async function forEachBounded<T>(
 }
 
 /**
+ * Runs `task` over `items`, at most `limit` at a time, and gives the results in the order of the items. A failure is raised
+ * in its turn; who stops early or is failed waits for what was started.
+ */
+export async function* inOrder<T, R>(
+  items: Iterable<T>,
+  limit: number,
+  task: (item: T) => Promise<R>,
+): AsyncGenerator<R> {
+  const running: Promise<R>[] = [];
+  try {
+    for (const item of items) {
+      const job = task(item);
+      job.catch(() => undefined); // raised when its turn comes
+      running.push(job);
+      const [first] = running;
+      if (first === undefined || running.length < limit) continue;
+      const result = await first;
+      running.shift();
+      yield result;
+    }
+    while (running.length > 0) {
+      const result = await running[0];
+      running.shift();
+      yield result as R;
+    }
+  } finally {
+    await Promise.allSettled(running);
+  }
+}
+
+/**
  * Raises `timeout` when `task` has not ended after `timeoutMs`; the signal it gets is aborted then.
  * @param doing what was being done, to whom: "asking the guest agent of web01"
  */

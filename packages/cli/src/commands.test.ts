@@ -301,6 +301,7 @@ Would forget 1 point, kept 1
     await shown('collect'),
     `! gave up on session 5e55: silent for an hour
 Freed 90.0 MiB: of 7 packs, 2 deleted, 1 rewritten; 310 MiB in use; 1 old session removed
+3 packs more with 36.0 MiB to free are left for another time: --max-rewrite allows no more
 `,
   );
   assert.match(await shown('status'), /^Stored {6}400 MiB in 7 packs, 950 blobs$/m);

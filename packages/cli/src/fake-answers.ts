@@ -145,6 +145,7 @@ export const answers: Answers = {
     packsRewritten: 1,
     bytesFreed: 90 * MiB,
     bytesLive: 310 * MiB,
+    postponed: { packs: 3, live: 60 * MiB, dead: 36 * MiB },
     sessionsRemoved: 1,
     fenced: [{ session: '5e55', why: 'silent for an hour' }],
     notes: [],

@@ -144,8 +144,11 @@ export interface CollectReport {
   packs: number;
   packsDeleted: number;
   packsRewritten: number;
+  /** Bytes of the packs deleted, less those of the packs that what lives in them is copied to. */
   bytesFreed: number;
   bytesLive: number;
+  /** Packs worth rewriting that the budget left for another time: how many, their live and their dead bytes. */
+  postponed: { packs: number; live: number; dead: number };
   sessionsRemoved: number;
   /** Sessions that were given up on, and why. */
   fenced: { session: string; why: string }[];
@@ -198,6 +201,10 @@ export interface Repository {
     waitMs?: number;
     /** Refuse to delete more than this share of the packs' bytes. Default 0.8. */
     maxDeleteShare?: number;
+    /** Copy at most so many live bytes out of packs that are partly dead. Default: no limit. */
+    maxRewriteBytes?: number;
+    /** Live bytes that are copied in one round; a round that is over stands. Default 16 GiB. */
+    roundBytes?: number;
     signal?: AbortSignal;
     onProgress?: ProgressListener;
   }): Promise<CollectReport>;

@@ -201,6 +201,33 @@ test('forgotten points are collected, shared chunks stay, half-dead packs are re
   assert.equal(idle.packsDeleted + idle.packsRewritten, 0);
 });
 
+test('rewriting goes in rounds and keeps to its budget, the emptiest packs first; a dry run foretells both', async () => {
+  const { repository } = await fresh();
+  const device = await diskOf(16 * MiB, [{ offset: 0, length: 16 * MiB }]);
+  const first = await backup(repository, device);
+  for (let chunk = 0; chunk < 64; chunk += 1) {
+    if (chunk % 4 < 2 || chunk > 40) await device.write(chunk * 256 * KiB, randomBytes(256 * KiB));
+  }
+  const second = await backup(repository, device);
+  await repository.forget(first.point);
+
+  const tight = { maxRewriteBytes: 2 * MiB, maxDeleteShare: 1 };
+  const foretold = await repository.collect({ ...tight, dryRun: true });
+  const partial = await repository.collect(tight);
+  assert.ok(partial.packsRewritten > 0 && partial.postponed.packs > 0, JSON.stringify(partial));
+  assert.deepEqual({ ...foretold, dryRun: false }, partial);
+  await sound(repository);
+
+  const rounds = { roundBytes: MiB, maxDeleteShare: 1 };
+  const plan = await repository.collect({ ...rounds, dryRun: true });
+  const report = await repository.collect(rounds);
+  assert.equal(report.packsRewritten, partial.postponed.packs);
+  assert.equal(report.postponed.packs, 0);
+  assert.equal(plan.bytesFreed, report.bytesFreed);
+  assert.ok((await restored(repository, second.point)).equals(await content(device)));
+  await sound(repository);
+});
+
 test('a pinned point outlives its being forgotten', async () => {
   const { repository } = await fresh();
   const device = await diskOf(2 * MiB, [{ offset: 0, length: 2 * MiB }]);

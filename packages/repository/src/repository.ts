@@ -355,7 +355,7 @@ class OpenRepository implements Repository {
   async #pin(point: Point): Promise<() => Promise<void>> {
     let session: string;
     try {
-      session = await beginSession(this.#context, 'read', point.id);
+      session = await beginSession(this.#context, 'read', { point: point.id });
     } catch (error) {
       const isReadOnly = error instanceof PrimaError && ['permission', 'no-space'].includes(error.code);
       if (!isReadOnly) throw error;

@@ -3,7 +3,7 @@ import type { CollectResult } from '@prima/api';
 import { formatBytes } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
-import { parseDuration, parseShare } from '../options.ts';
+import { parseDuration, parseShare, parseSize } from '../options.ts';
 import { count } from '../render/point.ts';
 import type { Page } from '../terminal/style.ts';
 import { printable } from '../terminal/width.ts';
@@ -12,6 +12,7 @@ interface CollectOptions {
   dryRun?: boolean;
   wait?: number;
   maxDeleteShare?: number;
+  maxRewrite?: number;
 }
 
 export function registerCollect(program: Command, cli: Cli): void {
@@ -21,13 +22,15 @@ export function registerCollect(program: Command, cli: Cli): void {
     .option('--dry-run', 'only say what would be freed')
     .option('--wait <time>', 'how long to wait for running backups: 90s, 10m, 2h', parseDuration)
     .option('--max-delete-share <share>', 'refuse to free more than this share, 0.8 for 80%', parseShare)
+    .option('--max-rewrite <size>', 'copy at most so much out of packs that are partly dead', parseSize)
     .action(
       cli.action({ repository: true }, async (invocation, options: CollectOptions) => {
-        const { dryRun, wait, maxDeleteShare } = options;
+        const { dryRun, wait, maxDeleteShare, maxRewrite } = options;
         const request = {
           ...(dryRun && { dryRun }),
           ...(wait !== undefined && { waitMs: wait }),
           ...(maxDeleteShare !== undefined && { maxDeleteShare }),
+          ...(maxRewrite !== undefined && { maxRewriteBytes: maxRewrite }),
         };
         const result = await invocation.call((api, call) => api.collect(request, call));
         invocation.result(result, (page) => rendered(result, page));
@@ -36,7 +39,8 @@ export function registerCollect(program: Command, cli: Cli): void {
 }
 
 function rendered(result: CollectResult, page: Page): string {
-  const { dryRun, packs, packsDeleted, packsRewritten, bytesFreed, bytesLive, sessionsRemoved } = result;
+  const { dryRun, packs, packsDeleted, packsRewritten, bytesFreed, bytesLive, sessionsRemoved, postponed } =
+    result;
   return [
     ...result.fenced.map(
       ({ session, why }) =>
@@ -46,5 +50,11 @@ function rendered(result: CollectResult, page: Page): string {
     `${dryRun ? 'Would free' : 'Freed'} ${formatBytes(bytesFreed)}: of ${count(packs, 'pack')}, ` +
       `${packsDeleted} deleted, ${packsRewritten} rewritten; ${formatBytes(bytesLive)} in use; ` +
       `${count(sessionsRemoved, 'old session')} removed`,
+    ...(postponed.packs > 0
+      ? [
+          `${count(postponed.packs, 'pack')} more with ${formatBytes(postponed.dead)} to free ` +
+            `${postponed.packs === 1 ? 'is' : 'are'} left for another time: --max-rewrite allows no more`,
+        ]
+      : []),
   ].join('\n');
 }

@@ -13,6 +13,27 @@ export function packBufferBytes(packBytes: number, plainBytes: number): number {
   return packBytes + plainBytes + blobOverheadBytes + maxEntries * packEntryBytes + packTrailerBytes;
 }
 
+/** What the packs take together that blobs of these lengths fill, in this order; each pack begins with `first` bytes of its own blob. */
+export function packedBytes(lengths: Iterable<number>, limit: number, first: number): number {
+  let total = 0;
+  let position = 0;
+  let entries = 0;
+  const close = () => {
+    if (entries > 0) total += position + entries * packEntryBytes + packTrailerBytes;
+  };
+  for (const length of lengths) {
+    if (entries === 0 || position >= limit || entries >= maxEntries) {
+      close();
+      position = packHeader.length + first;
+      entries = first > 0 ? 1 : 0;
+    }
+    position += length;
+    entries += 1;
+  }
+  close();
+  return total;
+}
+
 export interface FinishedPack {
   /** SHA-256 of the bytes, 64 hex digits. */
   name: string;

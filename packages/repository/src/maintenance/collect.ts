@@ -2,13 +2,12 @@
  * Collection: deletes what no restore point reaches, beside running backups. The steps and their
  * order are those of "Collection" in the format; leaving one out loses data.
  */
-import { PrimaError, type ProgressListener, throwIfAborted } from '@prima/base';
+import { forEachBounded, GiB, PrimaError, type ProgressListener, throwIfAborted } from '@prima/base';
 import { type Context, putRecord } from '../context.ts';
 import type { CollectReport } from '../contract.ts';
-import { blobType, parseBlobHeader } from '../format/blob.ts';
-import { packKey, type PackKind, parsePackKey } from '../format/pack.ts';
-import type { SegmentEntry, SegmentPack } from '../format/segment.ts';
-import { type CondemnedList, readSegment } from '../index/repository-index.ts';
+import { blobType } from '../format/blob.ts';
+import { packKey } from '../format/pack.ts';
+import type { CondemnedList } from '../index/repository-index.ts';
 import { PackSink } from '../session/pack-sink.ts';
 import {
   beginSession,
@@ -22,44 +21,74 @@ import {
   startBeats,
   whyDead,
 } from '../session/sessions.ts';
+import {
+  type Budget,
+  listPacks,
+  type ListedPack,
+  type Plan,
+  planOf,
+  reportOf,
+  whyTooMuch,
+} from './collect-plan.ts';
+import { copiedBytes, copyBlobs, planSegments } from './collect-rewrite.ts';
 import { type Survey, survey } from './survey.ts';
 
 export interface CollectOptions {
   dryRun?: boolean;
   waitMs?: number;
   maxDeleteShare?: number;
+  maxRewriteBytes?: number;
+  roundBytes?: number;
   signal?: AbortSignal;
   onProgress?: ProgressListener;
 }
 
-/** A pack of which less than this share is live is rewritten. */
-const rewriteBelow = 0.5;
 const pollMs = 500;
+const defaultRoundBytes = 16 * GiB;
+/** Objects that are deleted at once. */
+const concurrency = 8;
 
-interface ListedPack {
-  kind: PackKind;
-  size: number;
-}
-
-interface Plan {
-  /** Packs without a live blob. */
-  dead: Set<string>;
-  /** Packs whose live blobs are copied before they are deleted. */
-  rewrite: Set<string>;
-  /** Packs that no segment speaks of. */
-  orphans: Set<string>;
-}
-
+/** Collects in rounds: what a round has done stands, whatever happens to the next. */
 export async function collect(context: Context, options: CollectOptions): Promise<CollectReport> {
-  const listed = await listPacks(context);
-  if (options.dryRun) {
-    const now = await survey(context);
-    return reportOf(now, planOf(now, listed), { listed, options });
+  const budget = {
+    total: options.maxRewriteBytes ?? Number.POSITIVE_INFINITY,
+    round: options.roundBytes ?? defaultRoundBytes,
+  };
+  if (options.dryRun) return await dryRun(context, budget, options);
+  const reports: CollectReport[] = [];
+  for (;;) {
+    const { report, plan } = await collectOnce(context, budget, options);
+    reports.push(report);
+    if (plan.later.length === 0) return merged(reports);
+    budget.total -= plan.rewriteBytes;
   }
+}
+
+async function dryRun(context: Context, budget: Budget, options: CollectOptions): Promise<CollectReport> {
+  const listed = await listPacks(context);
+  const now = await survey(context);
+  const plan = planOf(now, listed, budget);
+  const refusal = whyTooMuch(plan, listed, options.maxDeleteShare ?? 0.8);
+  let copied = 0;
+  for (const rewrite of [plan.rewrite, ...plan.later]) {
+    const { copies } = await planSegments(context, now, { dead: plan.dead, rewrite });
+    copied += copiedBytes(context, copies);
+    for (const name of rewrite) plan.rewrite.add(name);
+  }
+  const report = reportOf(now, plan, { listed, dryRun: true, copied });
+  return refusal ? { ...report, notes: [...report.notes, refusal.message] } : report;
+}
+
+async function collectOnce(
+  context: Context,
+  budget: Budget,
+  options: CollectOptions,
+): Promise<{ report: CollectReport; plan: Plan }> {
+  const listed = await listPacks(context);
   const session = await beginSession(context, 'collection');
   const stopBeats = startBeats(context, session);
   try {
-    return await new Collection(context, session, options).run(listed);
+    return await new Collection(context, session, options).run(listed, budget);
   } catch (error) {
     await context.store.delete(condemnedKey(session));
     const time = new Date(context.clock.now()).toISOString();
@@ -69,6 +98,25 @@ export async function collect(context: Context, options: CollectOptions): Promis
   } finally {
     stopBeats();
   }
+}
+
+/** The report of several rounds: counts add up, what there is now is what the last one found. */
+function merged(reports: readonly CollectReport[]): CollectReport {
+  const [first, ...others] = reports;
+  const last = reports.at(-1);
+  if (!first || !last || others.length === 0) return first as CollectReport;
+  const sum = (figure: 'packsDeleted' | 'packsRewritten' | 'bytesFreed' | 'sessionsRemoved') =>
+    reports.reduce((total, report) => total + report[figure], 0);
+  return {
+    ...last,
+    packs: first.packs,
+    packsDeleted: sum('packsDeleted'),
+    packsRewritten: sum('packsRewritten'),
+    bytesFreed: sum('bytesFreed'),
+    sessionsRemoved: sum('sessionsRemoved'),
+    fenced: reports.flatMap(({ fenced }) => fenced),
+    notes: reports.flatMap(({ notes }) => notes),
+  };
 }
 
 class Collection {
@@ -84,11 +132,12 @@ class Collection {
     this.#options = options;
   }
 
-  async run(listed: Map<string, ListedPack>): Promise<CollectReport> {
+  async run(listed: Map<string, ListedPack>, budget: Budget): Promise<{ report: CollectReport; plan: Plan }> {
     this.#progress('marking');
     const first = await survey(this.#context);
-    const plan = planOf(first, listed);
-    refuseTooMuch(plan, listed, this.#options.maxDeleteShare ?? 0.8);
+    const plan = planOf(first, listed, budget);
+    const refusal = whyTooMuch(plan, listed, this.#options.maxDeleteShare ?? 0.8);
+    if (refusal) throw refusal;
     const condemned: CondemnedList = {
       session: this.#session,
       packs: [...plan.dead, ...plan.rewrite, ...plan.orphans],
@@ -99,24 +148,31 @@ class Collection {
     this.#progress('waiting for running backups');
     await this.#awaitOthers();
     this.#progress('marking again');
-    const second = await survey(this.#context);
+    const second = await survey(this.#context, first);
     this.#rescue(plan, second);
-    this.#progress('rewriting packs');
-    const superseded = await this.#rewrite(plan, second);
+    const { superseded, copied } = await this.#rewrite(plan, second);
     this.#progress('deleting');
     const sessionsRemoved = await this.#delete(plan, second, superseded);
-    const report = reportOf(second, plan, { listed, options: this.#options });
-    return { ...report, sessionsRemoved, fenced: this.#fenced, notes: [...report.notes, ...this.#notes] };
+    const report = reportOf(second, plan, { listed, dryRun: false, copied });
+    const notes = [...report.notes, ...this.#notes];
+    return { report: { ...report, sessionsRemoved, fenced: this.#fenced, notes }, plan };
   }
 
-  /** Waits until every session that was there is decided; gives up on dead ones. */
+  /**
+   * Waits until every session that was there is decided; gives up on dead ones. Two listings in a row have to be clean: one
+   * is not of one instant, and a session that was fenced may have begun a checkpoint at a place that it had passed.
+   */
   async #awaitOthers(): Promise<void> {
     const { waitMs = 600_000, signal } = this.#options;
     const deadline = this.#context.clock.monotonic() + waitMs;
-    for (;;) {
+    await this.#settle(2);
+    for (let clean = 0; clean < 2; ) {
       throwIfAborted(signal, 'collecting');
+      const fencedBefore = this.#fenced.length;
       const open = await this.#undecided();
-      if (open.length === 0) return;
+      const isClean = open.length === 0 && this.#fenced.length === fencedBefore;
+      clean = isClean ? clean + 1 : 0;
+      if (open.length === 0) continue;
       const older = open.find(
         (other) => other.kind === 'collection' && byBeginning(other, { id: this.#session }) < 0,
       );
@@ -131,6 +187,13 @@ class Collection {
       }
       await this.#context.clock.sleep(pollMs, signal);
     }
+    await this.#settle(1);
+  }
+
+  /** Waits until what others did, `times` settling times ago, is listed here. */
+  async #settle(times: number): Promise<void> {
+    const { settleMs = 0 } = this.#context.store;
+    if (settleMs > 0) await this.#context.clock.sleep(times * settleMs, this.#options.signal);
   }
 
   /** Sessions that may still commit; those of dead processes are fenced on the way. */
@@ -164,30 +227,16 @@ class Collection {
   }
 
   /** Copies live blobs out of packs to be rewritten, and writes segments without the packs that go. */
-  async #rewrite(plan: Plan, now: Survey): Promise<string[]> {
-    const going = new Set([...plan.dead, ...plan.rewrite]);
-    const leaving = new Set(now.forgotten.map(({ id }) => id));
-    const packs: SegmentPack[] = [];
-    const entries: SegmentEntry[] = [];
-    const superseded: string[] = [];
-    const sink = new PackSink(this.#context, this.#session);
-    for (const key of now.index.segments) {
-      const segment = await readSegment(this.#context, key);
-      const isTouched = segment.packs.some(({ name }) => going.has(name)) || leaving.has(key.slice(6, 38));
-      if (!isTouched) continue;
-      superseded.push(key);
-      const numbers = segment.packs.map((pack) => (going.has(pack.name) ? -1 : packs.push(pack) - 1));
-      for (let i = 0; i < segment.count; i += 1) {
-        const id = segment.ids.slice(i * 32, i * 32 + 32);
-        const [at = 0, offset = 0, length = 0] = segment.places.subarray(i * 3, i * 3 + 3);
-        const number = numbers[at] ?? -1;
-        if (number >= 0) entries.push({ id, pack: number, offset, length });
-        else await this.#copyIfNeeded(id, { plan, now, sink });
-      }
-    }
+  async #rewrite(plan: Plan, now: Survey): Promise<{ superseded: string[]; copied: number }> {
+    const { packs, entries, superseded, copies } = await planSegments(this.#context, now, plan);
+    const sink = new PackSink(this.#context, this.#session, { isUnique: true });
+    const total = copies.reduce((sum, { from }) => sum + from.length, 0);
+    await copyBlobs(this.#context, copies, {
+      sink,
+      signal: this.#options.signal,
+      onCopied: (done) => this.#options.onProgress?.({ phase: 'rewriting packs', done, total }),
+    });
     await sink.finish({ packs, entries });
-    // a collection that died may have copied the same blobs, and then its pack, an orphan, is also ours
-    for (const name of sink.names) plan.orphans.delete(name);
     const time = new Date(this.#context.clock.now()).toISOString();
     const { digest } = await decide(this.#context, {
       session: this.#session,
@@ -198,32 +247,16 @@ class Collection {
     });
     if (digest === undefined)
       throw new PrimaError('refused', 'another collection gave up on this one; nothing was deleted');
-    return superseded;
-  }
-
-  async #copyIfNeeded(
-    id: Uint8Array,
-    { plan, now, sink }: { plan: Plan; now: Survey; sink: PackSink },
-  ): Promise<void> {
-    const place = now.index.find(id);
-    if (!place || !plan.rewrite.has(place.in.name) || !now.live.has(id) || sink.has(id)) return;
-    throwIfAborted(this.#options.signal, 'collecting');
-    const key = packKey(place.in.kind, place.in.name);
-    const blob = await this.#context.store.get(key, { offset: place.offset, length: place.length });
-    const where = `${key} at ${place.offset}`;
-    const { type, plainLength } = parseBlobHeader(blob, where);
-    this.#context.opener.open(blob, { type, id }, where); // damage is not carried on
-    sink.claim(id);
-    await sink.copy(place.in.kind, { id, type, plainLength }, blob);
+    return { superseded, copied: sink.storedBytes };
   }
 
   async #delete(plan: Plan, now: Survey, superseded: readonly string[]): Promise<number> {
     const { store } = this.#context;
-    for (const key of superseded) await store.delete(key);
+    await forEachBounded(superseded, concurrency, (key) => store.delete(key));
     await this.#deleteStraySegments(now);
-    for (const name of [...plan.dead, ...plan.rewrite, ...plan.orphans]) {
+    await forEachBounded([...plan.dead, ...plan.rewrite, ...plan.orphans], concurrency, async (name) => {
       for (const kind of ['data', 'meta'] as const) await store.delete(packKey(kind, name));
-    }
+    });
     const removed = await this.#deleteSessions(now);
     await this.#deleteCondemned(now);
     return removed;
@@ -290,69 +323,3 @@ class Collection {
 }
 
 const condemnedKey = (session: string) => `condemned/${session}`;
-
-async function listPacks(context: Context): Promise<Map<string, ListedPack>> {
-  const packs = new Map<string, ListedPack>();
-  for await (const { key, size } of context.store.list('packs/')) {
-    const pack = parsePackKey(key);
-    if (pack) packs.set(pack.name, { kind: pack.kind, size });
-  }
-  return packs;
-}
-
-function planOf(now: Survey, listed: ReadonlyMap<string, ListedPack>): Plan {
-  const plan: Plan = { dead: new Set(), rewrite: new Set(), orphans: new Set() };
-  for (const [number, pack] of now.index.packs.entries()) {
-    const live = now.livePerPack[number] ?? 0;
-    if (live === 0) plan.dead.add(pack.name);
-    else if (live < pack.size * rewriteBelow && live + pack.size / 16 < pack.size)
-      plan.rewrite.add(pack.name);
-  }
-  for (const name of listed.keys()) if (!now.index.hasPack(name)) plan.orphans.add(name);
-  return plan;
-}
-
-function refuseTooMuch(plan: Plan, listed: ReadonlyMap<string, ListedPack>, maxShare: number): void {
-  let total = 0;
-  let going = 0;
-  for (const [name, { size }] of listed) {
-    total += size;
-    if (plan.dead.has(name) || plan.orphans.has(name)) going += size;
-  }
-  if (total > 0 && going / total > maxShare) {
-    const percent = Math.round((going / total) * 100);
-    throw new PrimaError(
-      'refused',
-      `the collection would delete ${percent} % of the repository, more than the ${Math.round(maxShare * 100)} % allowed; if that is right, allow it with --max-delete-share ${(Math.ceil((going / total) * 100) / 100).toFixed(2)}`,
-      { details: { share: going / total } },
-    );
-  }
-}
-
-function reportOf(
-  now: Survey,
-  plan: Plan,
-  { listed, options }: { listed: ReadonlyMap<string, ListedPack>; options: CollectOptions },
-): CollectReport {
-  let bytesFreed = 0;
-  let bytesLive = 0;
-  for (const [number, pack] of now.index.packs.entries()) {
-    const live = now.livePerPack[number] ?? 0;
-    bytesLive += live;
-    if (plan.dead.has(pack.name)) bytesFreed += pack.size;
-    else if (plan.rewrite.has(pack.name)) bytesFreed += pack.size - live;
-  }
-  for (const name of plan.orphans) bytesFreed += listed.get(name)?.size ?? 0;
-  const notes = plan.orphans.size > 0 ? [`${plan.orphans.size} packs of sessions that never ended`] : [];
-  return {
-    dryRun: options.dryRun ?? false,
-    packs: listed.size,
-    packsDeleted: plan.dead.size + plan.orphans.size,
-    packsRewritten: plan.rewrite.size,
-    bytesFreed,
-    bytesLive,
-    sessionsRemoved: now.forgotten.length,
-    fenced: [],
-    notes,
-  };
-}

@@ -4,7 +4,7 @@ import { type Context, hexOf, idFromHex } from '../context.ts';
 import type { Point } from '../contract.ts';
 import { IdSet } from '../index/id-table.ts';
 import { BlobReader } from '../index/blob-reader.ts';
-import { RepositoryIndex } from '../index/repository-index.ts';
+import { readSegment, RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
 import { appendLog, type LogEntry, readLog } from '../session/root-log.ts';
 import {
@@ -14,6 +14,7 @@ import {
   readMarkerIfThere,
   readOutcomes,
   type SessionEntry,
+  sessionTime,
   whyDead,
 } from '../session/sessions.ts';
 
@@ -27,15 +28,18 @@ export interface Survey {
   forgotten: CommittedSession[];
   /** Every blob that a kept point reaches. */
   live: IdSet;
-  /** Live bytes in each pack of the index. */
+  /** Live bytes in each pack of the index, and the number of live blobs. */
   livePerPack: Float64Array;
+  liveBlobs: Uint32Array;
 }
 
 /**
  * Looks at everything and marks what is live. Raises `refused` when a live blob is nowhere or when
  * the log knows points that are not there: then nothing may be deleted.
+ * @param earlier the survey before; what was not forgotten then counts as kept now: it may have been pinned before it
+ * was forgotten, at a place that the listing had passed
  */
-export async function survey(context: Context): Promise<Survey> {
+export async function survey(context: Context, earlier?: Survey): Promise<Survey> {
   const log = await readLog(context); // before the points: whoever logs one has committed it
   const sessions = await listSessions(context);
   const outcomes = new Map((await readOutcomes(context, sessions)).map((entry) => [entry.id, entry]));
@@ -44,18 +48,48 @@ export async function survey(context: Context): Promise<Survey> {
     ({ outcome }) => outcome.state === 'committed' && outcome.point,
   );
   await reconcileLog(context, log.entries, committed);
-  const forgotten = committed.filter(({ id, isForgotten }) => isForgotten && !pinned.has(id));
+  const before = earlier && new Set(earlier.forgotten.map(({ id }) => id));
+  const released = [...outcomes.values()].filter((entry) => isReleased(context, entry));
+  const forgotten = [
+    ...committed.filter(({ id, isForgotten }) => isForgotten && !pinned.has(id)),
+    ...released,
+  ].filter(({ id }) => before?.has(id) ?? true);
   const gone = new Set(forgotten.map(({ id }) => id));
   const kept = committed.flatMap(({ id, outcome }) =>
     outcome.point && !gone.has(id) ? [outcome.point] : [],
   );
   const index = await RepositoryIndex.load(context);
-  return { sessions, outcomes, index, kept, forgotten, ...(await mark(context, index, kept)) };
+  const checkpoints = new Set(
+    [...outcomes.values()].flatMap(({ id, outcome }) =>
+      outcome.kind === 'checkpoint' && outcome.state === 'committed' && !gone.has(id) ? [id] : [],
+    ),
+  );
+  return {
+    sessions,
+    outcomes,
+    index,
+    kept,
+    forgotten,
+    ...(await mark(context, index, { kept, checkpoints })),
+  };
 }
 
-async function mark(context: Context, index: RepositoryIndex, kept: readonly Point[]) {
+/** What a backup left behind when it was interrupted is kept for so long. */
+const checkpointMs = 14 * 24 * 3_600_000;
+
+function isReleased(context: Context, { id, outcome, isForgotten }: CommittedSession): boolean {
+  if (outcome.kind !== 'checkpoint' || outcome.state !== 'committed') return false;
+  return isForgotten || context.clock.now() - sessionTime(id) > checkpointMs;
+}
+
+async function mark(
+  context: Context,
+  index: RepositoryIndex,
+  roots: { kept: readonly Point[]; checkpoints: ReadonlySet<string> },
+) {
   const live = new IdSet(index.size);
   const livePerPack = new Float64Array(index.packs.length);
+  const liveBlobs = new Uint32Array(index.packs.length);
   const tree = new PageTree(context, new BlobReader(context, index));
   const visit = (id: Uint8Array): boolean => {
     if (!live.add(id)) return false;
@@ -67,15 +101,21 @@ async function mark(context: Context, index: RepositoryIndex, kept: readonly Poi
       );
     }
     livePerPack[place.pack] = (livePerPack[place.pack] ?? 0) + place.length;
+    liveBlobs[place.pack] = (liveBlobs[place.pack] ?? 0) + 1;
     return true;
   };
-  for (const point of kept) {
+  for (const key of index.segments) {
+    if (!roots.checkpoints.has(key.slice(6, 38))) continue;
+    const { ids } = await readSegment(context, key);
+    for (let at = 0; at < ids.length; at += 32) visit(ids.slice(at, at + 32));
+  }
+  for (const point of roots.kept) {
     for (const file of point.files) for (const id of file.ids) visit(idFromHex(id));
     for (const disk of [...point.disks, ...(point.memory ? [point.memory] : [])]) {
       await tree.walk(disk.root, disk.size, { page: visit, chunk: visit });
     }
   }
-  return { live, livePerPack };
+  return { live, livePerPack, liveBlobs };
 }
 
 /** Points that a living reader holds; pins of dead readers are removed. */

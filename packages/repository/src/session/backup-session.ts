@@ -30,8 +30,8 @@ export class BackupSession implements WriteSession {
     this.id = id;
     this.#index = index;
     this.#tree = new PageTree(context, new BlobReader(context, index));
-    this.#sink = new PackSink(context, id, (error) => {
-      this.#pool.fail(toPrimaError(error, `writing to ${context.store.url}`));
+    this.#sink = new PackSink(context, id, {
+      onFailure: (error) => this.#pool.fail(toPrimaError(error, `writing to ${context.store.url}`)),
     });
     this.#pool = new ChunkPool({
       keys: context.keys,

@@ -60,7 +60,9 @@ test('a catalogue that is damaged, of another repository or gone costs only time
   const cacheFolder = await temporaryFolder(t);
   const store = memoryStore();
   const repository = await createRepository(store, { secret, kdfCost });
-  await repository.beginBackup().then((session) => session.writeDisk({ name: 'd', device: memoryDevice(MiB) }));
+  await repository
+    .beginBackup()
+    .then((session) => session.writeDisk({ name: 'd', device: memoryDevice(MiB) }));
   await commitPoints(repository, 70);
   const listed = async () => (await openRepository(store, secret, { cacheFolder })).points();
   const points = await listed();

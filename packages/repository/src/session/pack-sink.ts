@@ -2,9 +2,10 @@
  * Takes the packs of one session, stores them, and remembers where each blob went until the
  * session's index segments are written. Metadata packs are built here, data packs on workers.
  */
+import { randomBytes } from 'node:crypto';
 import { assert, Mutex } from '@prima/base';
 import { type Context, putSealed } from '../context.ts';
-import { blobType, type BlobType } from '../format/blob.ts';
+import { blobOverheadBytes, blobType, type BlobType } from '../format/blob.ts';
 import { type PackEntry, type PackKind, packKey } from '../format/pack.ts';
 import { packBufferBytes, PackBuilder } from '../format/pack-builder.ts';
 import { type SegmentEntry, segmentEntries, type SegmentPack, writeSegment } from '../format/segment.ts';
@@ -14,6 +15,9 @@ import type { BuiltPack } from '../pool/chunk-pool.ts';
 
 /** Metadata packs stay small: a session rarely has more than a few megabytes of pages. */
 const metaPackBytes = 8 * 1024 * 1024;
+/** Plain and stored length of the random blob that makes a pack's name unique. */
+const uniqueBytes = 16;
+export const uniqueBlobBytes = uniqueBytes + blobOverheadBytes;
 /** The largest chunk that a repository can have. */
 const largestPlain = 4 * 1024 * 1024;
 
@@ -23,6 +27,13 @@ const pending = 0xffff_fffe;
 interface SunkPack extends SegmentPack {
   ids: Uint8Array;
   places: Uint32Array;
+}
+
+export interface PackSinkOptions {
+  /** Told once, when a pack cannot be stored: whoever waits for its buffer must stop. */
+  onFailure?: (error: unknown) => void;
+  /** Packs of copied blobs get a random blob of their own, so that no other pack has their name. Default false. */
+  isUnique?: boolean;
 }
 
 export class PackSink {
@@ -36,13 +47,15 @@ export class PackSink {
   readonly #open = new Map<PackKind, { builder: PackBuilder; buffer: Uint8Array }>();
   readonly #turn = new Mutex();
   readonly #onFailure: (error: unknown) => void;
+  readonly #isUnique: boolean;
+  #storedBytes = 0;
   #failure: unknown;
 
-  /** @param onFailure told once, when a pack cannot be stored: whoever waits for its buffer must stop */
-  constructor(context: Context, session: string, onFailure: (error: unknown) => void = () => undefined) {
+  constructor(context: Context, session: string, options: PackSinkOptions = {}) {
     this.#context = context;
     this.#session = session;
-    this.#onFailure = onFailure;
+    this.#onFailure = options.onFailure ?? (() => undefined);
+    this.#isUnique = options.isUnique ?? false;
   }
 
   /** Packs that are being written to the store now. */
@@ -50,9 +63,9 @@ export class PackSink {
     return this.#storing.size;
   }
 
-  /** Names of the packs that are stored. */
-  get names(): string[] {
-    return this.#packs.map(({ name }) => name);
+  /** Bytes of the packs that are stored, those that were taken included. */
+  get storedBytes(): number {
+    return this.#storedBytes;
   }
 
   /** True when this session has stored the blob, or is about to. */
@@ -144,9 +157,14 @@ export class PackSink {
     const open = this.#open.get(kind);
     if (open && !open.builder.isFull) return open.builder;
     if (open) await this.#finishOpen(kind);
-    const limit = kind === 'meta' ? metaPackBytes : this.#context.packBytes;
+    const limit = packLimit(this.#context, kind);
     const buffer = Buffer.alloc(packBufferBytes(limit, largestPlain));
     const builder = new PackBuilder(buffer, limit);
+    if (this.#isUnique) {
+      const plain = randomBytes(uniqueBytes);
+      const id = blobId(this.#context.keys, blobType.file, plain);
+      builder.add(blobType.file, id, plain, this.#context.sealer);
+    }
     this.#open.set(kind, { builder, buffer });
     return builder;
   }
@@ -155,7 +173,8 @@ export class PackSink {
     const open = this.#open.get(kind);
     this.#open.delete(kind);
     if (!open || open.builder.isEmpty) return;
-    const { name, size, entries } = open.builder.finish();
+    const { name, size, entries: all } = open.builder.finish();
+    const entries = this.#isUnique ? all.slice(1) : all;
     const ids = new Uint8Array(entries.length * 32);
     const places = new Uint32Array(entries.length * 2);
     for (const [i, entry] of entries.entries()) {
@@ -172,6 +191,7 @@ export class PackSink {
     const { name, bytes, ids, places } = pack;
     await this.#context.store.putIfAbsent(packKey(kind, name), bytes);
     this.#packs.push({ name, kind, size: bytes.length, ids, places });
+    this.#storedBytes += bytes.length;
   }
 
   #track(work: () => Promise<void>): void {
@@ -205,4 +225,9 @@ export class PackSink {
       await putSealed(this.#context, key, blobType.segment, writeSegment(used, renumbered));
     }
   }
+}
+
+/** Bytes at which a pack of this kind is closed. */
+export function packLimit(context: Context, kind: PackKind): number {
+  return kind === 'meta' ? metaPackBytes : context.packBytes;
 }

@@ -13,7 +13,7 @@ import type { Point } from '../contract.ts';
 import { blobType } from '../format/blob.ts';
 import type { Decided } from './outcome-catalogue.ts';
 
-export type SessionKind = 'backup' | 'collection' | 'read';
+export type SessionKind = 'backup' | 'collection' | 'checkpoint' | 'read';
 
 export interface Marker extends ProcessIdentity {
   session: string;
@@ -21,6 +21,8 @@ export interface Marker extends ProcessIdentity {
   started: string;
   /** For `read`: the point that is pinned. */
   point?: string;
+  /** For `checkpoint`: the backup session that it belongs to. */
+  parent?: string;
 }
 
 export interface Outcome {
@@ -30,6 +32,8 @@ export interface Outcome {
   time: string;
   why?: string;
   point?: Point;
+  /** For a committed checkpoint: what it belongs to, and the bytes of its packs. */
+  checkpoint?: { parent: string; machine?: string; bytes: number };
   /** Keys of the index segments that a collection's own replace. */
   superseded?: string[];
 }
@@ -69,7 +73,11 @@ export function byBeginning(a: { id: string }, b: { id: string }): number {
 }
 
 /** Creates the marker: from now on collections wait for this session. */
-export async function beginSession(context: Context, kind: SessionKind, point?: string): Promise<string> {
+export async function beginSession(
+  context: Context,
+  kind: SessionKind,
+  about: Pick<Marker, 'point' | 'parent'> = {},
+): Promise<string> {
   const now = context.clock.now();
   const id = newSessionId(now);
   const marker: Marker = {
@@ -77,7 +85,7 @@ export async function beginSession(context: Context, kind: SessionKind, point?: 
     kind,
     started: new Date(now).toISOString(),
     ...(await ownIdentity()),
-    ...(point === undefined ? {} : { point }),
+    ...about,
   };
   await putRecord(context, markerKey(id), blobType.marker, marker);
   return id;

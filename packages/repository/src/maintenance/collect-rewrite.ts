@@ -1,0 +1,96 @@
+/** Rewriting: what lives in packs that go is copied to new ones, and segments are written without the old. */
+import { inOrder, throwIfAborted } from '@prima/base';
+import type { Context } from '../context.ts';
+import { parseBlobHeader } from '../format/blob.ts';
+import { type PackKind, packKey } from '../format/pack.ts';
+import { packedBytes } from '../format/pack-builder.ts';
+import type { SegmentEntry, SegmentPack } from '../format/segment.ts';
+import { IdSet } from '../index/id-table.ts';
+import { type Located, readSegment } from '../index/repository-index.ts';
+import { packLimit, type PackSink, uniqueBlobBytes } from '../session/pack-sink.ts';
+import type { Survey } from './survey.ts';
+
+/** Which packs go: `dead` without, `rewrite` after their live blobs were copied. */
+export interface Going {
+  dead: ReadonlySet<string>;
+  rewrite: ReadonlySet<string>;
+}
+
+interface Copy {
+  id: Uint8Array;
+  from: Located;
+}
+
+export interface NewSegments {
+  /** Packs and entries of the superseded segments that stay. */
+  packs: SegmentPack[];
+  entries: SegmentEntry[];
+  superseded: string[];
+  /** What is to be copied, in the order in which it is laid into packs. */
+  copies: Copy[];
+}
+
+/** Blobs that are fetched at once. */
+const concurrency = 8;
+
+/** Goes through the segments that name packs that go, or whose session is removed. */
+export async function planSegments(context: Context, now: Survey, going: Going): Promise<NewSegments> {
+  const plan: NewSegments = { packs: [], entries: [], superseded: [], copies: [] };
+  const leaving = new Set(now.forgotten.map(({ id }) => id));
+  const goes = (name: string) => going.dead.has(name) || going.rewrite.has(name);
+  const copied = new IdSet();
+  for (const key of now.index.segments) {
+    const segment = await readSegment(context, key);
+    if (!segment.packs.some(({ name }) => goes(name)) && !leaving.has(key.slice(6, 38))) continue;
+    plan.superseded.push(key);
+    const numbers = segment.packs.map((pack) => (goes(pack.name) ? -1 : plan.packs.push(pack) - 1));
+    for (let i = 0; i < segment.count; i += 1) {
+      const id = segment.ids.slice(i * 32, i * 32 + 32);
+      const [at = 0, offset = 0, length = 0] = segment.places.subarray(i * 3, i * 3 + 3);
+      const number = numbers[at] ?? -1;
+      if (number >= 0) {
+        plan.entries.push({ id, pack: number, offset, length });
+        continue;
+      }
+      const from = now.index.find(id);
+      const isNeeded = from && going.rewrite.has(from.in.name) && now.live.has(id);
+      if (isNeeded && copied.add(id)) plan.copies.push({ id, from });
+    }
+  }
+  return plan;
+}
+
+/** Bytes of the packs that `copies` will fill. */
+export function copiedBytes(context: Context, copies: readonly Copy[]): number {
+  const kinds: PackKind[] = ['data', 'meta'];
+  const sizes = kinds.map((kind) => {
+    const lengths = copies.filter(({ from }) => from.in.kind === kind).map(({ from }) => from.length);
+    return packedBytes(lengths, packLimit(context, kind), uniqueBlobBytes);
+  });
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** Copies blobs, each opened and checked on the way: damage is not carried on. */
+export async function copyBlobs(
+  context: Context,
+  copies: readonly Copy[],
+  options: { sink: PackSink; signal?: AbortSignal | undefined; onCopied: (bytes: number) => void },
+): Promise<void> {
+  const { sink, signal, onCopied } = options;
+  const fetch = async ({ id, from }: Copy) => {
+    throwIfAborted(signal, 'collecting');
+    const key = packKey(from.in.kind, from.in.name);
+    const range = { offset: from.offset, length: from.length };
+    const blob = await context.store.get(key, range, signal ? { signal } : {});
+    const where = `${key} at ${from.offset}`;
+    const { type, plainLength } = parseBlobHeader(blob, where);
+    context.opener.open(blob, { type, id }, where);
+    return { blob, kind: from.in.kind, entry: { id, type, plainLength } };
+  };
+  let done = 0;
+  for await (const { blob, kind, entry } of inOrder(copies, concurrency, fetch)) {
+    await sink.copy(kind, entry, blob);
+    done += blob.length;
+    onCopied(done);
+  }
+}
