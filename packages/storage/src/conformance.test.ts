@@ -2,8 +2,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { seededRandom } from '@prima/base';
+import { MiB, seededRandom } from '@prima/base';
 import {
+  cachedStore,
   countingStore,
   faultyStore,
   memoryStore,
@@ -35,4 +36,14 @@ storeConformance('retrying', async () => {
 storeConformance('rate-limited', async () => {
   const limits = { upload: 2e9, download: 2e9 };
   return { store: rateLimitedStore(memoryStore({ retention: true }), limits) };
+});
+storeConformance('cached', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'prima-cache-'));
+  const inner = memoryStore({ retention: true });
+  const open = () => cachedStore(inner, { folder, limitBytes: 64 * MiB });
+  return {
+    store: open(),
+    reopen: async () => open(),
+    dispose: () => rm(folder, { recursive: true }),
+  };
 });

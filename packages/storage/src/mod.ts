@@ -1,4 +1,5 @@
 /** Object stores. */
+export * from './cached-store.ts';
 export * from './conformance.ts';
 export * from './counting-store.ts';
 export * from './faulty-store.ts';
