@@ -79,6 +79,8 @@ const checks: Record<string, Check> = {
     pieces.splice(3, 0, new Uint8Array(0));
     same(await store.putIfAbsent('packs/ab/large', pieces), 'created');
     sameBytes(await store.get('packs/ab/large'), shared);
+    same(await store.putIfAbsent('packs/ab/one', shared.subarray(5, 70_000)), 'created');
+    sameBytes(await store.get('packs/ab/one'), shared.subarray(5, 70_000));
   },
 
   'a missing object is not-found, a range that stands out is an integrity error': async ({ store }) => {

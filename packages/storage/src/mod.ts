@@ -9,3 +9,4 @@ export * from './object-store.ts';
 export * from './open-store.ts';
 export * from './rate-limited-store.ts';
 export * from './retry-store.ts';
+export { openS3Store, type S3StoreOptions, undeleteS3Objects } from './s3-store.ts';
