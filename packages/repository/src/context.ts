@@ -1,11 +1,13 @@
 /** What every part of an open repository shares, and the small encrypted objects it keeps by name. */
 import type { Clock, Logger } from '@prima/base';
-import { assert, FormatError } from '@prima/base';
-import type { ObjectStore } from '@prima/storage';
+import type { ObjectStore, StoreCallOptions } from '@prima/storage';
+import { DamageRegister } from './damage/register.ts';
 import { parseJson } from './crypto/keys.ts';
 import { Opener, Sealer, type SealingKeys } from './crypto/sealer.ts';
 import type { BlobType } from './format/blob.ts';
 import { OutcomeCatalogue } from './session/outcome-catalogue.ts';
+
+export { hexOf, idFromHex } from './format/hex-id.ts';
 
 export interface Context {
   readonly id: string;
@@ -23,18 +25,20 @@ export interface Context {
   readonly opener: Opener;
   /** Outcomes that were read before. */
   readonly catalogue: OutcomeCatalogue;
+  /** What is known not to be readable. */
+  readonly damage: DamageRegister;
 }
 
 /** @param cacheFolder where what was read may be kept for the next time */
 export function newContext(
-  parts: Omit<Context, 'sealer' | 'opener' | 'catalogue'>,
+  parts: Omit<Context, 'sealer' | 'opener' | 'catalogue' | 'damage'>,
   cacheFolder?: string,
 ): Context {
   const sealer = new Sealer(parts.keys);
   const opener = new Opener(parts.keys);
   const { id: repositoryId, logger } = parts;
   const catalogue = new OutcomeCatalogue({ repositoryId, folder: cacheFolder, sealer, opener, logger });
-  return { ...parts, sealer, opener, catalogue };
+  return { ...parts, sealer, opener, catalogue, damage: new DamageRegister() };
 }
 
 /** Seals bytes for the object `key` and creates it. */
@@ -57,8 +61,9 @@ export async function getSealed(
   context: Context,
   key: string,
   type: BlobType,
+  options: Pick<StoreCallOptions, 'fresh'> = {},
 ): Promise<{ plain: Buffer; stored: Uint8Array }> {
-  const stored = await context.store.get(key);
+  const stored = await context.store.get(key, undefined, options);
   return { plain: context.opener.open(stored, { type, objectKey: key }, key), stored };
 }
 
@@ -70,15 +75,4 @@ export async function getRecord(context: Context, key: string, type: BlobType): 
 
 export function parseRecord(plain: Uint8Array, key: string): object {
   return parseJson(Buffer.from(plain).toString(), key);
-}
-
-/** 64 hex digits → 32 bytes. */
-export function idFromHex(hex: string): Uint8Array {
-  if (!/^[0-9a-f]{64}$/.test(hex)) throw new FormatError(`"${hex}" is not an id of 64 hex digits`);
-  return Buffer.from(hex, 'hex');
-}
-
-export function hexOf(id: Uint8Array): string {
-  assert(id.length === 32, 'an id has 32 bytes');
-  return Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString('hex');
 }

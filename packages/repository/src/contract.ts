@@ -98,6 +98,22 @@ export interface WriteDiskResult {
    * full and is right; the offset is that of the first difference.
    */
   trackingFault?: { offset: number };
+  /** Set when blobs were stored again that the repository had lost: all points that use them are whole again. */
+  mended?: MendedFigures;
+  /**
+   * Ranges of the parent that cannot be read and of which the source holds something else by now: the new point is
+   * right, but earlier ones stay damaged there.
+   */
+  unmended?: Range[];
+  /** Ranges of the parent whose pages could not be read; all of them was read from the source. */
+  hidden?: Range[];
+}
+
+export interface MendedFigures {
+  chunks: number;
+  pages: number;
+  /** Plain bytes of the chunks. */
+  bytes: number;
 }
 
 /** One backup being written. Ends with `commit` or `abort`; `abort` after `commit` does nothing. */

@@ -37,6 +37,7 @@ import {
   wrapKeySet,
   writeKeySlot,
 } from './crypto/keys.ts';
+import { recordDamage } from './damage/lists.ts';
 import { blobType } from './format/blob.ts';
 import { BlobReader } from './index/blob-reader.ts';
 import { RepositoryIndex } from './index/repository-index.ts';
@@ -230,7 +231,10 @@ class OpenRepository implements Repository {
         blobs,
         tree,
         pool: this.#pool,
-        onClose: unpin,
+        onClose: async () => {
+          await recordDamage(this.#context, 'read');
+          await unpin();
+        },
       });
     } catch (error) {
       await unpin();
@@ -243,7 +247,11 @@ class OpenRepository implements Repository {
     if (!file) throw new PrimaError('not-found', `point ${point.id} holds no file "${name}"`);
     const blobs = await this.#reader();
     const parts: Uint8Array[] = [];
-    for (const id of file.ids) parts.push(await blobs.open(idFromHex(id), blobType.file));
+    try {
+      for (const id of file.ids) parts.push(await blobs.open(idFromHex(id), blobType.file));
+    } finally {
+      await recordDamage(this.#context, 'read');
+    }
     return Buffer.concat(parts);
   }
 

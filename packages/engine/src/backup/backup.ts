@@ -19,6 +19,7 @@ import {
 import type { Checkpoint, DiskReading, OpenForBackupOptions } from '@prima/platforms';
 import type { Point, PointDisk, Repository, WriteSession } from '@prima/repository';
 import { newest } from '../points.ts';
+import { mendingNotes } from './mending-notes.ts';
 import type { BackupSource, SourceReading } from './source.ts';
 import { sourceDevice } from './source-device.ts';
 
@@ -107,7 +108,9 @@ async function writeAll(work: Work, session: WriteSession, reading: SourceReadin
   const warnings = reading.skipped.map(({ disk, why }) => `${disk.name} is not in this point: ${why}`);
   for (const warning of warnings) work.logger.warn(`${source.machine.name}: ${warning}`);
   const disks: PointDisk[] = [];
-  for (const disk of reading.disks) disks.push(await writeDisk({ ...work, session, disk, warnings }));
+  const mending: string[] = [];
+  for (const disk of reading.disks)
+    disks.push(await writeDisk({ ...work, session, disk, warnings, mending }));
   const memory = reading.memory && (await writeMemory(work, session, reading.memory));
   const files = [];
   for (const file of reading.files) files.push(await session.writeFile(file.name, file.bytes));
@@ -121,7 +124,7 @@ async function writeAll(work: Work, session: WriteSession, reading: SourceReadin
     skipped: reading.skipped.map(({ disk, why }) => ({ name: disk.name, why })),
     files,
     tags: [...(options.tags ?? [])],
-    notes: [...(options.notes ?? []), ...reading.why],
+    notes: [...(options.notes ?? []), ...reading.why, ...mending],
     warnings,
     memory,
     name: options.name,
@@ -133,13 +136,13 @@ async function writeAll(work: Work, session: WriteSession, reading: SourceReadin
 }
 
 async function writeDisk(
-  work: Work & { session: WriteSession; disk: DiskReading; warnings: string[] },
+  work: Work & { session: WriteSession; disk: DiskReading; warnings: string[]; mending: string[] },
 ): Promise<PointDisk> {
   const { session, source, options, logger, disk: reading, warnings } = work;
   const { disk, device } = reading;
   const subject = `${source.machine.name} ${disk.name}`;
   const base = baseOf(reading, work.parent, options.full ?? false);
-  const { root, figures, trackingFault } = await session.writeDisk({
+  const written = await session.writeDisk({
     name: disk.name,
     device: sourceDevice(device, `${disk.name} of ${source.machine.name}`),
     onProgress: (progress) => options.onProgress?.(subject, progress),
@@ -147,6 +150,11 @@ async function writeDisk(
     parent: base.parent?.root,
     signal: options.signal,
   });
+  const { root, figures, trackingFault } = written;
+  for (const note of mendingNotes(disk.name, written)) {
+    work.mending.push(note);
+    logger.warn(`${source.machine.name}: ${note}`);
+  }
   let { whyFull } = base;
   if (trackingFault) {
     const since = work.parent?.time ?? 'the first point';

@@ -1,15 +1,31 @@
-/** Fetches stored blobs by id; when a collection moved one, looks again in a fresh index. */
-import { IntegrityError, PrimaError } from '@prima/base';
+/**
+ * Fetches and opens stored blobs by id. When a collection moved one, looks again in a fresh index; what does not
+ * open is read a second time, past every cache, and then noted as damage, and another place is looked for.
+ */
+import { IntegrityError, PrimaError, toPrimaError } from '@prima/base';
 import { type Context, hexOf } from '../context.ts';
+import { assertReachable, isDamage } from '../damage/lists.ts';
 import { blobHeaderBytes, type BlobType } from '../format/blob.ts';
 import { packKey } from '../format/pack.ts';
-import { RepositoryIndex } from './repository-index.ts';
+import { type Located, RepositoryIndex } from './repository-index.ts';
 
-export interface StoredBlob {
+interface StoredBlob {
   bytes: Uint8Array;
   /** Pack and offset, for errors. */
   where: string;
 }
+
+/** Opens a blob as it is stored. Raises `integrity` when it is not what it should be. */
+export type OpenBlob<T> = (bytes: Uint8Array, where: string) => Promise<T>;
+
+/** Why a place gave no blob. */
+interface Failure {
+  error: PrimaError;
+  isMissing: boolean;
+}
+
+/** The index is read again at most this often for one blob: collections do not follow each other that fast. */
+const maxReloads = 3;
 
 export class BlobReader {
   readonly #context: Context;
@@ -34,44 +50,98 @@ export class BlobReader {
     return this.#index;
   }
 
-  /** The blob as stored. Raises `integrity` when it is nowhere. */
-  async fetch(id: Uint8Array, signal?: AbortSignal): Promise<StoredBlob> {
-    return (await this.#tryFetch(id, signal)) ?? (await this.#fetchAfterReload(id, signal));
-  }
-
   /** Fetches and opens small metadata on this thread. */
   async open(id: Uint8Array, type: BlobType, signal?: AbortSignal): Promise<Buffer> {
-    const { bytes, where } = await this.fetch(id, signal);
-    return this.#context.opener.open(bytes, { type, id }, where);
-  }
-
-  async #fetchAfterReload(id: Uint8Array, signal?: AbortSignal): Promise<StoredBlob> {
-    await this.reload();
-    const found = await this.#tryFetch(id, signal);
-    if (found) return found;
-    const at = this.#index.find(id);
-    throw new IntegrityError(
-      at
-        ? `pack ${at.in.name} is missing from the repository; it held the chunk ${hexOf(id)}`
-        : `no pack of the repository holds the chunk ${hexOf(id)}`,
-      { details: { id: hexOf(id), ...(at ? { pack: at.in.name } : {}) } },
+    return await this.read(
+      id,
+      async (bytes, where) => this.#context.opener.open(bytes, { type, id }, where),
+      signal,
     );
   }
 
-  async #tryFetch(id: Uint8Array, signal?: AbortSignal): Promise<StoredBlob | undefined> {
-    const place = this.#index.find(id);
-    if (!place) return undefined;
+  /**
+   * Fetches the blob and has it opened, from any place where that succeeds. Raises `integrity` when there is
+   * none (the damage is noted in the context then), and what the store raises.
+   */
+  async read<T>(id: Uint8Array, open: OpenBlob<T>, signal?: AbortSignal): Promise<T> {
+    for (let reloads = 0; ; ) {
+      const index = this.#index;
+      const place = index.find(id);
+      const found = place && (await this.#tryPlace(place, id, { open, signal }));
+      if (found && 'value' in found) return found.value;
+      const mayHaveMoved = !found || found.isMissing;
+      if (mayHaveMoved && reloads < maxReloads && (await this.#isStale(index))) {
+        reloads += 1;
+        await this.reload();
+        continue;
+      }
+      if (!found) throw this.#nowhere(id);
+      if (!place.isDamaged) this.#note(place, id, found);
+      if (this.#index.find(id)?.isDamaged) throw lostIn(place, id, found);
+    }
+  }
+
+  /**
+   * Whether what `index` was read from has changed. A collection deletes the segments that its own replace before
+   * it deletes a pack, so a pack that is missing while nothing has changed was not moved.
+   */
+  async #isStale(index: RepositoryIndex): Promise<boolean> {
+    if (index !== this.#index) return true; // somebody has read it again meanwhile
+    const known = new Set([...index.segments, ...index.unreadable]);
+    for await (const { key } of this.#context.store.list('index/', { namesOnly: true, fresh: true })) {
+      if (!known.delete(key)) return true;
+    }
+    return known.size > 0;
+  }
+
+  /** One place: its value, or why there is none. Raises what says nothing about the stored bytes. */
+  async #tryPlace<T>(
+    place: Located,
+    id: Uint8Array,
+    { open, signal }: { open: OpenBlob<T>; signal: AbortSignal | undefined },
+  ): Promise<{ value: T } | Failure> {
+    for (const fresh of place.isDamaged ? [true] : [false, true]) {
+      try {
+        const { bytes, where } = await this.#fetch(place, fresh, signal);
+        return { value: await open(bytes, where) };
+      } catch (error) {
+        const failure = toPrimaError(error, `reading the chunk ${hexOf(id)}`);
+        const isMissing = failure.code === 'not-found';
+        if (!isMissing && !isDamage(failure)) throw failure;
+        if (!fresh) continue;
+        await assertReachable(this.#context, failure.message);
+        return { error: failure, isMissing };
+      }
+    }
+    throw new IntegrityError('a second read was made');
+  }
+
+  async #fetch(place: Located, fresh: boolean, signal?: AbortSignal): Promise<StoredBlob> {
     const key = packKey(place.in.kind, place.in.name);
     const where = `${key} at ${place.offset}`;
     if (place.length < blobHeaderBytes)
       throw new IntegrityError(`${where}: the index gives a blob of ${place.length} bytes`);
-    try {
-      const range = { offset: place.offset, length: place.length };
-      const bytes = await this.#context.store.get(key, range, signal ? { signal } : {});
-      return { bytes, where };
-    } catch (error) {
-      if (error instanceof PrimaError && error.code === 'not-found') return undefined;
-      throw error;
-    }
+    const range = { offset: place.offset, length: place.length };
+    return { bytes: await this.#context.store.get(key, range, { signal, fresh }), where };
   }
+
+  #note(place: Located, id: Uint8Array, failure: Failure): void {
+    const { name, kind } = place.in;
+    const ids = failure.isMissing ? 'all' : [hexOf(id)];
+    this.#context.damage.note({ pack: name, kind, ids, why: lostIn(place, id, failure).message });
+  }
+
+  #nowhere(id: Uint8Array): PrimaError {
+    const hex = hexOf(id);
+    return new IntegrityError(`no pack of the repository holds the chunk ${hex}`, { details: { id: hex } });
+  }
+}
+
+function lostIn(place: Located, id: Uint8Array, { error, isMissing }: Failure): PrimaError {
+  if (!isMissing) return error;
+  const { name } = place.in;
+  return new IntegrityError(`pack ${name} is missing from the repository; it held the chunk ${hexOf(id)}`, {
+    details: { id: hexOf(id), pack: name },
+    cause: error,
+  });
 }

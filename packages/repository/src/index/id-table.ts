@@ -47,6 +47,15 @@ export class IdTable {
     return this.#cells[this.#find(keyOf(id)) + 4] !== empty;
   }
 
+  /** Whether any entry is in one of these packs. Looks at all entries. */
+  usesPacks(packs: ReadonlySet<number>): boolean {
+    for (let cell = 0; cell < this.#cells.length; cell += words) {
+      const pack = this.#cells[cell + 4] ?? empty;
+      if (pack !== empty && packs.has(pack)) return true;
+    }
+    return false;
+  }
+
   /** Adds or replaces. */
   set(id: Uint8Array, pack: number, offset: number, length: number): void {
     assert(pack < empty, 'a pack number fits');

@@ -1,6 +1,8 @@
 /** Which pack holds which blob, as the committed index segments say it; all in memory. */
 import { PrimaError } from '@prima/base';
-import { type Context, getRecord, getSealed } from '../context.ts';
+import { type Context, getRecord, getSealed, idFromHex } from '../context.ts';
+import { loadDamage } from '../damage/lists.ts';
+import type { DamageRegister } from '../damage/register.ts';
 import { blobType } from '../format/blob.ts';
 import { parseSegment, type Segment, type SegmentPack } from '../format/segment.ts';
 import { type CommittedSession, listSessions, readOutcomes } from '../session/sessions.ts';
@@ -14,6 +16,15 @@ export interface IndexedPack extends SegmentPack {
 export interface Located extends BlobPlace {
   pack: number;
   in: IndexedPack;
+  /** Known not to be readable there, and no better place is known. */
+  isDamaged: boolean;
+}
+
+export interface LoadOptions {
+  /** Raises where a segment or outcome cannot be read, instead of going on without it. Default false. */
+  strict?: boolean;
+  /** Told of segments that are left out because they cannot be read. */
+  onBadSegment?: (key: string, error: PrimaError) => void;
 }
 
 export interface CondemnedList {
@@ -25,9 +36,18 @@ export class RepositoryIndex {
   readonly packs: IndexedPack[] = [];
   /** Keys of the segments that were read. */
   readonly segments: string[] = [];
+  /** Segments that could not be read: what they say is not in the index. */
+  readonly unreadable: string[] = [];
+  readonly #damage: DamageRegister;
   readonly #numbers = new Map<string, number>();
   #table = new IdTable();
+  /** Other places of blobs that are stored twice, for when the first turns out to be damaged. */
+  readonly #second = new IdTable();
   #bytes = 0;
+
+  private constructor(damage: DamageRegister) {
+    this.#damage = damage;
+  }
 
   /** Distinct blobs. */
   get size(): number {
@@ -36,19 +56,52 @@ export class RepositoryIndex {
 
   /** Memory of the table, bytes. */
   get bytes(): number {
-    return this.#table.bytes + this.#bytes;
+    return this.#table.bytes + this.#second.bytes + this.#bytes;
   }
 
   find(id: Uint8Array): Located | undefined {
-    const place = this.#table.get(id);
+    const first = this.#located(this.#table.get(id), id);
+    if (!first?.isDamaged) return first;
+    const second = this.#located(this.#second.get(id), id);
+    return second && !second.isDamaged ? second : first;
+  }
+
+  #located(place: BlobPlace | undefined, id: Uint8Array): Located | undefined {
     const pack = place && this.packs[place.pack];
-    return place && pack ? { ...place, in: pack } : undefined;
+    if (!place || !pack) return undefined;
+    return { ...place, in: pack, isDamaged: !this.#damage.isEmpty && this.#damage.has(pack.name, id) };
   }
 
   /** True when a new restore point may rely on the stored blob. */
   mayShare(id: Uint8Array): boolean {
     const found = this.find(id);
-    return found !== undefined && !found.in.isCondemned;
+    return found !== undefined && !found.in.isCondemned && !found.isDamaged;
+  }
+
+  /** True when it was found that the blob is in no place, or in none from which it can be read. */
+  isKnownLost(id: Uint8Array): boolean {
+    return this.find(id)?.isDamaged ?? this.#damage.isMissing(id);
+  }
+
+  /** `isKnownLost`, or the index is not whole and the blob not in it. */
+  isLost(id: Uint8Array): boolean {
+    return this.find(id)?.isDamaged ?? (this.unreadable.length > 0 || this.#damage.isMissing(id));
+  }
+
+  /** Whether any blob may be lost. Reads all of the index where a whole pack is damaged. */
+  mayHaveLost(): boolean {
+    if (this.unreadable.length > 0) return true;
+    if (this.#damage.isEmpty) return false;
+    const { packs, missing } = this.#damage.all();
+    for (const hex of missing.keys()) if (this.isLost(idFromHex(hex))) return true;
+    const whole = new Set<number>();
+    for (const [name, { ids }] of packs) {
+      const number = this.#numbers.get(name);
+      if (number === undefined) continue;
+      if (ids === 'all') whole.add(number);
+      else for (const hex of ids) if (this.isLost(idFromHex(hex))) return true;
+    }
+    return whole.size > 0 && this.#table.usesPacks(whole);
   }
 
   hasPack(name: string): boolean {
@@ -59,10 +112,10 @@ export class RepositoryIndex {
    * Reads the index afresh. The order matters (see "Sessions" of the format): condemned lists
    * first, then the segments.
    */
-  static async load(context: Context): Promise<RepositoryIndex> {
+  static async load(context: Context, options: LoadOptions = {}): Promise<RepositoryIndex> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await RepositoryIndex.#loadOnce(context);
+        return await RepositoryIndex.#loadOnce(context, options);
       } catch (error) {
         // a collection replaced segments while we read them: start over
         const vanished = error instanceof PrimaError && error.code === 'not-found';
@@ -71,14 +124,15 @@ export class RepositoryIndex {
     }
   }
 
-  static async #loadOnce(context: Context): Promise<RepositoryIndex> {
+  static async #loadOnce(context: Context, options: LoadOptions): Promise<RepositoryIndex> {
+    await loadDamage(context);
     const condemned = await readCondemned(context);
     const { keys, sessions } = await listSegments(context);
     const committed = await committedAmong(context, sessions);
     const superseded = new Set(committed.flatMap(({ outcome }) => outcome.superseded ?? []));
     const counted = new Set(committed.map(({ id }) => id));
     const segments: Segment[] = [];
-    const index = new RepositoryIndex();
+    const index = new RepositoryIndex(context.damage);
     for (const { key, session } of keys) {
       if (superseded.has(key)) continue;
       if (!counted.has(session)) {
@@ -86,8 +140,12 @@ export class RepositoryIndex {
         if (!(await context.store.stat(key))) throw missing(key);
         continue;
       }
-      segments.push(await readSegment(context, key));
-      index.segments.push(key);
+      try {
+        segments.push(await readSegment(context, key));
+        index.segments.push(key);
+      } catch (error) {
+        index.#leaveOut(key, error, { context, options });
+      }
     }
     index.#fill(segments, condemned);
     return index;
@@ -100,11 +158,37 @@ export class RepositoryIndex {
       for (let i = 0; i < segment.count; i += 1) {
         const id = segment.ids.subarray(i * 32, i * 32 + 32);
         const number = numbers[segment.places[i * 3] ?? 0] ?? 0;
-        const known = this.find(id);
-        if (known && (!known.in.isCondemned || this.packs[number]?.isCondemned)) continue;
-        this.#table.set(id, number, segment.places[i * 3 + 1] ?? 0, segment.places[i * 3 + 2] ?? 0);
+        const [, offset = 0, length = 0] = segment.places.subarray(i * 3, i * 3 + 3);
+        if (this.#table.has(id)) this.#addOther(id, { pack: number, offset, length });
+        else this.#table.set(id, number, offset, length);
       }
     }
+  }
+
+  /** Keeps the better of two places, and the other one as the second. */
+  #addOther(id: Uint8Array, place: BlobPlace): void {
+    const known = this.#located(this.#table.get(id), id);
+    const added = this.#located(place, id);
+    if (!known || !added || known.pack === added.pack) return;
+    const [best, other] = rank(added) < rank(known) ? [added, known] : [known, added];
+    this.#table.set(id, best.pack, best.offset, best.length);
+    if (rank(other) < rank(this.#located(this.#second.get(id), id)))
+      this.#second.set(id, other.pack, other.offset, other.length);
+  }
+
+  /** Going on without a segment costs deduplication, and what only it knows is read from the source again. */
+  #leaveOut(
+    key: string,
+    error: unknown,
+    { context, options }: { context: Context; options: LoadOptions },
+  ): void {
+    if (options.strict || !(error instanceof PrimaError) || error.code !== 'integrity') throw error;
+    this.unreadable.push(key);
+    if (options.onBadSegment) options.onBadSegment(key, error);
+    else
+      context.logger.warn(
+        `${error.message}; what this index segment says is left out, until: prima check --rebuild-index`,
+      );
   }
 
   #number(pack: SegmentPack, condemned: ReadonlySet<string>): number {
@@ -116,6 +200,11 @@ export class RepositoryIndex {
     this.#bytes += 200;
     return number;
   }
+}
+
+/** The lower, the better a place is. */
+function rank(place: Located | undefined): number {
+  return place ? (place.isDamaged ? 2 : 0) + (place.in.isCondemned ? 1 : 0) : 4;
 }
 
 function missing(key: string): PrimaError {

@@ -57,8 +57,10 @@ export function planOf(now: Survey, listed: ReadonlyMap<string, ListedPack>, bud
   const partly: { name: string; live: number; size: number }[] = [];
   for (const [number, { name, size }] of now.index.packs.entries()) {
     const live = now.livePerPack[number] ?? 0;
+    const dead = deadIn(size, live, now.liveBlobs[number] ?? 0);
+    if (now.spoilt.has(number) || now.hidden.length > 0) continue; // see "Damage" of the format
     if (live === 0) plan.dead.add(name);
-    else if (deadIn(size, live, now.liveBlobs[number] ?? 0) > Math.max(size * deadShare, deadBytes)) {
+    else if (now.damaged.has(name) || dead > Math.max(size * deadShare, deadBytes)) {
       partly.push({ name, live, size });
     }
   }

@@ -2,11 +2,12 @@
 import { inOrder, throwIfAborted } from '@prima/base';
 import type { Context } from '../context.ts';
 import { parseBlobHeader } from '../format/blob.ts';
-import { type PackKind, packKey } from '../format/pack.ts';
+import type { PackKind } from '../format/pack.ts';
 import { packedBytes } from '../format/pack-builder.ts';
 import type { SegmentEntry, SegmentPack } from '../format/segment.ts';
 import { IdSet } from '../index/id-table.ts';
-import { type Located, readSegment } from '../index/repository-index.ts';
+import { BlobReader } from '../index/blob-reader.ts';
+import { type Located, readSegment, type RepositoryIndex } from '../index/repository-index.ts';
 import { packLimit, type PackSink, uniqueBlobBytes } from '../session/pack-sink.ts';
 import type { Survey } from './survey.ts';
 
@@ -70,22 +71,25 @@ export function copiedBytes(context: Context, copies: readonly Copy[]): number {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** Copies blobs, each opened and checked on the way: damage is not carried on. */
+/** Copies blobs, each opened and checked on the way: damage is not carried on, but noted, and raised as `integrity`. */
 export async function copyBlobs(
   context: Context,
-  copies: readonly Copy[],
+  { index, copies }: { index: RepositoryIndex; copies: readonly Copy[] },
   options: { sink: PackSink; signal?: AbortSignal | undefined; onCopied: (bytes: number) => void },
 ): Promise<void> {
   const { sink, signal, onCopied } = options;
+  const blobs = new BlobReader(context, index);
   const fetch = async ({ id, from }: Copy) => {
     throwIfAborted(signal, 'collecting');
-    const key = packKey(from.in.kind, from.in.name);
-    const range = { offset: from.offset, length: from.length };
-    const blob = await context.store.get(key, range, signal ? { signal } : {});
-    const where = `${key} at ${from.offset}`;
-    const { type, plainLength } = parseBlobHeader(blob, where);
-    context.opener.open(blob, { type, id }, where);
-    return { blob, kind: from.in.kind, entry: { id, type, plainLength } };
+    return await blobs.read(
+      id,
+      async (blob, where) => {
+        const { type, plainLength } = parseBlobHeader(blob, where);
+        context.opener.open(blob, { type, id }, where);
+        return { blob, kind: from.in.kind, entry: { id, type, plainLength } };
+      },
+      signal,
+    );
   };
   let done = 0;
   for await (const { blob, kind, entry } of inOrder(copies, concurrency, fetch)) {

@@ -5,6 +5,7 @@
 import { forEachBounded, GiB, PrimaError, type ProgressListener, throwIfAborted } from '@prima/base';
 import { type Context, putRecord } from '../context.ts';
 import type { CollectReport } from '../contract.ts';
+import { recordDamage } from '../damage/lists.ts';
 import { blobType } from '../format/blob.ts';
 import { packKey } from '../format/pack.ts';
 import type { CondemnedList } from '../index/repository-index.ts';
@@ -31,6 +32,7 @@ import {
   whyTooMuch,
 } from './collect-plan.ts';
 import { copiedBytes, copyBlobs, planSegments } from './collect-rewrite.ts';
+import { deleteSpentLists, spareDamaged } from './spare-damaged.ts';
 import { type Survey, survey } from './survey.ts';
 
 export interface CollectOptions {
@@ -68,6 +70,7 @@ async function dryRun(context: Context, budget: Budget, options: CollectOptions)
   const listed = await listPacks(context);
   const now = await survey(context);
   const plan = planOf(now, listed, budget);
+  const notes = spareDamaged(plan, now);
   const refusal = whyTooMuch(plan, listed, options.maxDeleteShare ?? 0.8);
   let copied = 0;
   for (const rewrite of [plan.rewrite, ...plan.later]) {
@@ -76,7 +79,8 @@ async function dryRun(context: Context, budget: Budget, options: CollectOptions)
     for (const name of rewrite) plan.rewrite.add(name);
   }
   const report = reportOf(now, plan, { listed, dryRun: true, copied });
-  return refusal ? { ...report, notes: [...report.notes, refusal.message] } : report;
+  if (refusal) notes.push(refusal.message);
+  return { ...report, notes: [...report.notes, ...notes] };
 }
 
 async function collectOnce(
@@ -97,6 +101,7 @@ async function collectOnce(
     throw error;
   } finally {
     stopBeats();
+    await recordDamage(context, 'collection');
   }
 }
 
@@ -136,6 +141,7 @@ class Collection {
     this.#progress('marking');
     const first = await survey(this.#context);
     const plan = planOf(first, listed, budget);
+    spareDamaged(plan, first);
     const refusal = whyTooMuch(plan, listed, this.#options.maxDeleteShare ?? 0.8);
     if (refusal) throw refusal;
     const condemned: CondemnedList = {
@@ -150,6 +156,7 @@ class Collection {
     this.#progress('marking again');
     const second = await survey(this.#context, first);
     this.#rescue(plan, second);
+    this.#notes.push(...spareDamaged(plan, second));
     const { superseded, copied } = await this.#rewrite(plan, second);
     this.#progress('deleting');
     const sessionsRemoved = await this.#delete(plan, second, superseded);
@@ -231,11 +238,15 @@ class Collection {
     const { packs, entries, superseded, copies } = await planSegments(this.#context, now, plan);
     const sink = new PackSink(this.#context, this.#session, { isUnique: true });
     const total = copies.reduce((sum, { from }) => sum + from.length, 0);
-    await copyBlobs(this.#context, copies, {
-      sink,
-      signal: this.#options.signal,
-      onCopied: (done) => this.#options.onProgress?.({ phase: 'rewriting packs', done, total }),
-    });
+    await copyBlobs(
+      this.#context,
+      { index: now.index, copies },
+      {
+        sink,
+        signal: this.#options.signal,
+        onCopied: (done) => this.#options.onProgress?.({ phase: 'rewriting packs', done, total }),
+      },
+    );
     await sink.finish({ packs, entries });
     const time = new Date(this.#context.clock.now()).toISOString();
     const { digest } = await decide(this.#context, {
@@ -257,6 +268,7 @@ class Collection {
     await forEachBounded([...plan.dead, ...plan.rewrite, ...plan.orphans], concurrency, async (name) => {
       for (const kind of ['data', 'meta'] as const) await store.delete(packKey(kind, name));
     });
+    await deleteSpentLists(this.#context, now, new Set([...plan.dead, ...plan.rewrite]));
     const removed = await this.#deleteSessions(now);
     await this.#deleteCondemned(now);
     return removed;

@@ -1,5 +1,5 @@
 /** What there is: sessions, points, pins, the log, the index, and what the points reach. */
-import { IntegrityError, PrimaError } from '@prima/base';
+import { IntegrityError, PrimaError, type Range } from '@prima/base';
 import { type Context, hexOf, idFromHex } from '../context.ts';
 import type { Point } from '../contract.ts';
 import { IdSet } from '../index/id-table.ts';
@@ -31,11 +31,19 @@ export interface Survey {
   /** Live bytes in each pack of the index, and the number of live blobs. */
   livePerPack: Float64Array;
   liveBlobs: Uint32Array;
+  /** Names of packs with recorded damage. */
+  damaged: ReadonlySet<string>;
+  /** Numbers of packs that are the only place of a live blob that cannot be read. */
+  spoilt: Set<number>;
+  /** Where pages of kept points cannot be read: what is live below them is unknown. */
+  hidden: { point: string; disk: string; range: Range }[];
+  /** Live blobs that are in no pack of the index, as is known and recorded. */
+  nowhere: number;
 }
 
 /**
- * Looks at everything and marks what is live. Raises `refused` when a live blob is nowhere or when
- * the log knows points that are not there: then nothing may be deleted.
+ * Looks at everything and marks what is live. Raises `refused` when a live blob is nowhere and not known to be, or
+ * when the log knows points that are not there: then nothing may be deleted.
  * @param earlier the survey before; what was not forgotten then counts as kept now: it may have been pinned before it
  * was forgotten, at a place that the listing had passed
  */
@@ -58,7 +66,7 @@ export async function survey(context: Context, earlier?: Survey): Promise<Survey
   const kept = committed.flatMap(({ id, outcome }) =>
     outcome.point && !gone.has(id) ? [outcome.point] : [],
   );
-  const index = await RepositoryIndex.load(context);
+  const index = await RepositoryIndex.load(context, { strict: true });
   const checkpoints = new Set(
     [...outcomes.values()].flatMap(({ id, outcome }) =>
       outcome.kind === 'checkpoint' && outcome.state === 'committed' && !gone.has(id) ? [id] : [],
@@ -90,18 +98,17 @@ async function mark(
   const live = new IdSet(index.size);
   const livePerPack = new Float64Array(index.packs.length);
   const liveBlobs = new Uint32Array(index.packs.length);
+  const damage: Pick<Survey, 'spoilt' | 'hidden' | 'nowhere'> = { spoilt: new Set(), hidden: [], nowhere: 0 };
   const tree = new PageTree(context, new BlobReader(context, index));
   const visit = (id: Uint8Array): boolean => {
     if (!live.add(id)) return false;
     const place = index.find(id);
-    if (!place) {
-      throw new PrimaError(
-        'refused',
-        `chunk ${hexOf(id)} of a restore point is nowhere in the repository; run "prima check" and delete nothing before it is mended`,
-      );
-    }
-    livePerPack[place.pack] = (livePerPack[place.pack] ?? 0) + place.length;
-    liveBlobs[place.pack] = (liveBlobs[place.pack] ?? 0) + 1;
+    if (place) {
+      livePerPack[place.pack] = (livePerPack[place.pack] ?? 0) + place.length;
+      liveBlobs[place.pack] = (liveBlobs[place.pack] ?? 0) + 1;
+    } else if (index.isLost(id)) damage.nowhere += 1;
+    else throw nowhere(id);
+    if (place?.isDamaged) damage.spoilt.add(place.pack);
     return true;
   };
   for (const key of index.segments) {
@@ -112,10 +119,23 @@ async function mark(
   for (const point of roots.kept) {
     for (const file of point.files) for (const id of file.ids) visit(idFromHex(id));
     for (const disk of [...point.disks, ...(point.memory ? [point.memory] : [])]) {
-      await tree.walk(disk.root, disk.size, { page: visit, chunk: visit });
+      const onError = (error: unknown, range: Range, id: Uint8Array) => {
+        if (!(error instanceof PrimaError) || error.code !== 'integrity') throw error;
+        const place = index.find(id);
+        if (place) damage.spoilt.add(place.pack);
+        damage.hidden.push({ point: point.id, disk: disk.name, range });
+      };
+      await tree.walk(disk.root, disk.size, { page: visit, chunk: visit, onError });
     }
   }
-  return { live, livePerPack, liveBlobs };
+  return { live, livePerPack, liveBlobs, damaged: new Set(context.damage.all().packs.keys()), ...damage };
+}
+
+function nowhere(id: Uint8Array): PrimaError {
+  return new PrimaError(
+    'refused',
+    `chunk ${hexOf(id)} of a restore point is nowhere in the repository; run "prima check", which names what is affected and records it, and delete nothing before`,
+  );
 }
 
 /** Points that a living reader holds; pins of dead readers are removed. */

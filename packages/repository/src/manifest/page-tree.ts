@@ -29,14 +29,21 @@ export class PageTree {
     yield* this.#chunksBelow(refOfRoot(root, size), rootLevel(size, this.#context.chunkSize), 0, range);
   }
 
-  /** The reference to each leaf of a disk, in order. */
-  async leaves(root: RootRef, size: number): Promise<PageRef[]> {
+  /**
+   * The reference to each leaf of a disk, in order. With `onError`, which is told of pages that cannot be read and
+   * may raise, the leaves below such a page are zero references.
+   */
+  async leaves(root: RootRef, size: number, onError?: PageFailure): Promise<PageRef[]> {
     const { chunkSize } = this.#context;
     const leafSpan = chunkSize * pageFanout;
     let refs: PageRef[] = [refOfRoot(root, size)];
     for (let level = rootLevel(size, chunkSize); level > 0; level -= 1) {
       const next: PageRef[] = [];
-      for (const ref of refs) next.push(...(await this.#childrenOf(ref, level)));
+      let offset = 0;
+      for (const ref of refs) {
+        next.push(...(await this.#childrenOrNone(ref, { level, offset }, onError)));
+        offset += ref.length;
+      }
       refs = next;
     }
     if (refs.length !== Math.ceil(size / leafSpan))
@@ -118,6 +125,20 @@ export class PageTree {
     }
   }
 
+  async #childrenOrNone(
+    ref: PageRef,
+    { level, offset }: { level: number; offset: number },
+    onError: PageFailure | undefined,
+  ): Promise<PageRef[]> {
+    try {
+      return await this.#childrenOf(ref, level);
+    } catch (error) {
+      if (!onError || !ref.id) throw error;
+      onError(error, { offset, length: ref.length }, ref.id);
+      return await this.#childrenOf({ id: undefined, length: ref.length }, level);
+    }
+  }
+
   /** The references in a page; those of a zero reference are zero references. */
   async #childrenOf(ref: PageRef, level: number): Promise<PageRef[]> {
     if (ref.id) return (await this.#page(ref, level)).refs;
@@ -155,9 +176,12 @@ export interface TreeVisitor {
   /** Answers whether to look below this page. */
   page(id: Uint8Array): boolean;
   chunk(id: Uint8Array, range: Range): void;
-  /** A page that cannot be read, and the range of the disk that is lost with it. Without it, raises. */
-  onError?(error: unknown, range: Range, id: Uint8Array): void;
+  /** Without it, what went wrong is raised. */
+  onError?: PageFailure;
 }
+
+/** Told of a page that cannot be read, and the range of the disk that is lost with it; may raise. */
+export type PageFailure = (error: unknown, range: Range, id: Uint8Array) => void;
 
 function refOfRoot(root: RootRef, size: number): PageRef {
   return { id: root.zero ? undefined : idFromHex(root.id), length: size };

@@ -2,6 +2,7 @@
 import { assert, Mutex, PrimaError, toPrimaError } from '@prima/base';
 import { type Context, hexOf } from '../context.ts';
 import type { Point, PointFile, WriteDiskRequest, WriteDiskResult, WriteSession } from '../contract.ts';
+import { recordDamage } from '../damage/lists.ts';
 import { blobType } from '../format/blob.ts';
 import { BlobReader } from '../index/blob-reader.ts';
 import { RepositoryIndex } from '../index/repository-index.ts';
@@ -149,6 +150,7 @@ export class BackupSession implements WriteSession {
     this.#stopBeats();
     await this.#pool.close();
     await this.#sink.drain();
+    await recordDamage(this.#context, 'backup');
   }
 
   #assertOpen(): void {

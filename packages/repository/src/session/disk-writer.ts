@@ -3,14 +3,16 @@ import {
   assert,
   type Bottleneck,
   forEachBounded,
+  mergeRanges,
   PrimaError,
+  type Range,
   systemRandom,
   throwIfAborted,
   toPrimaError,
 } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
 import type { Context } from '../context.ts';
-import type { DiskFigures, WriteDiskRequest, WriteDiskResult } from '../contract.ts';
+import type { DiskFigures, MendedFigures, RootRef, WriteDiskRequest, WriteDiskResult } from '../contract.ts';
 import { blobType } from '../format/blob.ts';
 import { type Page, pageFanout, type PageRef, writePage } from '../format/page.ts';
 import type { RepositoryIndex } from '../index/repository-index.ts';
@@ -19,6 +21,7 @@ import { storeRefs, storeTree } from '../manifest/page-writer.ts';
 import type { ChunkPool, Slot } from '../pool/chunk-pool.ts';
 import { BottleneckMeter } from './bottleneck.ts';
 import { chunkPlan, type DiskPlan, planDisk, sampleKept } from './disk-plan.ts';
+import { isIntegrity, readParent } from './mending.ts';
 import type { PackSink } from './pack-sink.ts';
 
 export interface DiskWriterParts {
@@ -31,6 +34,8 @@ export interface DiskWriterParts {
 
 const defaultSample = 16;
 const progressMs = 200;
+/** Times a tracked backup begins again because its parent's pages turn out to be damaged. */
+const maxAttempts = 3;
 
 /** A leaf page whose chunks are being filled in. */
 interface OpenLeaf {
@@ -48,6 +53,8 @@ export class DiskWriter {
   readonly #meter = new BottleneckMeter();
   /** Chunks in each stage now, for the bottleneck. */
   readonly #stages = { reading: 0, processing: 0 };
+  /** What was stored again because it could not be read any more. */
+  readonly #mended: MendedFigures = { chunks: 0, pages: 0, bytes: 0 };
   #leaves: PageRef[] = [];
 
   constructor(parts: DiskWriterParts, request: WriteDiskRequest) {
@@ -57,22 +64,44 @@ export class DiskWriter {
   }
 
   async write(): Promise<WriteDiskResult> {
-    const { changed, signal, parent } = this.#request;
+    const { changed, parent } = this.#request;
     assert(changed === undefined || parent, 'a tracked disk has a parent');
-    if (changed !== undefined && parent) {
-      this.#leaves = await this.#parts.tree.leaves(parent, this.#device.size);
-      const plan = await this.#plan(changed, signal);
-      const fault = await this.#sample(plan);
-      if (fault === undefined) return { root: await this.#run(plan), figures: this.#figures };
-      return { ...(await this.#writeAll()), trackingFault: { offset: fault } };
+    if (changed === undefined || !parent) return await this.#writeAll();
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#writeChanged(changed, parent);
+      } catch (error) {
+        // a page of the parent turned out to be damaged: known by now, it is mended the next time round
+        if (!isIntegrity(error) || attempt === maxAttempts || !this.#parts.index.mayHaveLost()) throw error;
+        this.#parts.context.logger.warn(`mending what cannot be read of the point before: ${error.message}`);
+      }
     }
-    return await this.#writeAll();
+  }
+
+  async #writeChanged(changed: readonly Range[], parent: RootRef): Promise<WriteDiskResult> {
+    const { leaves, lost, hidden } = await readParent(this.#parts, parent, this.#device.size);
+    this.#leaves = leaves;
+    const plan = await this.#plan([...changed, ...lost, ...hidden], this.#request.signal);
+    const fault = await this.#sample(plan);
+    const result: WriteDiskResult =
+      fault === undefined
+        ? this.#result(await this.#run(plan))
+        : { ...(await this.#writeAll()), trackingFault: { offset: fault } };
+    const stillLost = lost.filter(({ id }) => !this.#parts.sink.has(id));
+    const unmended = mergeRanges(stillLost.map(({ offset, length }) => ({ offset, length })));
+    if (unmended.length + hidden.length === 0) return result;
+    return { ...result, unmended, hidden: mergeRanges(hidden) };
   }
 
   async #writeAll(): Promise<WriteDiskResult> {
     this.#leaves = this.#blankLeaves();
     const plan = await this.#plan(undefined, this.#request.signal);
-    return { root: await this.#run(plan), figures: this.#figures };
+    return this.#result(await this.#run(plan));
+  }
+
+  #result(root: RootRef): WriteDiskResult {
+    const isMended = this.#mended.chunks + this.#mended.pages > 0;
+    return { root, figures: this.#figures, ...(isMended ? { mended: this.#mended } : {}) };
   }
 
   async #plan(changed: WriteDiskRequest['changed'], signal: AbortSignal | undefined): Promise<DiskPlan> {
@@ -183,6 +212,9 @@ export class DiskWriter {
       const stored = await pool.seal(slot, ref.length, id);
       this.#figures.stored += stored;
       this.#figures.added += ref.length;
+      if (!index.isKnownLost(id)) return;
+      this.#mended.chunks += 1;
+      this.#mended.bytes += ref.length;
     } finally {
       this.#stages.processing -= 1;
     }
@@ -230,6 +262,7 @@ export class DiskWriter {
       index.mayShare(known),
     );
     this.#figures.stored += stored;
+    if (stored > 0 && index.isKnownLost(id)) this.#mended.pages += 1;
     return id;
   }
 

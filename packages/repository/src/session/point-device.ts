@@ -99,8 +99,8 @@ export class RepositoryPointDevice implements PointDevice {
     const { id } = chunk;
     if (!id) return;
     try {
-      const { bytes, where } = await this.#parts.blobs.fetch(id);
-      await this.#parts.pool.open(bytes, { type: blobType.chunk, id, into, where });
+      const { blobs, pool } = this.#parts;
+      await blobs.read(id, (bytes, where) => pool.open(bytes, { type: blobType.chunk, id, into, where }));
     } catch (error) {
       throw this.#inContext(error, chunk, id);
     }

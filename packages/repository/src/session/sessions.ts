@@ -54,7 +54,7 @@ export interface SessionEntry {
 const beatMs = 15 * 60_000;
 const leaseMs = 24 * 3_600_000;
 
-function newSessionId(now: number): string {
+export function newSessionId(now: number): string {
   return randomBytes(10).toString('hex') + now.toString(16).padStart(12, '0');
 }
 
