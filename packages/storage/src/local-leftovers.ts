@@ -1,43 +1,46 @@
-/** Temporary files that a writer left when it was killed. */
-import { opendir, stat, unlink } from 'node:fs/promises';
+/** Tidying a folder of this machine. */
+import { readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemErrorCode, temporaryPrefix, toPrimaError } from '@prima/base';
+import { removeLeftovers, type TidyFolder } from './leftovers.ts';
 
-const dayMs = 24 * 60 * 60 * 1000;
-/** Opening a large store must not take long: this many names are looked at, folders in random order. */
-const namesLimit = 20_000;
+const limits = { names: 20_000, folders: 20_000 };
 
-/**
- * Removes temporary files older than a day; no writer needs as long for one object. Returns how many.
- * Where nothing may be removed (a store opened for reading only), nothing is.
- */
-export async function removeLeftovers(root: string, now: number): Promise<number> {
-  const folders = [root];
-  let names = 0;
-  let removed = 0;
-  while (folders.length > 0 && names < namesLimit) {
-    const [folder = root] = folders.splice(Math.floor(Math.random() * folders.length), 1);
-    try {
-      for await (const entry of await opendir(folder)) {
-        names += 1;
-        if (names >= namesLimit) break;
-        const path = join(folder, entry.name);
-        if (entry.isDirectory()) folders.push(path);
-        else if (entry.name.startsWith(temporaryPrefix) && (await isOld(path, now))) {
-          await unlink(path);
-          removed += 1;
-        }
-      }
-    } catch (error) {
-      if (!tolerated.includes(systemErrorCode(error))) throw toPrimaError(error, `tidying ${folder}`);
+/** Removes the temporary files below `root` that are older than a day. */
+export async function tidyFolder(root: string, now: number): Promise<number> {
+  const tree = {
+    read: async (folder: string) =>
+      (await tolerant(read(root, folder), join(root, folder))) ?? { folders: [], temporaries: [], names: 0 },
+    remove: async (path: string) => {
+      const removed = unlink(join(root, path)).then(() => true);
+      return (await tolerant(removed, join(root, path))) ?? false;
+    },
+  };
+  return removeLeftovers(tree, now, limits);
+}
+
+async function read(root: string, folder: string): Promise<TidyFolder> {
+  const found: TidyFolder = { folders: [], temporaries: [], names: 0 };
+  for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
+    const path = folder + entry.name;
+    found.names += 1;
+    if (entry.isDirectory()) found.folders.push(`${path}/`);
+    else if (entry.name.startsWith(temporaryPrefix)) {
+      const status = await tolerant(stat(join(root, path)), path);
+      if (status) found.temporaries.push({ path, modified: status.mtimeMs });
     }
   }
-  return removed;
+  return found;
 }
 
 /** Vanished meanwhile, or not ours to remove: what is left hurts nobody. */
-const tolerated: readonly (string | undefined)[] = ['ENOENT', 'EACCES', 'EPERM', 'EROFS'];
+const tolerated: readonly (string | undefined)[] = ['ENOENT', 'EACCES', 'EPERM', 'EROFS', 'ESTALE'];
 
-async function isOld(path: string, now: number): Promise<boolean> {
-  return now - (await stat(path)).mtimeMs > dayMs;
+async function tolerant<T>(result: Promise<T>, path: string): Promise<T | undefined> {
+  try {
+    return await result;
+  } catch (error) {
+    if (tolerated.includes(systemErrorCode(error))) return undefined;
+    throw toPrimaError(error, `tidying ${path}`);
+  }
 }

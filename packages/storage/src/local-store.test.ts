@@ -74,7 +74,7 @@ test('a writer that is killed in the middle of an object leaves nothing visible'
     assert.equal(await store.putIfAbsent('packs/ab/abcd', Buffer.from('x')), 'created');
   }));
 
-test('temporary files older than a day are removed when the store is opened, younger ones are not', () =>
+test('temporary files older than a day are removed when something is stored, younger ones are not', () =>
   withFolder(async (folder) => {
     await mkdir(join(folder, 'packs/ab'), { recursive: true });
     const paths = ['.tmp-old', '.tmp-young', 'packs/ab/.tmp-old', 'packs/ab/old', 'packs/.tmp-young'];
@@ -85,8 +85,10 @@ test('temporary files older than a day are removed when the store is opened, you
       await utimes(join(folder, path), time, time);
     }
     const store = await openLocalStore(folder);
-    assert.deepEqual((await filesIn(folder)).sort(), ['.tmp-young', '.tmp-young', 'old']);
-    assert.deepEqual(await keysOf(store), ['packs/ab/old']);
+    assert.equal((await filesIn(folder)).length, 5, 'who only reads removes nothing');
+    await store.putIfAbsent('config', Buffer.from('x'));
+    assert.deepEqual((await filesIn(folder)).sort(), ['.tmp-young', '.tmp-young', 'config', 'old']);
+    assert.deepEqual(await keysOf(store), ['config', 'packs/ab/old']);
   }));
 
 test('an object that does not fit is no-space, and no part of it stays', () =>

@@ -13,7 +13,7 @@ import {
   toPrimaError,
 } from '@prima/base';
 import { listFolder } from './local-list.ts';
-import { removeLeftovers } from './local-leftovers.ts';
+import { tidyFolder } from './local-leftovers.ts';
 import { roomLeft } from './local-room.ts';
 import type {
   ListOptions,
@@ -40,7 +40,8 @@ export interface LocalStoreOptions {
 }
 
 /**
- * Opens the folder as a store and removes what writers that died more than a day ago left in it.
+ * Opens the folder as a store. The first object that is stored removes what writers that died more than a day ago
+ * left there.
  * Raises `not-found` when the folder is not there, `permission`, `no-space`.
  */
 export async function openLocalStore(folder: string, options: LocalStoreOptions = {}): Promise<ObjectStore> {
@@ -56,7 +57,6 @@ export async function openLocalStore(folder: string, options: LocalStoreOptions 
     }
     throw toPrimaError(error, `opening the store ${root}`);
   }
-  await removeLeftovers(root, Date.now());
   return new LocalStore(root);
 }
 
@@ -71,6 +71,7 @@ class LocalStore implements ObjectStore {
   readonly url: string;
   /** Folders whose own names, up to the root, are known to be durable, or are being made so. */
   readonly #durableFolders = new Map<string, Promise<void>>();
+  #tidied: Promise<number> | undefined;
 
   constructor(root: string) {
     this.url = root;
@@ -86,6 +87,7 @@ class LocalStore implements ObjectStore {
     throwIfAborted(options.signal, doing);
     const path = join(this.url, key);
     try {
+      await (this.#tidied ??= tidyFolder(this.url, Date.now()));
       await this.#durableFolder(dirname(path));
       const created = await createFile(path, piecesOf(body));
       if (!created) await this.#assertObject(path, doing);

@@ -10,3 +10,4 @@ export * from './open-store.ts';
 export * from './rate-limited-store.ts';
 export * from './retry-store.ts';
 export { openS3Store, type S3StoreOptions, undeleteS3Objects } from './s3-store.ts';
+export * from './sftp-store.ts';

@@ -4,22 +4,31 @@ import { UserError } from '@prima/base';
 import { type LocalStoreOptions, openLocalStore } from './local-store.ts';
 import type { ObjectStore } from './object-store.ts';
 import { openS3Store } from './s3-store.ts';
+import { openSftpStore, type SftpStoreOptions } from './sftp-store.ts';
+
+export type OpenStoreOptions = LocalStoreOptions & SftpStoreOptions;
 
 /**
- * Opens the store that `url` names: a folder's path, a `file://` URL, or an `s3://` URL (see `openS3Store`).
- * `create` makes a folder when it is not there, never a bucket. Raises `unsupported` for other kinds of URL, and what opening that store raises.
+ * Opens the store that `url` names: a folder's path, a `file://` URL, an `s3://` URL (see `openS3Store`) or an
+ * `sftp://` URL (see `openSftpStore`). `create` makes a folder when it is not there, never a bucket. Raises
+ * `unsupported` for other kinds of URL, and what opening that store raises.
  */
-export async function openStore(url: string, options: LocalStoreOptions = {}): Promise<ObjectStore> {
+export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<ObjectStore> {
   if (url === '')
-    throw new UserError('usage', 'the store has no name; give a folder, a file:// or an s3:// URL');
+    throw new UserError(
+      'usage',
+      'the store has no name; give a folder, a file://, an s3:// or an sftp:// URL',
+    );
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase();
   if (scheme === undefined) return openLocalStore(url, options);
   if (scheme === 'file') return openLocalStore(pathOf(url), options);
   if (scheme === 's3') return openS3Store(url);
+  if (scheme === 'sftp') return openSftpStore(url, options);
   if (!url.includes('://')) return openLocalStore(url, options);
   throw new UserError(
     'unsupported',
-    `stores of the kind "${scheme}" are not known; a folder's path, file:///FOLDER and s3://BUCKET/PREFIX are`,
+    `stores of the kind "${scheme}" are not known; a folder's path, file:///FOLDER, s3://BUCKET/PREFIX and ` +
+      'sftp://USER@HOST/FOLDER are',
   );
 }
 

@@ -24,7 +24,7 @@ const packages: Record<Purpose, readonly string[]> = {
   // running machines and reading their disk formats
   machines: ['qemu-system-x86', 'qemu-utils', 'seabios', 'ipxe-qemu'],
   // the field's own tools that the interoperability tests talk to
-  interop: ['libnbd-bin', 'nbdkit', 'qemu-utils', 'openssl', 'e2fsprogs'],
+  interop: ['libnbd-bin', 'nbdkit', 'qemu-utils', 'openssl', 'e2fsprogs', 'openssh-server', 'openssh-client'],
   // an S3 server: Ceph's object gateway
   objects: ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw', 'util-linux'],
   // the peers that the benchmark measures

@@ -9,6 +9,7 @@ export * from './guest/tiny-guest.ts';
 export * from './object-gateway.ts';
 export * from './object-proxy.ts';
 export * from './spawn-prima.ts';
+export * from './ssh-server.ts';
 export * from './test-files.ts';
 export * from './wait.ts';
 export { isListening } from './listening.ts';

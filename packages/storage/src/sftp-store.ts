@@ -1,0 +1,404 @@
+/**
+ * Objects as files in a folder of an SFTP server: the key `packs/ab/cd` is the file `packs/ab/cd`. An object is
+ * written under a temporary name, synced (fsync@openssh.com) and then linked to its name (hardlink@openssh.com),
+ * which fails where the name exists; a server without hard links cannot promise that and is refused. SFTP cannot
+ * sync a folder: what a crash of the server leaves of new names is up to its file system.
+ */
+import { basename } from 'node:path/posix';
+import { randomBytes } from 'node:crypto';
+import {
+  type Logger,
+  PrimaError,
+  RemoteError,
+  silentLogger,
+  StorageError,
+  temporaryPrefix,
+  throwIfAborted,
+  toPrimaError,
+} from '@prima/base';
+import { type FolderEntry, walkFolders } from './folder-walk.ts';
+import type {
+  ListOptions,
+  ObjectBody,
+  ObjectInfo,
+  ObjectRange,
+  ObjectStore,
+  StoreCallOptions,
+} from './object-store.ts';
+import { connectSftp } from './sftp/connection.ts';
+import {
+  type FileCall,
+  readFolder,
+  readPieces,
+  statFile,
+  unlessMissing,
+  withFile,
+  writePieces,
+} from './sftp/files.ts';
+import { SftpFolders } from './sftp/folders.ts';
+import { parseSftpLocation, type SftpLocation } from './sftp/location.ts';
+import { LostConnectionError, SftpSession, SftpStatusError, Status } from './sftp/session.ts';
+import { tidySftp } from './sftp/tidy.ts';
+import {
+  assertKey,
+  assertPrefix,
+  bodyLength,
+  missingObject,
+  piecesOf,
+  rangeWithin,
+  tooShort,
+} from './store-key.ts';
+
+export interface SftpStoreOptions {
+  /** Makes the folder when it is not there. Default false. */
+  create?: boolean;
+  logger?: Logger;
+  signal?: AbortSignal;
+}
+
+/**
+ * Opens `sftp://[user@]host[:port]/folder`. Raises `usage` for an address that is none, `refused` for a host key
+ * that is not the known one, `permission`, `not-found` for a missing folder, `unsupported` for a server that
+ * cannot create objects atomically, `remote` and `timeout` (both retryable) when it cannot be reached.
+ */
+export async function openSftpStore(url: string, options: SftpStoreOptions = {}): Promise<ObjectStore> {
+  const store = new SftpStore(parseSftpLocation(url), options.logger ?? silentLogger);
+  try {
+    await store.open(options.create === true, options.signal);
+    return store;
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** What an attempt to create an object left behind when the connection was lost. */
+interface PutAttempt {
+  /** A temporary file may be there still. */
+  temporary?: string;
+  /** The link was asked for, and no answer came: the object may be there, and be ours. */
+  linkUnanswered: boolean;
+}
+
+class SftpStore implements ObjectStore {
+  readonly url: string;
+  readonly #location: SftpLocation;
+  readonly #logger: Logger;
+  readonly #folders: SftpFolders;
+  #session: Promise<SftpSession> | undefined;
+  #tidied: Promise<unknown> | undefined;
+  #closed = false;
+  #warnedOfSync = false;
+
+  constructor(location: SftpLocation, logger: Logger) {
+    this.url = location.url;
+    this.#location = location;
+    this.#logger = logger;
+    this.#folders = new SftpFolders();
+  }
+
+  async open(create: boolean, signal?: AbortSignal): Promise<void> {
+    const doing = `opening the store ${this.url}`;
+    await this.#call(doing, signal, async (call) => {
+      await this.#folders.findRoot(call, this.#location);
+      await assertLinks(call, this.#folders.root);
+      if (create) await this.#folders.makeRoot(call);
+      const found = await statFile(call, `${this.#folders.root}/`);
+      if (found?.isDirectory() === true) return;
+      throw new StorageError('not-found', `${doing}: there is no such folder on the server`);
+    });
+  }
+
+  async putIfAbsent(
+    key: string,
+    body: ObjectBody,
+    options: StoreCallOptions = {},
+  ): Promise<'created' | 'exists'> {
+    assertKey(key);
+    const attempt: PutAttempt = { linkUnanswered: false };
+    return this.#call(`storing ${key} in ${this.url}`, options.signal, async (call) => {
+      this.#tidied ??= tidySftp(call, this.#folders.root, Date.now());
+      await this.#tidied.catch((error: unknown) => {
+        this.#tidied = undefined;
+        throw error;
+      });
+      if (attempt.temporary !== undefined) await this.#remove(call, attempt.temporary);
+      const outcome = await this.#create(call, { key, body }, attempt);
+      if (outcome === 'created' || !attempt.linkUnanswered) return outcome;
+      // an earlier link may have been made without our hearing of it
+      const there = await this.#read(call, key, undefined);
+      return Buffer.concat(piecesOf(body)).equals(there) ? 'created' : 'exists';
+    });
+  }
+
+  async #create(
+    call: FileCall,
+    { key, body }: { key: string; body: ObjectBody },
+    attempt: PutAttempt,
+  ): Promise<'created' | 'exists'> {
+    const path = this.#path(key);
+    const folder = path.slice(0, path.lastIndexOf('/') + 1);
+    await this.#folders.make(call, key);
+    const temporary = `${folder}${temporaryPrefix}${basename(key)}-${randomBytes(6).toString('hex')}`;
+    attempt.temporary = temporary;
+    try {
+      await withFile(call, { path: temporary, flags: 'wx' }, async (handle) => {
+        await writePieces(call, handle, piecesOf(body));
+        await this.#sync(call, handle);
+      });
+      throwIfAborted(call.signal, call.doing);
+      const earlier = attempt.linkUnanswered;
+      attempt.linkUnanswered = true;
+      const outcome = await this.#link(call, temporary, path);
+      attempt.linkUnanswered = earlier;
+      return outcome;
+    } catch (error) {
+      throw await this.#explained(call, error, bodyLength(body));
+    } finally {
+      if (!call.session.lost) {
+        await this.#remove(call, temporary);
+        delete attempt.temporary;
+      }
+    }
+  }
+
+  async #link(call: FileCall, temporary: string, path: string): Promise<'created' | 'exists'> {
+    const { session, doing } = call;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        // not cancelled half way: an answer is due within the deadline
+        await session.request<void>(doing, (sftp, answer) =>
+          sftp.ext_openssh_hardlink(temporary, path, answer),
+        );
+        return 'created';
+      } catch (error) {
+        if (!(error instanceof SftpStatusError)) throw error;
+        // version 3 has no status of its own for a name that is taken
+        const found = await statFile({ session, doing }, path);
+        if (found?.isFile() === true) return 'exists';
+        if (found) throw new StorageError('exists', `${doing}: ${path} is there and is not a file`);
+        if (tries < 2) continue; // it may have been deleted meanwhile
+        const advice = 'objects can only be kept on a file system that knows hard links';
+        throw new StorageError('unsupported', `${error.message} to a hard link; ${advice}`, { cause: error });
+      }
+    }
+  }
+
+  async #sync({ session, doing, signal }: FileCall, handle: Buffer): Promise<void> {
+    try {
+      await session.request<void>(doing, (sftp, answer) => sftp.ext_openssh_fsync(handle, answer), signal);
+    } catch (error) {
+      if (!(error instanceof PrimaError) || error.code !== 'unsupported') throw error;
+      if (this.#warnedOfSync) return;
+      this.#warnedOfSync = true;
+      this.#logger.warn(
+        `${this.url}: the server cannot sync files (fsync@openssh.com); what was stored within the last moments ` +
+          'before it crashes or loses power may be lost or damaged',
+      );
+    }
+  }
+
+  /** A failed write with what is known of its reason: SFTP has no status for a full disk. */
+  async #explained({ session, doing }: FileCall, error: unknown, bytes: number): Promise<unknown> {
+    if (!(error instanceof SftpStatusError) || session.lost) return error;
+    if (error.status === Status.NO_SUCH_FILE) this.#folders.forget(); // somebody removed a folder
+    if (error.status !== Status.FAILURE) return error;
+    const room = await session
+      .request<{ f_bavail: number; f_frsize: number }>(doing, (sftp, answer) =>
+        sftp.ext_openssh_statvfs(`${this.#folders.root}/`, answer),
+      )
+      .catch(() => undefined); // it was only for the message
+    if (room === undefined || room.f_bavail * room.f_frsize >= bytes) return error;
+    const free = room.f_bavail * room.f_frsize;
+    return new StorageError(
+      'no-space',
+      `${doing}: no room for its ${bytes} bytes: ${free} are free on the server; make room, or collect what is no longer needed`,
+      { cause: error },
+    );
+  }
+
+  async #remove({ session, doing }: FileCall, path: string): Promise<void> {
+    const removed = session.request<void>(doing, (sftp, answer) => sftp.unlink(path, answer));
+    await unlessMissing(removed).catch((error: unknown) => {
+      if (!(error instanceof SftpStatusError || error instanceof LostConnectionError)) throw error;
+      this.#logger.debug(`${doing}: a temporary file stays for now: ${error.message}`);
+    });
+  }
+
+  async get(key: string, range?: ObjectRange, options: StoreCallOptions = {}): Promise<Uint8Array> {
+    assertKey(key);
+    return this.#call(`reading ${key} in ${this.url}`, options.signal, (call) =>
+      this.#read(call, key, range),
+    );
+  }
+
+  async #read(call: FileCall, key: string, range: ObjectRange | undefined): Promise<Uint8Array> {
+    const { session, doing, signal } = call;
+    const read = withFile(call, { path: this.#path(key), flags: 'r' }, async (handle) => {
+      const found = await session.request<{ size: number; isFile(): boolean }>(
+        doing,
+        (sftp, answer) => sftp.fstat(handle, answer),
+        signal,
+      );
+      if (!found.isFile()) throw missingObject(key, this.url);
+      const object = { key, url: this.url, size: found.size };
+      const { offset, length } = rangeWithin(object, range);
+      const bytes = Buffer.allocUnsafeSlow(length);
+      const end = await readPieces(call, handle, { into: bytes, position: offset });
+      if (end < length) throw tooShort({ ...object, size: offset + end }, { offset, length });
+      return bytes;
+    });
+    const bytes = await unlessMissing(read);
+    if (bytes === undefined) throw missingObject(key, this.url);
+    return bytes;
+  }
+
+  async stat(key: string, options: StoreCallOptions = {}): Promise<ObjectInfo | undefined> {
+    assertKey(key);
+    return this.#call(`looking for ${key} in ${this.url}`, options.signal, async (call) => {
+      const found = await statFile(call, this.#path(key));
+      return found?.isFile() === true ? infoOf(key, found) : undefined;
+    });
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    assertPrefix(prefix);
+    const { signal } = options;
+    const doing = `listing ${prefix === '' ? 'everything' : prefix} in ${this.url}`;
+    const read = (folder: string, wanted: (name: string) => boolean) =>
+      this.#call(doing, signal, (call) => this.#entries(call, folder, wanted));
+    try {
+      yield* walkFolders(read, prefix, signal);
+    } catch (error) {
+      throw toPrimaError(error, doing);
+    }
+  }
+
+  async #entries(call: FileCall, folder: string, wanted: (name: string) => boolean): Promise<FolderEntry[]> {
+    const entries: FolderEntry[] = [];
+    for (const { filename, attrs } of (await readFolder(call, `${this.#folders.root}/${folder}`)) ?? []) {
+      const key = folder + filename;
+      if (!wanted(key) && !wanted(`${key}/`)) continue;
+      const found = attrs.isSymbolicLink() ? await statFile(call, this.#path(key)) : attrs;
+      if (found?.isDirectory() === true && wanted(`${key}/`)) entries.push({ folder: `${key}/` });
+      else if (found?.isFile() === true && wanted(key)) entries.push(infoOf(key, found));
+    }
+    return entries;
+  }
+
+  async delete(key: string, options: StoreCallOptions = {}): Promise<void> {
+    assertKey(key);
+    const path = this.#path(key);
+    await this.#call(`deleting ${key} in ${this.url}`, options.signal, async (call) => {
+      const { session, doing, signal } = call;
+      try {
+        await unlessMissing(
+          session.request<void>(doing, (sftp, answer) => sftp.unlink(path, answer), signal),
+        );
+      } catch (error) {
+        const folder = error instanceof SftpStatusError && (await statFile(call, path))?.isDirectory();
+        if (folder !== true) throw error;
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const session = this.#session;
+    this.#session = undefined;
+    const opened = await session?.catch(() => undefined); // one that failed was told to who asked
+    opened?.close();
+  }
+
+  #path(key: string): string {
+    return `${this.#folders.root}/${key}`;
+  }
+
+  /** Runs `task` over the connection, and once more over a new one when it was lost meanwhile. */
+  async #call<T>(
+    doing: string,
+    signal: AbortSignal | undefined,
+    task: (call: FileCall) => Promise<T>,
+  ): Promise<T> {
+    throwIfAborted(signal, doing);
+    const attempt = async () => {
+      const session = await unlessAborted(this.#connected(), doing, signal);
+      return task({ session, doing, ...(signal && { signal }) });
+    };
+    try {
+      return await attempt().catch((error: unknown) => {
+        if (!(error instanceof RemoteError && isLost(error)) || this.#closed) throw error;
+        this.#logger.info(`${error.message}; connecting anew`);
+        return attempt();
+      });
+    } catch (error) {
+      throw toPrimaError(error, doing);
+    }
+  }
+
+  /** The connection, made anew where it was lost; callers at the same time share one. */
+  async #connected(): Promise<SftpSession> {
+    const known = this.#session;
+    const current = await known;
+    if (current && !current.lost) return current;
+    if (this.#closed) throw new LostConnectionError(`${this.url} was closed`);
+    if (this.#session === known) {
+      const session = this.#connect();
+      this.#session = session;
+      session.catch(() => {
+        if (this.#session === session) this.#session = undefined; // the next call tries again
+      });
+    }
+    return this.#connected();
+  }
+
+  async #connect(): Promise<SftpSession> {
+    const { timeoutMs } = this.#location;
+    const connection = await connectSftp(this.#location, { logger: this.#logger });
+    return new SftpSession(connection, { timeoutMs, url: this.url });
+  }
+}
+
+/** Asks for a link that cannot be made: who answers at all knows the request. */
+async function assertLinks({ session, doing, signal }: FileCall, root: string): Promise<void> {
+  const none = `${root}/${temporaryPrefix}none`;
+  try {
+    await session.request<void>(
+      doing,
+      (sftp, answer) => sftp.ext_openssh_hardlink(`${none}/a`, `${none}/b`, answer),
+      signal,
+    );
+  } catch (error) {
+    if (error instanceof PrimaError && error.code === 'unsupported') {
+      throw new StorageError(
+        'unsupported',
+        `${doing}: the server cannot make hard links (hardlink@openssh.com), so objects could not be created ` +
+          "atomically; use a server that can, for example OpenSSH's",
+        { cause: error },
+      );
+    }
+    if (!(error instanceof SftpStatusError)) throw error;
+  }
+}
+
+/** Lost while it was used, or broken off while it was made; one that cannot be made in time is not tried twice. */
+function isLost(error: RemoteError): boolean {
+  return error instanceof LostConnectionError || (error.retryable && error.code === 'remote');
+}
+
+/** What is shared with other callers goes on when one of them is cancelled. */
+async function unlessAborted<T>(shared: Promise<T>, doing: string, signal?: AbortSignal): Promise<T> {
+  if (!signal) return shared;
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(toPrimaError(signal.reason, doing));
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([shared, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function infoOf(key: string, { size, mtime }: { size: number; mtime: number }): ObjectInfo {
+  return { key, size, modified: mtime * 1000 };
+}
