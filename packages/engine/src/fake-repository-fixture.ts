@@ -61,6 +61,11 @@ export function fakeRepository(): FakeRepository {
     forget: async (point) => {
       points.splice(points.indexOf(point), 1);
     },
+    lock: async (point, until) => {
+      const locked = { ...point, lockedUntil: new Date(until).toISOString() };
+      points.splice(points.indexOf(point), 1, locked);
+      return locked;
+    },
     check: notThere,
     collect: notThere,
     status: notThere,

@@ -9,6 +9,8 @@ export interface Config {
   chunkSize: number;
   level: number;
   readBack: boolean;
+  /** How long points are locked at least. */
+  lockSeconds?: number;
 }
 
 const format = 'prima-repository';
@@ -30,7 +32,7 @@ export function parseConfig(text: string): { config: Config; members: Record<str
       `the repository has format ${members['version']}, this Prima reads up to ${version}; update Prima`,
     );
   }
-  const { id, created, chunkSize, level, readBack } = members;
+  const { id, created, chunkSize, level, readBack, lockSeconds } = members;
   const sound =
     members['version'] === version &&
     members['compression'] === 'zstd' &&
@@ -39,9 +41,11 @@ export function parseConfig(text: string): { config: Config; members: Record<str
     typeof created === 'string' &&
     isChunkSize(chunkSize) &&
     isLevel(level) &&
-    typeof readBack === 'boolean';
+    typeof readBack === 'boolean' &&
+    (lockSeconds === undefined || isLockSeconds(lockSeconds));
   if (!sound) throw new FormatError("the repository's config has missing or out-of-range members");
-  return { config: { id, created, chunkSize, level, readBack }, members };
+  const lock = lockSeconds === undefined ? {} : { lockSeconds };
+  return { config: { id, created, chunkSize, level, readBack, ...lock }, members };
 }
 
 /** Raises `integrity` when somebody without the key changed the config. */
@@ -57,6 +61,11 @@ export function verifyConfig(members: Record<string, unknown>, configKey: Uint8A
 export function isChunkSize(value: unknown): value is number {
   const isPower = typeof value === 'number' && Number.isInteger(Math.log2(value));
   return isPower && value >= 256 * KiB && value <= 4 * MiB;
+}
+
+/** At most ten years: every point of the repository is kept so long, whatever happens. */
+export function isLockSeconds(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= 3653 * 86_400;
 }
 
 export function isLevel(value: unknown): value is number {

@@ -15,6 +15,8 @@ export interface Context {
   readonly keys: SealingKeys;
   readonly chunkSize: number;
   readonly readBack: boolean;
+  /** How long points are locked at least; undefined: not at all. */
+  readonly lockMs?: number | undefined;
   /** Bytes at which a pack is closed. */
   readonly packBytes: number;
   readonly workers: number | undefined;

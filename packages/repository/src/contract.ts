@@ -71,6 +71,10 @@ export interface Point {
   checkpoint?: unknown;
   /** Of a copy: the repository and the point that it was first copied from. */
   origin?: { repository: string; point: string };
+  /** Until when the point cannot be forgotten, ISO 8601; it may be in the past. */
+  lockedUntil?: string;
+  /** Until when the store itself keeps all that the point needs, ISO 8601. */
+  retainedUntil?: string;
   /** For how long the guest was frozen and the machine paused, milliseconds. */
   frozenMs?: number;
   pausedMs?: number;
@@ -122,7 +126,10 @@ export interface WriteSession {
   /** Disks may be written one after the other, not at once. */
   writeDisk(request: WriteDiskRequest): Promise<WriteDiskResult>;
   writeFile(name: string, bytes: Uint8Array): Promise<PointFile>;
-  /** Makes the point visible, durably. Raises `refused` when a collection gave up on this session. */
+  /**
+   * Makes the point visible, durably. It is locked until its `lockedUntil`, and at least for as long as the repository
+   * says. Raises `refused` when a collection gave up on this session.
+   */
   commit(point: Omit<Point, 'id'>): Promise<Point>;
   abort(why: string): Promise<void>;
 }
@@ -205,7 +212,14 @@ export interface Repository {
   readFile(point: Point, name: string): Promise<Uint8Array>;
   /** Byte ranges (whole chunks) in which two roots of one size differ, without reading any data. */
   difference(a: PointDisk, b: PointDisk): Promise<Range[]>;
+  /** Raises `refused` while the point is locked, `not-found` when it is not there. */
   forget(point: Point): Promise<void>;
+  /**
+   * Locks the point until `until` (milliseconds since 1970): nobody can forget it before, nor take its lock away. A
+   * lock that lasts longer stays as it is. May be repeated. Answers the point as it is locked then. Raises
+   * `not-found` when the point is forgotten, `usage` for a time that is past or beyond 100 years.
+   */
+  lock(point: Point, until: number): Promise<Point>;
   check(options: {
     readData: boolean;
     signal?: AbortSignal;

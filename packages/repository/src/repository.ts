@@ -12,7 +12,15 @@ import {
   UserError,
 } from '@prima/base';
 import type { ObjectStore } from '@prima/storage';
-import { type Config, isChunkSize, isLevel, parseConfig, verifyConfig, writeConfig } from './config.ts';
+import {
+  type Config,
+  isChunkSize,
+  isLevel,
+  isLockSeconds,
+  parseConfig,
+  verifyConfig,
+  writeConfig,
+} from './config.ts';
 import { type Context, idFromHex, newContext, putRecord } from './context.ts';
 import type {
   CheckReport,
@@ -47,12 +55,14 @@ import { PageTree } from './manifest/page-tree.ts';
 import { ChunkPool } from './pool/chunk-pool.ts';
 import { BackupSession } from './session/backup-session.ts';
 import { RepositoryPointDevice } from './session/point-device.ts';
+import { assertUnlocked, committedPoint, extendLock, withLock } from './session/locks.ts';
 import { appendLog } from './session/root-log.ts';
 import {
   beginSession,
   endRead,
   forgottenKey,
   listSessions,
+  outcomeKey,
   readOutcome,
   readOutcomes,
   startBeats,
@@ -78,6 +88,8 @@ export interface CreateOptions extends OpenOptions {
   level?: number;
   /** Decompress and compare each chunk before it is stored. Default true. */
   readBack?: boolean;
+  /** Every point is locked for so long at least, whole seconds, at most ten years. Default: points are not locked. */
+  lockMs?: number;
   /** What guessing the passphrase costs. Default: Argon2id with 64 MiB, 3 passes, 4 lanes. */
   kdfCost?: KdfCost;
 }
@@ -90,12 +102,22 @@ export async function createRepository(store: ObjectStore, options: CreateOption
   if (!isChunkSize(chunkSize))
     throw new UserError('usage', 'the chunk size is a power of two from 256 KiB to 4 MiB');
   if (!isLevel(level)) throw new UserError('usage', 'the compression level is a whole number from 1 to 19');
+  const lock = options.lockMs === undefined ? {} : { lockSeconds: options.lockMs / 1000 };
+  if (lock.lockSeconds !== undefined && !isLockSeconds(lock.lockSeconds))
+    throw new UserError('usage', 'points are locked for a whole number of seconds, ten years at most');
   if (secret.kind === 'passphrase' && secret.text === '')
     throw new UserError('usage', 'the passphrase is empty');
   await assertEmpty(store);
   const keySet = newKeySet();
   const created = new Date((options.clock ?? systemClock).now()).toISOString();
-  const config: Config = { id: randomBytes(16).toString('hex'), created, chunkSize, level, readBack };
+  const config: Config = {
+    id: randomBytes(16).toString('hex'),
+    created,
+    chunkSize,
+    level,
+    readBack,
+    ...lock,
+  };
   const slot = await wrapKeySet(keySet, secret, {
     repositoryId: config.id,
     label,
@@ -179,6 +201,7 @@ class OpenRepository implements Repository {
       keys: sealingKeys(keySet, config.id, config.level),
       chunkSize: config.chunkSize,
       readBack: config.readBack,
+      lockMs: config.lockSeconds === undefined ? undefined : config.lockSeconds * 1000,
       packBytes: options.packBytes ?? store.packBytes ?? 32 * MiB,
       workers: options.workers,
       clock: options.clock ?? systemClock,
@@ -205,13 +228,14 @@ class OpenRepository implements Repository {
 
   async points(): Promise<Point[]> {
     const listed = await listSessions(this.#context, { namesOnly: true });
-    const sessions = await readOutcomes(
-      this.#context,
-      listed.filter((s) => !s.isForgotten),
-    );
+    const sessions = await readOutcomes(this.#context, listed);
     await this.#context.catalogue.tidy(new Set(listed.map(({ id }) => id)));
     return sessions
-      .flatMap(({ outcome }) => (outcome.state === 'committed' && outcome.point ? [outcome.point] : []))
+      .flatMap(({ outcome, isForgotten, lockedUntil }) =>
+        outcome.state === 'committed' && outcome.point && !isForgotten
+          ? [withLock(outcome.point, lockedUntil)]
+          : [],
+      )
       .sort((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
   }
 
@@ -269,12 +293,17 @@ class OpenRepository implements Repository {
   }
 
   async forget(point: Point): Promise<void> {
+    await assertUnlocked(this.#context, point.id);
     const time = new Date(this.#context.clock.now()).toISOString();
     const { digest } = await readOutcome(this.#context, point.id);
     const record = { session: point.id, time };
     const { result } = await putRecord(this.#context, forgottenKey(point.id), blobType.forgotten, record);
     if (result === 'exists') return;
     await appendLog(this.#context, { event: 'forgotten', session: point.id, outcome: digest });
+  }
+
+  async lock(point: Point, until: number): Promise<Point> {
+    return await extendLock(this.#context, point, until, async () => undefined);
   }
 
   async check(options: Parameters<Repository['check']>[0]): Promise<CheckReport> {
@@ -377,10 +406,15 @@ class OpenRepository implements Repository {
       stopBeats();
       await endRead(this.#context, session);
     };
-    const isForgotten = await this.#context.store.stat(forgottenKey(point.id));
-    if (isForgotten) {
+    try {
+      const { store } = this.#context;
+      const isMarked = (await store.stat(forgottenKey(point.id))) !== undefined;
+      // it may be locked all the same, and gone for good when nothing is left of it
+      if (isMarked || !(await store.stat(outcomeKey(point.id))))
+        await committedPoint(this.#context, point.id);
+    } catch (error) {
       await unpin();
-      throw new UserError('not-found', `point ${point.id} was forgotten`);
+      throw error;
     }
     return unpin;
   }

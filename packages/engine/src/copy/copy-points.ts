@@ -179,7 +179,7 @@ class PointCopier {
   async #writeAll(session: WriteSession, point: Point): Promise<Omit<Point, 'id'>> {
     const { source, copies } = this.#work;
     const base = copies.baseFor(point);
-    const { id: _id, parent: _parent, checkpoint: _checkpoint, memory: _memory, ...kept } = point;
+    const kept = withoutPlaces(point);
     const disks: PointDisk[] = [];
     for (const disk of point.disks) disks.push(await this.#writeDisk(session, { point, disk, base }));
     const memory =
@@ -248,6 +248,13 @@ class PointCopier {
     }
     return true;
   }
+}
+
+/** A lock is the source's promise; the target makes its own. */
+function withoutPlaces(point: Point): Omit<Point, 'id' | 'memory' | 'parent' | 'checkpoint'> {
+  const { id: _id, parent: _parent, checkpoint: _checkpoint, memory: _memory, ...rest } = point;
+  const { lockedUntil: _locked, retainedUntil: _retained, ...kept } = rest;
+  return kept;
 }
 
 function disksOf(point: Point): PointDisk[] {

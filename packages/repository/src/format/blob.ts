@@ -37,6 +37,7 @@ export const blobType = {
   forgotten: 9,
   damaged: 10,
   ledger: 11,
+  lock: 12,
 } as const;
 export type BlobType = (typeof blobType)[keyof typeof blobType];
 

@@ -18,7 +18,13 @@ import { RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
 import { ChunkPool } from '../pool/chunk-pool.ts';
 import { type LogEntry, readLog } from '../session/root-log.ts';
-import { type CommittedSession, listSessions, readOutcome, unlessGone } from '../session/sessions.ts';
+import {
+  type CommittedSession,
+  listSessions,
+  lockStates,
+  readOutcome,
+  unlessGone,
+} from '../session/sessions.ts';
 import { compareLog, trulyMissing } from './survey.ts';
 
 export interface CheckOptions {
@@ -85,15 +91,17 @@ class Check {
   async #points(): Promise<Point[]> {
     const log = await this.#readLog(); // before the points: whoever logs one has committed it
     const committed: CommittedSession[] = [];
-    for (const { id, hasOutcome, isForgotten } of await listSessions(this.#context)) {
+    const listed = await listSessions(this.#context);
+    const stateOf = lockStates(this.#context, listed);
+    for (const entry of listed) {
+      const { id, hasOutcome } = entry;
       if (!hasOutcome) {
         this.#leftovers.push(`session ${id} has not ended (a running backup or reader, or one that died)`);
         continue;
       }
       try {
         const read = await unlessGone(readOutcome(this.#context, id));
-        if (read?.outcome.state === 'committed' && read.outcome.point)
-          committed.push({ id, isForgotten, ...read });
+        if (read?.outcome.state === 'committed' && read.outcome.point) committed.push(stateOf(entry, read));
       } catch (error) {
         this.#fault('damaged-outcome', `sessions/${id}/outcome`, error);
       }

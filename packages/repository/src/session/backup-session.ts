@@ -10,6 +10,7 @@ import { PageTree } from '../manifest/page-tree.ts';
 import { ChunkPool } from '../pool/chunk-pool.ts';
 import { DiskWriter } from './disk-writer.ts';
 import { PackSink } from './pack-sink.ts';
+import { checkedLockEnd } from './locks.ts';
 import { appendLog } from './root-log.ts';
 import { beginSession, decide, startBeats } from './sessions.ts';
 
@@ -88,7 +89,7 @@ export class BackupSession implements WriteSession {
       this.#assertOpen();
       await this.#pool.flush();
       await this.#sink.finish();
-      const whole: Point = { id: this.id, ...point };
+      const whole: Point = { id: this.id, ...point, ...this.#lockOf(point) };
       const time = new Date(this.#context.clock.now()).toISOString();
       const mine = {
         session: this.id,
@@ -112,6 +113,14 @@ export class BackupSession implements WriteSession {
       await this.#log(digest);
       return whole;
     });
+  }
+
+  /** The lock that the caller wants, or the repository when that one is longer. */
+  #lockOf({ lockedUntil: wanted }: Omit<Point, 'id'>): { lockedUntil?: string } {
+    const { lockMs, clock } = this.#context;
+    const own = lockMs === undefined ? 0 : clock.now() + lockMs;
+    const until = wanted === undefined ? own : Math.max(own, Date.parse(wanted));
+    return until > 0 ? { lockedUntil: new Date(checkedLockEnd(this.#context, until)).toISOString() } : {};
   }
 
   async abort(why: string): Promise<void> {

@@ -44,6 +44,8 @@ export interface SessionEntry {
   hasMarker: boolean;
   hasOutcome: boolean;
   isForgotten: boolean;
+  /** The latest time in the names of its lock objects, milliseconds since 1970; 0: there are none. */
+  lockedUntil: number;
   /** Newest sign of life by the store's clock, milliseconds since 1970. */
   lastSeen: number;
   /** All its keys. */
@@ -65,6 +67,8 @@ export function sessionTime(id: string): number {
 
 const markerKey = (id: string) => `sessions/${id}/marker`;
 export const outcomeKey = (id: string) => `sessions/${id}/outcome`;
+export const lockKey = (id: string, until: number) =>
+  `sessions/${id}/locked-${String(until).padStart(13, '0')}`;
 export const forgottenKey = (id: string) => `sessions/${id}/forgotten`;
 
 /** Orders sessions by their beginning; those of one millisecond by the rest of their ids. */
@@ -160,21 +164,23 @@ export async function unlessGone<T>(read: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Everything below `sessions/`, by session, oldest first. With `namesOnly`, `lastSeen` means nothing. */
+/**
+ * Everything below `sessions/`, or of the session `id`, by session, oldest first. With `namesOnly`, `lastSeen` means
+ * nothing.
+ */
 export async function listSessions(
   context: Context,
-  options: { namesOnly?: boolean } = {},
+  options: { namesOnly?: boolean; id?: string } = {},
 ): Promise<SessionEntry[]> {
+  const { id: only, ...how } = options;
   const sessions = new Map<string, SessionEntry>();
-  for await (const { key, modified } of context.store.list('sessions/', options)) {
-    const match = /^sessions\/([0-9a-f]{32})\/(marker|outcome|forgotten|beat-\d+)$/.exec(key);
+  for await (const { key, modified } of context.store.list(only ? `sessions/${only}/` : 'sessions/', how)) {
+    const match = /^sessions\/([0-9a-f]{32})\/(marker|outcome|forgotten|beat-\d+|locked-(\d{13}))$/.exec(key);
     if (!match) continue;
-    const [, id = '', part = ''] = match;
-    let entry = sessions.get(id);
-    if (!entry) {
-      entry = { id, hasMarker: false, hasOutcome: false, isForgotten: false, lastSeen: 0, keys: [] };
-      sessions.set(id, entry);
-    }
+    const [, id = '', part = '', until = '0'] = match;
+    const entry = sessions.get(id) ?? emptyEntry(id);
+    sessions.set(id, entry);
+    entry.lockedUntil = Math.max(entry.lockedUntil, Number(until));
     entry.keys.push(key);
     entry.lastSeen = Math.max(entry.lastSeen, modified);
     if (part === 'marker') entry.hasMarker = true;
@@ -184,9 +190,34 @@ export async function listSessions(
   return [...sessions.values()].sort(byBeginning);
 }
 
+function emptyEntry(id: string): SessionEntry {
+  const nothing = { hasMarker: false, hasOutcome: false, isForgotten: false };
+  return { id, ...nothing, lockedUntil: 0, lastSeen: 0, keys: [] };
+}
+
 export interface CommittedSession extends Decided {
   id: string;
+  /** It is to be forgotten, and not locked. */
   isForgotten: boolean;
+  /** Until when its point is locked, milliseconds since 1970; 0: it never was. */
+  lockedUntil: number;
+}
+
+/**
+ * What a session that was listed among `listed` is, with its locks. A lock has run out when both our clock and the
+ * newest time of the store (where the listing has times) say so: a wrong clock keeps more, never less.
+ */
+export function lockStates(
+  context: Context,
+  listed: readonly SessionEntry[],
+): (entry: SessionEntry, decided: Decided) => CommittedSession {
+  const newest = listed.reduce((latest, { lastSeen }) => Math.max(latest, lastSeen), 0);
+  const now = Math.min(context.clock.now(), newest || Number.POSITIVE_INFINITY);
+  return ({ id, isForgotten, lockedUntil: extended }, decided) => {
+    const first = Date.parse(decided.outcome.point?.lockedUntil ?? '');
+    const lockedUntil = Math.max(extended, Number.isNaN(first) ? 0 : first);
+    return { ...decided, id, lockedUntil, isForgotten: isForgotten && lockedUntil <= now };
+  };
 }
 
 /**
@@ -204,12 +235,13 @@ export async function readOutcomes(
     if (read) await context.catalogue.add(read);
     return read;
   };
+  const stateOf = lockStates(context, entries);
   const decided = await Promise.all(
     entries
       .filter((entry) => entry.hasOutcome)
-      .map(async ({ id, isForgotten }) => {
-        const read = known.get(id) ?? (await fetched(id));
-        return read && { id, isForgotten, ...read };
+      .map(async (entry) => {
+        const read = known.get(entry.id) ?? (await fetched(entry.id));
+        return read && stateOf(entry, read);
       }),
   );
   return decided.filter((entry) => entry !== undefined);

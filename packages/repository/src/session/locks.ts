@@ -1,0 +1,91 @@
+/** Locks on restore points: see "Locks" of the format. Until a lock ends nobody forgets its point. */
+import { PrimaError, toPrimaError, UserError } from '@prima/base';
+import { type Context, putRecord } from '../context.ts';
+import type { Point } from '../contract.ts';
+import { blobType } from '../format/blob.ts';
+import {
+  type CommittedSession,
+  forgottenKey,
+  listSessions,
+  lockKey,
+  outcomeKey,
+  readOutcomes,
+} from './sessions.ts';
+
+/** Longer ones are mistakes that nobody could take back. */
+const longestLockMs = 100 * 366 * 86_400_000;
+
+/** `point` as it is locked now. */
+export function withLock(point: Point, lockedUntil: number): Point {
+  return lockedUntil > 0 ? { ...point, lockedUntil: isoOf(lockedUntil) } : point;
+}
+
+/** The end of a lock that is to be, milliseconds since 1970. Raises `usage` for one that makes no sense. */
+export function checkedLockEnd(context: Context, until: number): number {
+  const ahead = until - context.clock.now();
+  if (Number.isFinite(until) && ahead > 0 && ahead <= longestLockMs) return Math.ceil(until);
+  const found = Number.isFinite(until) ? isoOf(until) : String(until);
+  throw new UserError('usage', `a lock ends in the future, within 100 years, not at ${found}`);
+}
+
+/** What the store has of a point. Raises `not-found` when it was forgotten or never was. */
+export async function committedPoint(context: Context, id: string): Promise<CommittedSession> {
+  const [session] = await readOutcomes(context, await listSessions(context, { namesOnly: true, id }));
+  if (session?.outcome.point && !session.isForgotten) return session;
+  throw new UserError('not-found', `there is no restore point ${id}, or it was forgotten`);
+}
+
+/** Raises `refused` while the point is locked. */
+export async function assertUnlocked(context: Context, id: string): Promise<void> {
+  const [session] = await readOutcomes(context, await listSessions(context, { namesOnly: true, id }));
+  const { lockedUntil = 0 } = session ?? {};
+  if (lockedUntil <= context.clock.now()) return;
+  throw new PrimaError(
+    'refused',
+    `the restore point ${id} is locked until ${isoOf(lockedUntil)}; nobody can forget it before`,
+    { details: { point: id, lockedUntil: isoOf(lockedUntil) } },
+  );
+}
+
+/**
+ * Locks the point until `until` or, where it is locked for longer, leaves it so. May be repeated.
+ * @param retain asks the store to keep what the point needs; called before the lock is written down, and after it
+ * for the lock's own objects
+ */
+export async function extendLock(
+  context: Context,
+  point: Point,
+  until: number,
+  retain: (session: CommittedSession, until: number, written: string[]) => Promise<void>,
+): Promise<Point> {
+  const end = checkedLockEnd(context, until);
+  const session = await committedPoint(context, point.id);
+  const before = session.lockedUntil;
+  if (before >= end) return withLock(point, before);
+  await retain(session, end, []);
+  const key = lockKey(point.id, end);
+  const record = { session: point.id, until: isoOf(end), made: isoOf(context.clock.now()) };
+  await putRecord(context, key, blobType.lock, record);
+  // this order: a collection that removes the point takes the outcome away before the mark of forgetting
+  const isForgotten =
+    before <= context.clock.now() && (await context.store.stat(forgottenKey(point.id), { fresh: true }));
+  if (isForgotten || !(await context.store.stat(outcomeKey(point.id), { fresh: true }))) {
+    await takeBack(context, key);
+    throw new UserError('not-found', `the restore point ${point.id} was forgotten before it was locked`);
+  }
+  await retain(session, end, [key]);
+  return withLock(point, end);
+}
+
+/** The lock of a point that goes; a collection removes what cannot be removed here. */
+async function takeBack(context: Context, key: string): Promise<void> {
+  try {
+    await context.store.delete(key);
+  } catch (error) {
+    context.logger.warn(toPrimaError(error, `removing ${key}`).message);
+  }
+}
+
+function isoOf(time: number): string {
+  return new Date(time).toISOString();
+}
