@@ -38,7 +38,7 @@ export async function committedPoint(context: Context, id: string): Promise<Comm
 /** Raises `refused` while the point is locked. */
 export async function assertUnlocked(context: Context, id: string): Promise<void> {
   const [session] = await readOutcomes(context, await listSessions(context, { namesOnly: true, id }));
-  const { lockedUntil = 0 } = session ?? {};
+  const lockedUntil = session?.lockedUntil ?? 0;
   if (lockedUntil <= context.clock.now()) return;
   throw new PrimaError(
     'refused',
