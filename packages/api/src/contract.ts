@@ -316,7 +316,13 @@ export interface PrimaApi {
   check(request: { readData?: boolean }, options?: CallOptions): Promise<CheckResult>;
   forget(request: ForgetRequest, options?: CallOptions): Promise<ForgetResult>;
   collect(
-    request: { dryRun?: boolean; waitMs?: number; maxDeleteShare?: number; maxRewriteBytes?: number },
+    request: {
+      dryRun?: boolean;
+      waitMs?: number;
+      maxDeleteShare?: number;
+      maxRewriteBytes?: number;
+      dropInterrupted?: boolean;
+    },
     options?: CallOptions,
   ): Promise<CollectResult>;
   keyList(options?: CallOptions): Promise<KeySlotDto[]>;

@@ -95,20 +95,17 @@ export async function* inOrder<T, R>(
       const job = task(item);
       job.catch(() => undefined); // raised when its turn comes
       running.push(job);
-      const [first] = running;
-      if (first === undefined || running.length < limit) continue;
-      const result = await first;
-      running.shift();
-      yield result;
+      if (running.length >= limit) yield* next(running);
     }
-    while (running.length > 0) {
-      const result = await running[0];
-      running.shift();
-      yield result as R;
-    }
+    while (running.length > 0) yield* next(running);
   } finally {
     await Promise.allSettled(running);
   }
+}
+
+async function* next<R>(running: Promise<R>[]): AsyncGenerator<R> {
+  const first = running.shift();
+  if (first) yield await first;
 }
 
 /**

@@ -20,6 +20,8 @@ export interface Context {
   /** Bytes at which a pack is closed. */
   readonly packBytes: number;
   readonly workers: number | undefined;
+  /** Stored bytes after which a backup makes a checkpoint; undefined: the default. */
+  readonly checkpointBytes?: number | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** For small metadata on the main thread. */

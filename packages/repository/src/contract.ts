@@ -204,7 +204,15 @@ export interface Repository {
   readonly id: string;
   readonly url: string;
   readonly chunkSize: number;
-  beginBackup(options?: { readBack?: boolean; signal?: AbortSignal }): Promise<WriteSession>;
+  /**
+   * @param options `machine`: the id of the machine of the point to be. What an interrupted backup of it had stored is then
+   * known not to be needed for longer once this one has committed.
+   */
+  beginBackup(options?: {
+    readBack?: boolean;
+    machine?: string;
+    signal?: AbortSignal;
+  }): Promise<WriteSession>;
   /** All points that are not forgotten, oldest first. */
   points(): Promise<Point[]>;
   /** Pins the point until the device is closed. `name` is a disk's name, or `memory`. */
@@ -235,6 +243,8 @@ export interface Repository {
     maxRewriteBytes?: number;
     /** Live bytes that are copied in one round; a round that is over stands. Default 16 GiB. */
     roundBytes?: number;
+    /** Free what interrupted backups had stored, too; the next backup of such a machine begins anew. Default false. */
+    dropInterrupted?: boolean;
     signal?: AbortSignal;
     onProgress?: ProgressListener;
   }): Promise<CollectReport>;

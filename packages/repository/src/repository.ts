@@ -59,7 +59,7 @@ import { assertUnlocked, committedPoint, extendLock, withLock } from './session/
 import { appendLog } from './session/root-log.ts';
 import {
   beginSession,
-  endRead,
+  endSession,
   forgottenKey,
   listSessions,
   outcomeKey,
@@ -75,6 +75,8 @@ export interface OpenOptions {
   workers?: number;
   /** Bytes at which a pack is closed. Default: what suits the store, else 32 MiB. */
   packBytes?: number;
+  /** Stored bytes after which a backup makes a checkpoint. Default 8 GiB. */
+  checkpointBytes?: number;
   /** A folder (it exists, mode 0700) for what may be lost at any time: listings are quicker with it. */
   cacheFolder?: string;
 }
@@ -204,6 +206,7 @@ class OpenRepository implements Repository {
       lockMs: config.lockSeconds === undefined ? undefined : config.lockSeconds * 1000,
       packBytes: options.packBytes ?? store.packBytes ?? 32 * MiB,
       workers: options.workers,
+      checkpointBytes: options.checkpointBytes,
       clock: options.clock ?? systemClock,
       logger: options.logger ?? silentLogger,
     };
@@ -222,8 +225,10 @@ class OpenRepository implements Repository {
     return this.#context.chunkSize;
   }
 
-  async beginBackup(options: { readBack?: boolean } = {}): Promise<WriteSession> {
-    return await BackupSession.begin(this.#context, options.readBack ?? this.#context.readBack);
+  async beginBackup(options: Parameters<Repository['beginBackup']>[0] = {}): Promise<WriteSession> {
+    const { readBack = this.#context.readBack, machine } = options;
+    const { checkpointBytes } = this.#context;
+    return await BackupSession.begin(this.#context, { readBack, machine, checkpointBytes });
   }
 
   async points(): Promise<Point[]> {
@@ -404,7 +409,7 @@ class OpenRepository implements Repository {
     const stopBeats = startBeats(this.#context, session);
     const unpin = async () => {
       stopBeats();
-      await endRead(this.#context, session);
+      await endSession(this.#context, session);
     };
     try {
       const { store } = this.#context;

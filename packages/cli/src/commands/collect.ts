@@ -13,6 +13,7 @@ interface CollectOptions {
   wait?: number;
   maxDeleteShare?: number;
   maxRewrite?: number;
+  dropInterrupted?: boolean;
 }
 
 export function registerCollect(program: Command, cli: Cli): void {
@@ -23,13 +24,15 @@ export function registerCollect(program: Command, cli: Cli): void {
     .option('--wait <time>', 'how long to wait for running backups: 90s, 10m, 2h', parseDuration)
     .option('--max-delete-share <share>', 'refuse to free more than this share, 0.8 for 80%', parseShare)
     .option('--max-rewrite <size>', 'copy at most so much out of packs that are partly dead', parseSize)
+    .option('--drop-interrupted', 'also free what interrupted backups had stored')
     .action(
       cli.action({ repository: true }, async (invocation, options: CollectOptions) => {
-        const { dryRun, wait, maxDeleteShare, maxRewrite } = options;
+        const { dryRun, wait, maxDeleteShare, maxRewrite, dropInterrupted } = options;
         const request = {
           ...(dryRun && { dryRun }),
           ...(wait !== undefined && { waitMs: wait }),
           ...(maxDeleteShare !== undefined && { maxDeleteShare }),
+          ...(dropInterrupted && { dropInterrupted }),
           ...(maxRewrite !== undefined && { maxRewriteBytes: maxRewrite }),
         };
         const result = await invocation.call((api, call) => api.collect(request, call));

@@ -72,7 +72,11 @@ export async function backup(
   const started = new Date(clock.now()).toISOString();
   const own = (await repository.points()).filter((point) => point.machine.id === source.machine.id);
   const work: Work = { repository, source, options, logger, parent: newest(own) };
-  const session = await repository.beginBackup({ readBack: options.readBack, signal });
+  const session = await repository.beginBackup({
+    readBack: options.readBack,
+    machine: source.machine.id,
+    signal,
+  });
   let reading: SourceReading | undefined;
   let point: Point;
   try {

@@ -36,6 +36,8 @@ export class RepositoryIndex {
   readonly packs: IndexedPack[] = [];
   /** Keys of the segments that were read. */
   readonly segments: string[] = [];
+  /** Checkpoints of backups that are under way or were interrupted, and are not released. */
+  readonly checkpoints: CommittedSession[] = [];
   /** Segments that could not be read: what they say is not in the index. */
   readonly unreadable: string[] = [];
   readonly #damage: DamageRegister;
@@ -147,6 +149,9 @@ export class RepositoryIndex {
         index.#leaveOut(key, error, { context, options });
       }
     }
+    index.checkpoints.push(
+      ...committed.filter(({ outcome, isForgotten }) => outcome.kind === 'checkpoint' && !isForgotten),
+    );
     index.#fill(segments, condemned);
     return index;
   }

@@ -1,5 +1,5 @@
 /** What a collection would do: which packs go, which are rewritten, what that frees. Pure but for its listing. */
-import { PrimaError } from '@prima/base';
+import { formatBytes, PrimaError } from '@prima/base';
 import type { Context } from '../context.ts';
 import type { CollectReport } from '../contract.ts';
 import { packEntryBytes, packHeader, type PackKind, packTrailerBytes, parsePackKey } from '../format/pack.ts';
@@ -129,6 +129,12 @@ export function reportOf(
   }
   const notes: string[] = [];
   if (plan.orphans.size > 0) notes.push(`${plan.orphans.size} packs of sessions that never ended`);
+  if (now.interruptedBytes > 0) {
+    notes.push(
+      `${formatBytes(now.interruptedBytes)} are kept for backups that are under way or were interrupted within 14 days; ` +
+        '--drop-interrupted frees them',
+    );
+  }
   return {
     dryRun,
     packs: listed.size,

@@ -2,7 +2,7 @@
  * Collection: deletes what no restore point reaches, beside running backups. The steps and their
  * order are those of "Collection" in the format; leaving one out loses data.
  */
-import { forEachBounded, GiB, PrimaError, type ProgressListener, throwIfAborted } from '@prima/base';
+import { assert, forEachBounded, GiB, PrimaError, type ProgressListener, throwIfAborted } from '@prima/base';
 import { type Context, putRecord } from '../context.ts';
 import type { CollectReport } from '../contract.ts';
 import { recordDamage } from '../damage/lists.ts';
@@ -33,7 +33,7 @@ import {
 } from './collect-plan.ts';
 import { copiedBytes, copyBlobs, planSegments } from './collect-rewrite.ts';
 import { deleteSpentLists, spareDamaged } from './spare-damaged.ts';
-import { type Survey, survey } from './survey.ts';
+import { type Survey, survey, type SurveyOptions } from './survey.ts';
 
 export interface CollectOptions {
   dryRun?: boolean;
@@ -41,6 +41,7 @@ export interface CollectOptions {
   maxDeleteShare?: number;
   maxRewriteBytes?: number;
   roundBytes?: number;
+  dropInterrupted?: boolean;
   signal?: AbortSignal;
   onProgress?: ProgressListener;
 }
@@ -68,7 +69,7 @@ export async function collect(context: Context, options: CollectOptions): Promis
 
 async function dryRun(context: Context, budget: Budget, options: CollectOptions): Promise<CollectReport> {
   const listed = await listPacks(context);
-  const now = await survey(context);
+  const now = await survey(context, surveyOptions(options));
   const plan = planOf(now, listed, budget);
   const notes = spareDamaged(plan, now);
   const refusal = whyTooMuch(plan, listed, options.maxDeleteShare ?? 0.8);
@@ -105,11 +106,15 @@ async function collectOnce(
   }
 }
 
+function surveyOptions({ dropInterrupted }: CollectOptions): SurveyOptions {
+  return dropInterrupted === undefined ? {} : { dropInterrupted };
+}
+
 /** The report of several rounds: counts add up, what there is now is what the last one found. */
 function merged(reports: readonly CollectReport[]): CollectReport {
-  const [first, ...others] = reports;
+  const [first] = reports;
   const last = reports.at(-1);
-  if (!first || !last || others.length === 0) return first as CollectReport;
+  assert(first && last, 'a collection has at least one round');
   const sum = (figure: 'packsDeleted' | 'packsRewritten' | 'bytesFreed' | 'sessionsRemoved') =>
     reports.reduce((total, report) => total + report[figure], 0);
   return {
@@ -139,7 +144,7 @@ class Collection {
 
   async run(listed: Map<string, ListedPack>, budget: Budget): Promise<{ report: CollectReport; plan: Plan }> {
     this.#progress('marking');
-    const first = await survey(this.#context);
+    const first = await survey(this.#context, surveyOptions(this.#options));
     const plan = planOf(first, listed, budget);
     spareDamaged(plan, first);
     const refusal = whyTooMuch(plan, listed, this.#options.maxDeleteShare ?? 0.8);
@@ -154,7 +159,7 @@ class Collection {
     this.#progress('waiting for running backups');
     await this.#awaitOthers();
     this.#progress('marking again');
-    const second = await survey(this.#context, first);
+    const second = await survey(this.#context, { ...surveyOptions(this.#options), earlier: first });
     this.#rescue(plan, second);
     this.#notes.push(...spareDamaged(plan, second));
     const { superseded, copied } = await this.#rewrite(plan, second);

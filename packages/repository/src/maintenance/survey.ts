@@ -9,7 +9,7 @@ import { PageTree } from '../manifest/page-tree.ts';
 import { appendLog, type LogEntry, readLog } from '../session/root-log.ts';
 import {
   type CommittedSession,
-  endRead,
+  endSession,
   listSessions,
   readMarkerIfThere,
   readOutcomes,
@@ -26,6 +26,8 @@ export interface Survey {
   kept: Point[];
   /** Sessions whose point is forgotten and not pinned. */
   forgotten: CommittedSession[];
+  /** Bytes of packs that checkpoints of backups keep that are under way or were interrupted. */
+  interruptedBytes: number;
   /** Every blob that a kept point reaches. */
   live: IdSet;
   /** Live bytes in each pack of the index, and the number of live blobs. */
@@ -41,13 +43,22 @@ export interface Survey {
   nowhere: number;
 }
 
+export interface SurveyOptions {
+  /**
+   * The survey before: what was not forgotten then counts as kept now. It may have been pinned before it was forgotten,
+   * at a place that the listing had passed.
+   */
+  earlier?: Survey;
+  /** Counts checkpoints of interrupted backups as released. Default false. */
+  dropInterrupted?: boolean;
+}
+
 /**
  * Looks at everything and marks what is live. Raises `refused` when a live blob is nowhere and not known to be, or
  * when the log knows points that are not there: then nothing may be deleted.
- * @param earlier the survey before; what was not forgotten then counts as kept now: it may have been pinned before it
- * was forgotten, at a place that the listing had passed
  */
-export async function survey(context: Context, earlier?: Survey): Promise<Survey> {
+export async function survey(context: Context, options: SurveyOptions = {}): Promise<Survey> {
+  const { earlier, dropInterrupted = false } = options;
   const log = await readLog(context); // before the points: whoever logs one has committed it
   const sessions = await listSessions(context);
   const outcomes = new Map((await readOutcomes(context, sessions)).map((entry) => [entry.id, entry]));
@@ -57,7 +68,9 @@ export async function survey(context: Context, earlier?: Survey): Promise<Survey
   );
   await reconcileLog(context, log.entries, committed);
   const before = earlier && new Set(earlier.forgotten.map(({ id }) => id));
-  const released = [...outcomes.values()].filter((entry) => isReleased(context, entry));
+  const released = [...outcomes.values()].filter(
+    (entry) => isCheckpoint(entry) && (dropInterrupted || isReleased(context, entry)),
+  );
   const forgotten = [
     ...committed.filter(({ id, isForgotten }) => isForgotten && !pinned.has(id)),
     ...released,
@@ -67,26 +80,24 @@ export async function survey(context: Context, earlier?: Survey): Promise<Survey
     outcome.point && !gone.has(id) ? [outcome.point] : [],
   );
   const index = await RepositoryIndex.load(context, { strict: true });
-  const checkpoints = new Set(
-    [...outcomes.values()].flatMap(({ id, outcome }) =>
-      outcome.kind === 'checkpoint' && outcome.state === 'committed' && !gone.has(id) ? [id] : [],
-    ),
+  const checkpoints = [...outcomes.values()].filter((entry) => isCheckpoint(entry) && !gone.has(entry.id));
+  const roots = { kept, checkpoints: new Set(checkpoints.map(({ id }) => id)) };
+  const interruptedBytes = checkpoints.reduce(
+    (sum, { outcome }) => sum + (outcome.checkpoint?.bytes ?? 0),
+    0,
   );
-  return {
-    sessions,
-    outcomes,
-    index,
-    kept,
-    forgotten,
-    ...(await mark(context, index, { kept, checkpoints })),
-  };
+  const marked = await mark(context, index, roots);
+  return { sessions, outcomes, index, kept, forgotten, interruptedBytes, ...marked };
 }
 
 /** What a backup left behind when it was interrupted is kept for so long. */
 const checkpointMs = 14 * 24 * 3_600_000;
 
-function isReleased(context: Context, { id, outcome, isForgotten }: CommittedSession): boolean {
-  if (outcome.kind !== 'checkpoint' || outcome.state !== 'committed') return false;
+function isCheckpoint({ outcome }: CommittedSession): boolean {
+  return outcome.kind === 'checkpoint' && outcome.state === 'committed';
+}
+
+function isReleased(context: Context, { id, isForgotten }: CommittedSession): boolean {
   return isForgotten || context.clock.now() - sessionTime(id) > checkpointMs;
 }
 
@@ -147,7 +158,7 @@ async function readPins(context: Context, sessions: readonly SessionEntry[]): Pr
     if (marker?.kind !== 'read' || marker.point === undefined) continue;
     const { why } = await whyDead(context, entry);
     if (why === undefined) pinned.add(marker.point);
-    else await endRead(context, entry.id);
+    else await endSession(context, entry.id);
   }
   return pinned;
 }

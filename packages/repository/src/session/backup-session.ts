@@ -1,5 +1,5 @@
 /** One backup being written: the writer's side of "Sessions" in the format. */
-import { assert, Mutex, PrimaError, toPrimaError } from '@prima/base';
+import { assert, formatBytes, GiB, Mutex, PrimaError, toPrimaError } from '@prima/base';
 import { type Context, hexOf } from '../context.ts';
 import type { Point, PointFile, WriteDiskRequest, WriteDiskResult, WriteSession } from '../contract.ts';
 import { recordDamage } from '../damage/lists.ts';
@@ -8,11 +8,21 @@ import { BlobReader } from '../index/blob-reader.ts';
 import { RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
 import { ChunkPool } from '../pool/chunk-pool.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { DiskWriter } from './disk-writer.ts';
 import { PackSink } from './pack-sink.ts';
 import { checkedLockEnd } from './locks.ts';
 import { appendLog } from './root-log.ts';
 import { beginSession, decide, startBeats } from './sessions.ts';
+
+export interface BackupSessionOptions {
+  readBack: boolean;
+  /** The id of the machine, if it is known: see `Repository.beginBackup`. */
+  machine?: string | undefined;
+  checkpointBytes?: number | undefined;
+}
+
+const defaultCheckpointBytes = 8 * GiB;
 
 export class BackupSession implements WriteSession {
   readonly id: string;
@@ -23,32 +33,46 @@ export class BackupSession implements WriteSession {
   readonly #tree: PageTree;
   readonly #turn = new Mutex();
   readonly #stopBeats: () => void;
+  readonly #checkpoints: Checkpoints;
   #state: 'open' | 'committed' | 'aborted' = 'open';
   /** True from the moment at which an outcome of ours may stand, whatever the store answered. */
   #mayStand = false;
 
-  private constructor(context: Context, id: string, index: RepositoryIndex, readBack: boolean) {
+  private constructor(context: Context, id: string, index: RepositoryIndex, options: BackupSessionOptions) {
     this.#context = context;
     this.id = id;
     this.#index = index;
     this.#tree = new PageTree(context, new BlobReader(context, index));
     this.#sink = new PackSink(context, id, {
+      onStored: (bytes) => this.#checkpoints.count(bytes),
       onFailure: (error) => this.#pool.fail(toPrimaError(error, `writing to ${context.store.url}`)),
     });
     this.#pool = new ChunkPool({
       keys: context.keys,
       chunkSize: context.chunkSize,
       ...(context.workers === undefined ? {} : { workers: context.workers }),
-      sealing: { packBytes: context.packBytes, readBack, onPack: (pack) => this.#sink.take(pack) },
+      sealing: {
+        packBytes: context.packBytes,
+        readBack: options.readBack,
+        onPack: (pack) => this.#sink.take(pack),
+      },
+    });
+    this.#checkpoints = new Checkpoints({
+      context,
+      sink: this.#sink,
+      parent: id,
+      machine: options.machine,
+      everyBytes: options.checkpointBytes ?? defaultCheckpointBytes,
     });
     this.#stopBeats = startBeats(context, id);
+    this.#tellOfInterrupted(options.machine);
   }
 
   /** Creates the marker, then reads the index: in this order, always. */
-  static async begin(context: Context, readBack: boolean): Promise<BackupSession> {
+  static async begin(context: Context, options: BackupSessionOptions): Promise<BackupSession> {
     const id = await beginSession(context, 'backup');
     try {
-      return new BackupSession(context, id, await RepositoryIndex.load(context), readBack);
+      return new BackupSession(context, id, await RepositoryIndex.load(context), options);
     } catch (error) {
       await decide(context, abortedBackup(context, id, 'could not read the index'));
       throw error;
@@ -88,6 +112,7 @@ export class BackupSession implements WriteSession {
     return await this.#turn.run(async () => {
       this.#assertOpen();
       await this.#pool.flush();
+      await this.#checkpoints.end();
       await this.#sink.finish();
       const whole: Point = { id: this.id, ...point, ...this.#lockOf(point) };
       const time = new Date(this.#context.clock.now()).toISOString();
@@ -111,6 +136,7 @@ export class BackupSession implements WriteSession {
       this.#state = 'committed';
       await this.#end();
       await this.#log(digest);
+      await this.#checkpoints.release(this.#index.checkpoints);
       return whole;
     });
   }
@@ -145,6 +171,17 @@ export class BackupSession implements WriteSession {
     }
   }
 
+  #tellOfInterrupted(machine: string | undefined): void {
+    const own = this.#index.checkpoints.filter(
+      ({ outcome }) => machine !== undefined && outcome.checkpoint?.machine === machine,
+    );
+    if (own.length === 0) return;
+    const bytes = own.reduce((sum, { outcome }) => sum + (outcome.checkpoint?.bytes ?? 0), 0);
+    this.#context.logger.info(
+      `an earlier backup of this machine was interrupted; the ${formatBytes(bytes)} that it stored are not stored again`,
+    );
+  }
+
   /** The point stands without its log entry; the next collection adds one that could not be written. */
   async #log(outcome: string): Promise<void> {
     try {
@@ -157,6 +194,7 @@ export class BackupSession implements WriteSession {
 
   async #end(): Promise<void> {
     this.#stopBeats();
+    await this.#checkpoints.end();
     await this.#pool.close();
     await this.#sink.drain();
     await recordDamage(this.#context, 'backup');

@@ -24,7 +24,8 @@ const largestPlain = 4 * 1024 * 1024;
 /** Number of the pack that a blob is in, while it is not stored yet. */
 const pending = 0xffff_fffe;
 
-interface SunkPack extends SegmentPack {
+/** A pack that is stored, with what is in it. */
+export interface SunkPack extends SegmentPack {
   ids: Uint8Array;
   places: Uint32Array;
 }
@@ -32,6 +33,8 @@ interface SunkPack extends SegmentPack {
 export interface PackSinkOptions {
   /** Told once, when a pack cannot be stored: whoever waits for its buffer must stop. */
   onFailure?: (error: unknown) => void;
+  /** Told of each pack that is durable, its bytes. */
+  onStored?: (bytes: number) => void;
   /** Packs of copied blobs get a random blob of their own, so that no other pack has their name. Default false. */
   isUnique?: boolean;
 }
@@ -39,7 +42,10 @@ export interface PackSinkOptions {
 export class PackSink {
   readonly #context: Context;
   readonly #session: string;
-  readonly #packs: SunkPack[] = [];
+  /** Stored, and in no segment yet. */
+  #packs: SunkPack[] = [];
+  /** Names of packs that somebody else's segments may name: they are not ours to delete. */
+  readonly #shared = new Set<string>();
   /** What this session stores or is about to store. */
   readonly #own = new IdTable();
   readonly #storing = new Set<Promise<void>>();
@@ -47,6 +53,7 @@ export class PackSink {
   readonly #open = new Map<PackKind, { builder: PackBuilder; buffer: Uint8Array }>();
   readonly #turn = new Mutex();
   readonly #onFailure: (error: unknown) => void;
+  readonly #onStored: (bytes: number) => void;
   readonly #isUnique: boolean;
   #storedBytes = 0;
   #failure: unknown;
@@ -55,6 +62,7 @@ export class PackSink {
     this.#context = context;
     this.#session = session;
     this.#onFailure = options.onFailure ?? (() => undefined);
+    this.#onStored = options.onStored ?? (() => undefined);
     this.#isUnique = options.isUnique ?? false;
   }
 
@@ -117,6 +125,19 @@ export class PackSink {
     await this.#turn.run(async () => void (await this.#builder(kind)).copy(entry, blob));
   }
 
+  /** Takes the packs that are stored and in no segment, for a checkpoint's segments; they stay known to `has`. */
+  takeStored(): SunkPack[] {
+    const packs = this.#packs;
+    this.#packs = [];
+    return packs;
+  }
+
+  /** Takes back what a checkpoint did not come to keep. `areNamed`: its segments may stand all the same. */
+  putBack(packs: readonly SunkPack[], areNamed: boolean): void {
+    this.#packs.push(...packs);
+    if (areNamed) for (const { name } of packs) this.#shared.add(name);
+  }
+
   /** Waits until everything is durable and writes the index segments. */
   async finish(
     more: { packs: SegmentPack[]; entries: SegmentEntry[] } = { packs: [], entries: [] },
@@ -125,15 +146,8 @@ export class PackSink {
     await this.settle();
     const packs: SegmentPack[] = [...more.packs];
     const entries: SegmentEntry[] = [...more.entries];
-    for (const { name, kind, size, ids, places } of this.#packs) {
-      const number = packs.length;
-      packs.push({ name, kind, size });
-      for (let i = 0; i * 32 < ids.length; i += 1) {
-        const id = ids.subarray(i * 32, i * 32 + 32);
-        entries.push({ id, pack: number, offset: places[i * 2] ?? 0, length: places[i * 2 + 1] ?? 0 });
-      }
-    }
-    await this.#writeSegments(packs, entries);
+    addEntries(this.#packs, packs, entries);
+    await writeSegments(this.#context, this.#session, { packs, entries });
   }
 
   /** Waits for the packs that are being stored. Raises the first failure. */
@@ -149,7 +163,9 @@ export class PackSink {
 
   /** Deletes the packs that were stored: for a session of which no outcome is or ever will be committed. */
   async discard(): Promise<void> {
-    for (const { kind, name } of this.#packs) await this.#context.store.delete(packKey(kind, name));
+    for (const { kind, name } of this.#packs) {
+      if (!this.#shared.has(name)) await this.#context.store.delete(packKey(kind, name));
+    }
   }
 
   /** The open pack of this kind, with room for one more blob. */
@@ -192,6 +208,7 @@ export class PackSink {
     await this.#context.store.putIfAbsent(packKey(kind, name), bytes);
     this.#packs.push({ name, kind, size: bytes.length, ids, places });
     this.#storedBytes += bytes.length;
+    this.#onStored(bytes.length);
   }
 
   #track(work: () => Promise<void>): void {
@@ -204,26 +221,52 @@ export class PackSink {
       .finally(() => this.#storing.delete(job));
     this.#storing.add(job);
   }
+}
 
-  async #writeSegments(packs: SegmentPack[], entries: SegmentEntry[]): Promise<void> {
-    for (let start = 0, n = 1; start < entries.length; start += segmentEntries, n += 1) {
-      const part = entries.slice(start, start + segmentEntries);
-      const numbers = new Map<number, number>();
-      const used: SegmentPack[] = [];
-      const renumbered = part.map((entry) => {
-        let number = numbers.get(entry.pack);
-        if (number === undefined) {
-          number = used.length;
-          numbers.set(entry.pack, number);
-          const pack = packs[entry.pack];
-          assert(pack, 'an entry names a pack');
-          used.push(pack);
-        }
-        return { ...entry, pack: number };
-      });
-      const key = `index/${this.#session}-${n}`;
-      await putSealed(this.#context, key, blobType.segment, writeSegment(used, renumbered));
+/** Writes the index segments of `session` that name these packs. */
+export async function writePackSegments(
+  context: Context,
+  session: string,
+  sunk: readonly SunkPack[],
+): Promise<void> {
+  const packs: SegmentPack[] = [];
+  const entries: SegmentEntry[] = [];
+  addEntries(sunk, packs, entries);
+  await writeSegments(context, session, { packs, entries });
+}
+
+function addEntries(sunk: readonly SunkPack[], packs: SegmentPack[], entries: SegmentEntry[]): void {
+  for (const { name, kind, size, ids, places } of sunk) {
+    const number = packs.push({ name, kind, size }) - 1;
+    for (let i = 0; i * 32 < ids.length; i += 1) {
+      const id = ids.subarray(i * 32, i * 32 + 32);
+      entries.push({ id, pack: number, offset: places[i * 2] ?? 0, length: places[i * 2 + 1] ?? 0 });
     }
+  }
+}
+
+async function writeSegments(
+  context: Context,
+  session: string,
+  { packs, entries }: { packs: readonly SegmentPack[]; entries: readonly SegmentEntry[] },
+): Promise<void> {
+  for (let start = 0, n = 1; start < entries.length; start += segmentEntries, n += 1) {
+    const part = entries.slice(start, start + segmentEntries);
+    const numbers = new Map<number, number>();
+    const used: SegmentPack[] = [];
+    const renumbered = part.map((entry) => {
+      let number = numbers.get(entry.pack);
+      if (number === undefined) {
+        number = used.length;
+        numbers.set(entry.pack, number);
+        const pack = packs[entry.pack];
+        assert(pack, 'an entry names a pack');
+        used.push(pack);
+      }
+      return { ...entry, pack: number };
+    });
+    const key = `index/${session}-${n}`;
+    await putSealed(context, key, blobType.segment, writeSegment(used, renumbered));
   }
 }
 

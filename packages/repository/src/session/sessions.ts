@@ -108,8 +108,8 @@ export function startBeats(context: Context, id: string): () => void {
   return () => clearInterval(timer);
 }
 
-/** Removes all traces of a reader: its own at its end, or of one that died. */
-export async function endRead(context: Context, id: string): Promise<void> {
+/** Removes all traces of a session without an outcome that can never get one: a reader at its end, or one that died. */
+export async function endSession(context: Context, id: string): Promise<void> {
   const keys: string[] = [];
   for await (const { key } of context.store.list(`sessions/${id}/beat-`)) keys.push(key);
   // the marker last: with it, whatever is left is known to be a reader's
