@@ -18,6 +18,8 @@ export interface ApplicationOptions {
   /** The folder of Prima's own state. */
   home: string;
   repository?: string;
+  /** Bytes of the repository's store a second, and bytes that what was read of a remote one may take here. */
+  store?: { upload?: number; download?: number; cacheBytes?: number };
   /** Called only when a repository is really opened. */
   secret?: () => Promise<Secret>;
   /** The first operation needs the repository: it may be opened at once. */

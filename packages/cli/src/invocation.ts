@@ -15,6 +15,9 @@ export interface GlobalOptions {
   passphraseFile?: string;
   keyFile?: string;
   home?: string;
+  limitUpload?: number;
+  limitDownload?: number;
+  cacheSize?: number;
   json?: boolean;
   quiet?: boolean;
   verbose?: boolean;
@@ -168,8 +171,10 @@ export class Invocation {
 
   #open(signal: AbortSignal): Promise<PrimaApi> {
     const repository = this.#repository;
+    const { limitUpload: upload, limitDownload: download, cacheSize: cacheBytes } = this.globals;
     return this.environment.openApplication({
       home: this.#home,
+      store: { upload, download, cacheBytes },
       secret: () => {
         this.#view.clear();
         return this.secret(signal);

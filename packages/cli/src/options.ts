@@ -19,6 +19,16 @@ export function parseSize(text: string): number {
   return bytes;
 }
 
+/** `64M` → bytes; `0` is allowed. */
+export function parseSizeOrNone(text: string): number {
+  return sizeOf(text);
+}
+
+/** `10M`, `1.5MiB/s` → bytes a second, at least 1. */
+export function parseRate(text: string): number {
+  return parseSize(text.replace(/\s*\/\s*s(?:ec)?\s*$/i, ''));
+}
+
 /** A zstd level, 1 … 19. */
 export function parseLevel(text: string): number {
   const level = parseCount(text);

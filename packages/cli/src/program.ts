@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
 import type { Cli } from './cli.ts';
+import { parseRate, parseSizeOrNone } from './options.ts';
 import { registerBackup } from './commands/backup.ts';
 import { registerCheck } from './commands/check.ts';
 import { registerCollect } from './commands/collect.ts';
@@ -47,6 +48,13 @@ export function buildProgram(cli: Cli): Command {
     .option('--passphrase-file <file>', 'read the passphrase from a file (default: PRIMA_PASSPHRASE, or ask)')
     .option('--key-file <file>', 'open the repository with a key file instead of a passphrase')
     .option('--home <folder>', "Prima's own state (default: PRIMA_HOME, or ~/.local/state/prima)")
+    .option('--limit-upload <rate>', 'send no more than this a second to the repository: 10M', parseRate)
+    .option('--limit-download <rate>', 'read no more than this a second from it', parseRate)
+    .option(
+      '--cache-size <size>',
+      'room for what was read of a remote repository; 0: none (1G)',
+      parseSizeOrNone,
+    )
     .option('--json', 'print JSON: an object a line, the result last')
     .option('--quiet', 'no progress, no remarks')
     .option('--verbose', 'tell more; internal errors with their stack')

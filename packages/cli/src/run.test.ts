@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { CallOptions } from '@prima/api';
-import { errorCodes, type ErrorCode, PrimaError } from '@prima/base';
+import { errorCodes, type ErrorCode, GiB, MiB, PrimaError } from '@prima/base';
 import { answers, point } from './fake-answers.ts';
 import type { Secret } from './environment.ts';
 import { type Answers, runFake, startFake } from './fake-environment.ts';
@@ -93,6 +93,16 @@ test('repository, state folder and their defaults', async () => {
   const none = await runFake(['points'], { answers, env: {} });
   assert.equal(none.status, 2);
   assert.match(none.stderr, /^prima: prima points needs a repository: give --repo URL or set PRIMA_REPO\n$/);
+});
+
+test('limits and the room of the cache reach the application', async () => {
+  const opened = async (line: string) => (await runFake(line.split(' '), { answers })).opened?.store;
+  assert.deepEqual(await opened('key list --limit-upload 10M --limit-download 1.5MiB/s --cache-size 2G'), {
+    upload: 10 * MiB,
+    download: 1.5 * MiB,
+    cacheBytes: 2 * GiB,
+  });
+  assert.equal((await opened('key list --cache-size 0'))?.cacheBytes, 0);
 });
 
 test('global options work before and after the command', async () => {

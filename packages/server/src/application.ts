@@ -3,7 +3,8 @@ import type { PrimaApi } from '@prima/api';
 import { type Logger, silentLogger } from '@prima/base';
 import type { Secret } from '@prima/repository';
 import { openHome } from './home.ts';
-import { RepositoryAccess } from './repository-access.ts';
+import { LogRelay } from './log-relay.ts';
+import { RepositoryAccess, type StoreSettings } from './repository-access.ts';
 
 export interface ApplicationOptions {
   /** The folder of Prima's own state; made where it is not there. */
@@ -14,6 +15,8 @@ export interface ApplicationOptions {
   secret?: () => Promise<Secret>;
   /** The first operation needs the repository: opening begins at once, beside the loading of the rest. */
   opensRepository?: boolean;
+  /** How the repository's store is used. */
+  store?: StoreSettings;
   /** Gets what callers get as events, too. */
   logger?: Logger;
 }
@@ -23,10 +26,12 @@ export interface ApplicationOptions {
  * still runs is cancelled and cleaned up.
  */
 export async function createApplication(options: ApplicationOptions): Promise<PrimaApi> {
-  const { repository, secret, logger = silentLogger, opensRepository = false } = options;
+  const { repository, secret, store, logger = silentLogger, opensRepository = false } = options;
   const home = await openHome(options.home);
-  const access = new RepositoryAccess({ repository, secret, logger, cacheFolder: home.cache });
+  const relay = new LogRelay(logger);
+  const about = { repository, secret, store, logger: relay.logger, cacheFolder: home.cache };
+  const access = new RepositoryAccess(about);
   if (opensRepository) access.prepare();
   const { operations } = await import('./operations.ts');
-  return operations({ home, access, logger }, createApplication);
+  return operations({ home, access, store, logger, relay }, createApplication);
 }

@@ -11,15 +11,21 @@ import {
 import { Journal } from '@prima/engine';
 import { openQemuHost, type Platform } from '@prima/platforms';
 import type { Repository, Secret } from '@prima/repository';
+import type { ObjectStore } from '@prima/storage';
 import { removeDemoFolder } from './demo/folder.ts';
 import type { Home } from './home.ts';
 import { HostRegistry } from './host-registry.ts';
-import { RepositoryAccess } from './repository-access.ts';
+import type { LogRelay } from './log-relay.ts';
+import { RepositoryAccess, type StoreSettings } from './repository-access.ts';
 
 export interface ContextOptions {
   home: Home;
   access: RepositoryAccess;
+  /** For repositories that are opened besides. */
+  store?: StoreSettings;
   logger: Logger;
+  /** What is logged outside of calls, by the repository and its store, is heard by the calls under way. */
+  relay: LogRelay;
 }
 
 /** One call of an operation. */
@@ -54,6 +60,7 @@ export class Context {
       logger: this.#loggerFor(onEvent),
       onProgress: (subject, progress) => onEvent?.(progressEvent(subject, progress)),
     };
+    const stopListening = this.#options.relay.listen((event) => onEvent?.({ type: 'log', ...event }));
     const running = task(call);
     this.#calls.add(running);
     try {
@@ -62,6 +69,7 @@ export class Context {
       throw toPrimaError(error, 'working');
     } finally {
       this.#calls.delete(running);
+      stopListening();
     }
   }
 
@@ -71,6 +79,10 @@ export class Context {
 
   repositoryUrl(): string {
     return this.#options.access.url();
+  }
+
+  async openStore(options: { create?: boolean }): Promise<ObjectStore> {
+    return await this.#options.access.openStore(options);
   }
 
   async secret(): Promise<Secret> {
@@ -83,8 +95,9 @@ export class Context {
 
   /** A second repository, for one call; close it. Raises what opening the first raises. */
   anotherRepository(url: string, secret: () => Promise<Secret>): RepositoryAccess {
-    const { logger } = this.#options;
-    return new RepositoryAccess({ repository: url, secret, logger, cacheFolder: this.home.cache });
+    const { relay, store } = this.#options;
+    const { logger } = relay;
+    return new RepositoryAccess({ repository: url, secret, logger, store, cacheFolder: this.home.cache });
   }
 
   keepRepository(repository: Repository): void {

@@ -5,7 +5,7 @@
  *   journal/     intents of running work; see the engine's journal
  *   locks/       one backup of a bare disk at a time
  *   exports/     what is written to writable exports, while they last
- *   cache/       what was read of repositories; may be removed at any time
+ *   cache/       what was read of repositories; may be removed at any time, also while it is used
  */
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';

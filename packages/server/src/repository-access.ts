@@ -1,8 +1,9 @@
 /** The one repository of an application: where it is, what opens it, and itself, opened once, when first needed. */
 import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Logger, UserError } from '@prima/base';
 import { openRepository, type Repository, type Secret } from '@prima/repository';
-import { openStore } from '@prima/storage';
+import { type ObjectStore, openRepositoryStore, type RepositoryStoreOptions } from '@prima/storage';
 
 export interface RepositoryAccessOptions {
   /** Where the repository is: a folder's path or a URL. */
@@ -11,8 +12,12 @@ export interface RepositoryAccessOptions {
   secret?: () => Promise<Secret>;
   /** For what was read and may be lost; made where it is not there. */
   cacheFolder: string;
+  store?: StoreSettings;
   logger: Logger;
 }
+
+/** How stores are used; see `openRepositoryStore`. */
+export type StoreSettings = Pick<RepositoryStoreOptions, 'upload' | 'download' | 'cacheBytes'>;
 
 export class RepositoryAccess {
   readonly #options: RepositoryAccessOptions;
@@ -73,9 +78,20 @@ export class RepositoryAccess {
     await opened?.close();
   }
 
+  /** The store of the repository, whether there is one in it or not. */
+  async openStore(options: { create?: boolean } = {}): Promise<ObjectStore> {
+    const { cacheFolder, logger, store } = this.#options;
+    return await openRepositoryStore(this.url(), {
+      ...options,
+      ...store,
+      cacheFolder: join(cacheFolder, 'objects'),
+      logger,
+    });
+  }
+
   async #open(): Promise<Repository> {
     const { cacheFolder, logger } = this.#options;
-    const store = await openStore(this.url());
+    const store = await this.openStore();
     try {
       await mkdir(cacheFolder, { recursive: true, mode: 0o700 });
       return await openRepository(store, await this.secret(), { logger, cacheFolder });

@@ -6,6 +6,7 @@ export * from './faulty-store.ts';
 export * from './local-store.ts';
 export * from './memory-store.ts';
 export * from './object-store.ts';
+export * from './open-repository-store.ts';
 export * from './open-store.ts';
 export * from './rate-limited-store.ts';
 export * from './retry-store.ts';

@@ -32,6 +32,11 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
   );
 }
 
+/** True when `url` names a store on another machine: `s3://…`, `sftp://…`. */
+export function isRemote(url: string): boolean {
+  return url.includes('://') && !/^file:/i.test(url);
+}
+
 function pathOf(url: string): string {
   try {
     return fileURLToPath(url);

@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises';
 import type { CheckResult, KeySlotDto, PrimaApi, RepositoryDto, SecretSource } from '@prima/api';
 import { toPrimaError, UserError } from '@prima/base';
 import { createRepository, type KeySlotInfo, type Repository, type Secret } from '@prima/repository';
-import { openStore } from '@prima/storage';
 import type { Context } from '../context.ts';
 
 export type RepositoryOperations = Pick<
@@ -15,9 +14,8 @@ export function repositoryOperations(context: Context): RepositoryOperations {
   return {
     init: (request, options) =>
       context.run(options, async () => {
-        const url = context.repositoryUrl();
         const secret = await context.secret();
-        const store = await openStore(url, { create: true });
+        const store = await context.openStore({ create: true });
         try {
           const repository = await createRepository(store, { ...request, secret });
           context.keepRepository(repository);
