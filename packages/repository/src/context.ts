@@ -1,5 +1,5 @@
 /** What every part of an open repository shares, and the small encrypted objects it keeps by name. */
-import type { Clock, Logger } from '@prima/base';
+import { type Clock, type Logger, PrimaError } from '@prima/base';
 import type { ObjectStore, StoreCallOptions } from '@prima/storage';
 import { DamageRegister } from './damage/register.ts';
 import { parseJson } from './crypto/keys.ts';
@@ -60,15 +60,28 @@ export async function putRecord(context: Context, key: string, type: BlobType, r
   return await putSealed(context, key, type, Buffer.from(JSON.stringify(record)));
 }
 
-/** Reads and opens the object `key`. Raises `not-found`, `integrity`, `newer-version`. */
+/**
+ * Reads and opens the object `key`; bytes that do not open are read once more, past any cache, for they may have been
+ * damaged on the way. Raises `not-found`, `integrity`, `newer-version`.
+ */
 export async function getSealed(
   context: Context,
   key: string,
   type: BlobType,
   options: Pick<StoreCallOptions, 'fresh'> = {},
 ): Promise<{ plain: Buffer; stored: Uint8Array }> {
-  const stored = await context.store.get(key, undefined, options);
-  return { plain: context.opener.open(stored, { type, objectKey: key }, key), stored };
+  const read = async (fresh: boolean) => {
+    const stored = await context.store.get(key, undefined, { ...options, fresh });
+    return { plain: context.opener.open(stored, { type, objectKey: key }, key), stored };
+  };
+  if (options.fresh === true) return await read(true);
+  try {
+    return await read(false);
+  } catch (error) {
+    const isDamaged = error instanceof PrimaError && ['integrity', 'newer-version'].includes(error.code);
+    if (isDamaged) return await read(true);
+    throw error;
+  }
 }
 
 /** A record is authenticated, so only its outline is checked again. */

@@ -52,7 +52,10 @@ async function readHead(context: Context): Promise<{ seq: number; head: string }
   let last: string | undefined;
   for await (const { key } of context.store.list('log/')) last = key;
   if (last === undefined) return { seq: 0, head: start };
-  return { seq: Number(last.slice(4)), head: digestOf(await context.store.get(last)) };
+  return {
+    seq: Number(last.slice(4)),
+    head: digestOf(await context.store.get(last, undefined, { fresh: true })),
+  };
 }
 
 /** Appends an entry; when somebody else takes the number, tries the next. */
