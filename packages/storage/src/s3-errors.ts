@@ -3,6 +3,7 @@ import {
   IntegrityError,
   isAbortError,
   PrimaError,
+  ProtocolError,
   RemoteError,
   StorageError,
   systemErrorCode,
@@ -44,11 +45,10 @@ const untrusted =
  */
 export function s3Error(raised: unknown, doing: string, location: S3Location): PrimaError {
   if (raised instanceof PrimaError) return raised;
-  if (!(raised instanceof Error) || isAbortError(raised) || raised.name === 'TimeoutError') {
-    return toPrimaError(raised, doing);
-  }
+  if (!(raised instanceof Error) || isAbortError(raised)) return toPrimaError(raised, doing);
   const error: SdkError = raised;
-  const system = networkCode(error);
+  const system = networkCode(error); // first: the SDK calls a lost connection a TimeoutError
+  if (system === undefined && error.name === 'TimeoutError') return toPrimaError(error, doing);
   return system === undefined
     ? answeredError(error, doing, location)
     : connectionError(error, system, `${doing}: ${where(location)}`);
@@ -76,6 +76,13 @@ export function isMissingObject(error: unknown): boolean {
   return statusOf(error) === 404 && s3CodeOf(error) !== 'NoSuchBucket';
 }
 
+/** The error for an answer that no S3 server gives: a web server, a proxy's page. */
+export function notS3(doing: string, location: S3Location): ProtocolError {
+  return new ProtocolError(
+    `${doing} in ${location.url}: what answers at ${where(location)} does not speak S3; look at the endpoint`,
+  );
+}
+
 function where(location: S3Location): string {
   return location.endpoint ?? 'the S3 service';
 }
@@ -91,7 +98,10 @@ function networkCode(error: Error): string | undefined {
 
 function connectionError(error: SdkError, system: string, doing: string): PrimaError {
   const options = { cause: error, details: { system, attempts: error.$metadata?.attempts } };
-  if (system === 'ETIMEDOUT') return toPrimaError(Object.assign(error, { name: 'TimeoutError' }), doing);
+  if (system === 'ETIMEDOUT') {
+    const text = `${doing} did not answer in time (${system})`;
+    return new RemoteError(text, { ...options, code: 'timeout', retryable: true });
+  }
   if (untrusted.test(system)) {
     return new RemoteError(
       `${doing} has a certificate that is not trusted (${system}); name the authority's with ca=FILE in the URL`,

@@ -5,7 +5,7 @@
 import type { CompletedPart } from '@aws-sdk/client-s3';
 import { forEachBounded, PrimaError, RemoteError, systemClock, systemRandom } from '@prima/base';
 import type { S3Connection } from './s3-connection.ts';
-import { isMissingObject, statusOf } from './s3-errors.ts';
+import { isMissingObject, notS3, statusOf } from './s3-errors.ts';
 import { carriesMark, newWriterMark, sha256 } from './s3-put.ts';
 
 /** What S3 allows. */
@@ -116,10 +116,13 @@ async function complete(upload: Upload, Parts: CompletedPart[]): Promise<'create
   };
   for (let round = 1; ; round += 1) {
     try {
-      await connection.call(`completing ${key}`, { signal }, (s3, settings) =>
+      const doing = `completing ${key}`;
+      const { ETag } = await connection.call(doing, { signal }, (s3, settings) =>
         s3.completeMultipartUpload(input, settings),
       );
-      return 'created';
+      // Ceph 16 gives no tag of the whole
+      if (ETag !== undefined || (await carriesMark(connection, key, mark, signal))) return 'created';
+      throw notS3(doing, connection.location);
     } catch (error) {
       const status = statusOf(error);
       // 412: the key is there; 404: the upload is not, as after a completion whose answer was lost

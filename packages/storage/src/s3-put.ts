@@ -6,7 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { MiB, StorageError, systemClock, systemRandom, throwIfAborted } from '@prima/base';
 import type { S3Connection } from './s3-connection.ts';
-import { isMissingObject, statusOf, wasRepeated } from './s3-errors.ts';
+import { isMissingObject, notS3, statusOf, wasRepeated } from './s3-errors.ts';
 
 /** Metadata by which a writer knows its own object again when an answer was lost. */
 const writerMetadata = 'prima-write';
@@ -57,9 +57,10 @@ export async function putObjectIfAbsent(
   };
   for (let round = 1; ; round += 1) {
     try {
-      await connection.call(doing, { signal, bytes: body.length }, (s3, settings) =>
+      const { ETag } = await connection.call(doing, { signal, bytes: body.length }, (s3, settings) =>
         s3.putObject(input, settings),
       );
+      if (ETag === undefined) throw notS3(doing, connection.location);
       return 'created';
     } catch (error) {
       if (statusOf(error) === 412) {

@@ -63,6 +63,7 @@ async function retain(
       ),
     );
   } catch (error) {
+    if (seconds <= Date.now()) return; // it passed meanwhile
     // somebody else may have extended it further meanwhile, and to shorten that is denied
     if (statusOf(error) !== 403 || ((await lockOf(connection, key, options)).until ?? 0) < until) throw error;
   }

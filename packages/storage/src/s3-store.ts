@@ -14,7 +14,7 @@ import type {
 } from './object-store.ts';
 import { keyPattern } from './object-store.ts';
 import { S3Connection, type S3ConnectionOptions } from './s3-connection.ts';
-import { isMissingObject } from './s3-errors.ts';
+import { isMissingObject, notS3 } from './s3-errors.ts';
 import { getObject } from './s3-get.ts';
 import { parseS3Location } from './s3-location.ts';
 import { uploadIfAbsent } from './s3-multipart.ts';
@@ -39,9 +39,10 @@ export async function openS3Store(url: string, options: S3StoreOptions = {}): Pr
   const location = parseS3Location(url);
   const connection = await S3Connection.open(location, options);
   try {
-    await connection.call('opening the store', {}, (s3, settings) =>
+    const { Name } = await connection.call('opening the store', {}, (s3, settings) =>
       s3.listObjectsV2({ Bucket: location.bucket, Prefix: location.prefix, MaxKeys: 1 }, settings),
     );
+    if (Name === undefined) throw notS3('opening the store', location);
     if (location.lock) await assertObjectLock(connection);
     return new S3Store(connection, options);
   } catch (error) {
@@ -141,6 +142,7 @@ class S3Store implements ObjectStore {
         { signal: options.signal },
         (s3, settings) => s3.listObjectsV2({ ...input, ContinuationToken: token }, settings),
       );
+      if (page.Name === undefined) throw notS3(`listing "${prefix}"`, location);
       for (const { Key = '', Size, LastModified } of page.Contents ?? []) {
         if (Key <= last) throw this.#outOfOrder(prefix, last, Key);
         last = Key;

@@ -5,7 +5,7 @@
 import type { ListObjectVersionsCommandOutput } from '@aws-sdk/client-s3';
 import { ProtocolError, StorageError } from '@prima/base';
 import type { S3Connection } from './s3-connection.ts';
-import { isMissingObject, statusOf } from './s3-errors.ts';
+import { isMissingObject, notS3, statusOf } from './s3-errors.ts';
 import { retainedObject } from './store-key.ts';
 
 interface Version {
@@ -138,6 +138,7 @@ async function* listVersions(
     const page = await connection.call('listing versions', { signal }, (s3, settings) =>
       s3.listObjectVersions(input, settings),
     );
+    if (page.Name === undefined) throw notS3('listing versions', connection.location);
     yield* versionsOf(page);
     if (page.IsTruncated !== true) return;
     const next = { KeyMarker: page.NextKeyMarker, VersionIdMarker: page.NextVersionIdMarker };
