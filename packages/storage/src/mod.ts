@@ -1,6 +1,7 @@
 /** Object stores. */
 export * from './cached-store.ts';
 export * from './conformance.ts';
+export type { StoreUnderTest } from './store-checks.ts';
 export * from './counting-store.ts';
 export * from './faulty-store.ts';
 export * from './local-store.ts';

@@ -9,7 +9,6 @@ import { randomBytes } from 'node:crypto';
 import {
   type Logger,
   PrimaError,
-  RemoteError,
   silentLogger,
   StorageError,
   temporaryPrefix,
@@ -25,7 +24,6 @@ import type {
   ObjectStore,
   StoreCallOptions,
 } from './object-store.ts';
-import { connectSftp } from './sftp/connection.ts';
 import {
   type FileCall,
   readFolder,
@@ -36,8 +34,9 @@ import {
   writePieces,
 } from './sftp/files.ts';
 import { SftpFolders } from './sftp/folders.ts';
+import { SftpLine } from './sftp/line.ts';
 import { parseSftpLocation, type SftpLocation } from './sftp/location.ts';
-import { LostConnectionError, SftpSession, SftpStatusError, Status } from './sftp/session.ts';
+import { LostConnectionError, SftpStatusError, Status } from './sftp/session.ts';
 import { tidySftp } from './sftp/tidy.ts';
 import {
   assertKey,
@@ -84,22 +83,21 @@ class SftpStore implements ObjectStore {
   readonly url: string;
   readonly #location: SftpLocation;
   readonly #logger: Logger;
-  readonly #folders: SftpFolders;
-  #session: Promise<SftpSession> | undefined;
+  readonly #folders = new SftpFolders();
+  readonly #line: SftpLine;
   #tidied: Promise<unknown> | undefined;
-  #closed = false;
   #warnedOfSync = false;
 
   constructor(location: SftpLocation, logger: Logger) {
     this.url = location.url;
     this.#location = location;
     this.#logger = logger;
-    this.#folders = new SftpFolders();
+    this.#line = new SftpLine(location, logger);
   }
 
   async open(create: boolean, signal?: AbortSignal): Promise<void> {
     const doing = `opening the store ${this.url}`;
-    await this.#call(doing, signal, async (call) => {
+    await this.#line.call(doing, signal, async (call) => {
       await this.#folders.findRoot(call, this.#location);
       await assertLinks(call, this.#folders.root);
       if (create) await this.#folders.makeRoot(call);
@@ -116,7 +114,7 @@ class SftpStore implements ObjectStore {
   ): Promise<'created' | 'exists'> {
     assertKey(key);
     const attempt: PutAttempt = { linkUnanswered: false };
-    return this.#call(`storing ${key} in ${this.url}`, options.signal, async (call) => {
+    return this.#line.call(`storing ${key} in ${this.url}`, options.signal, async (call) => {
       this.#tidied ??= tidySftp(call, this.#folders.root, Date.now());
       await this.#tidied.catch((error: unknown) => {
         this.#tidied = undefined;
@@ -227,7 +225,7 @@ class SftpStore implements ObjectStore {
 
   async get(key: string, range?: ObjectRange, options: StoreCallOptions = {}): Promise<Uint8Array> {
     assertKey(key);
-    return this.#call(`reading ${key} in ${this.url}`, options.signal, (call) =>
+    return this.#line.call(`reading ${key} in ${this.url}`, options.signal, (call) =>
       this.#read(call, key, range),
     );
   }
@@ -255,7 +253,7 @@ class SftpStore implements ObjectStore {
 
   async stat(key: string, options: StoreCallOptions = {}): Promise<ObjectInfo | undefined> {
     assertKey(key);
-    return this.#call(`looking for ${key} in ${this.url}`, options.signal, async (call) => {
+    return this.#line.call(`looking for ${key} in ${this.url}`, options.signal, async (call) => {
       const found = await statFile(call, this.#path(key));
       return found?.isFile() === true ? infoOf(key, found) : undefined;
     });
@@ -266,7 +264,7 @@ class SftpStore implements ObjectStore {
     const { signal } = options;
     const doing = `listing ${prefix === '' ? 'everything' : prefix} in ${this.url}`;
     const read = (folder: string, wanted: (name: string) => boolean) =>
-      this.#call(doing, signal, (call) => this.#entries(call, folder, wanted));
+      this.#line.call(doing, signal, (call) => this.#entries(call, folder, wanted));
     try {
       yield* walkFolders(read, prefix, signal);
     } catch (error) {
@@ -289,7 +287,7 @@ class SftpStore implements ObjectStore {
   async delete(key: string, options: StoreCallOptions = {}): Promise<void> {
     assertKey(key);
     const path = this.#path(key);
-    await this.#call(`deleting ${key} in ${this.url}`, options.signal, async (call) => {
+    await this.#line.call(`deleting ${key} in ${this.url}`, options.signal, async (call) => {
       const { session, doing, signal } = call;
       try {
         await unlessMissing(
@@ -303,59 +301,11 @@ class SftpStore implements ObjectStore {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    const session = this.#session;
-    this.#session = undefined;
-    const opened = await session?.catch(() => undefined); // one that failed was told to who asked
-    opened?.close();
+    await this.#line.close();
   }
 
   #path(key: string): string {
     return `${this.#folders.root}/${key}`;
-  }
-
-  /** Runs `task` over the connection, and once more over a new one when it was lost meanwhile. */
-  async #call<T>(
-    doing: string,
-    signal: AbortSignal | undefined,
-    task: (call: FileCall) => Promise<T>,
-  ): Promise<T> {
-    throwIfAborted(signal, doing);
-    const attempt = async () => {
-      const session = await unlessAborted(this.#connected(), doing, signal);
-      return task({ session, doing, ...(signal && { signal }) });
-    };
-    try {
-      return await attempt().catch((error: unknown) => {
-        if (!(error instanceof RemoteError && isLost(error)) || this.#closed) throw error;
-        this.#logger.info(`${error.message}; connecting anew`);
-        return attempt();
-      });
-    } catch (error) {
-      throw toPrimaError(error, doing);
-    }
-  }
-
-  /** The connection, made anew where it was lost; callers at the same time share one. */
-  async #connected(): Promise<SftpSession> {
-    const known = this.#session;
-    const current = await known;
-    if (current && !current.lost) return current;
-    if (this.#closed) throw new LostConnectionError(`${this.url} was closed`);
-    if (this.#session === known) {
-      const session = this.#connect();
-      this.#session = session;
-      session.catch(() => {
-        if (this.#session === session) this.#session = undefined; // the next call tries again
-      });
-    }
-    return this.#connected();
-  }
-
-  async #connect(): Promise<SftpSession> {
-    const { timeoutMs } = this.#location;
-    const connection = await connectSftp(this.#location, { logger: this.#logger });
-    return new SftpSession(connection, { timeoutMs, url: this.url });
   }
 }
 
@@ -378,24 +328,6 @@ async function assertLinks({ session, doing, signal }: FileCall, root: string): 
       );
     }
     if (!(error instanceof SftpStatusError)) throw error;
-  }
-}
-
-/** Lost while it was used, or broken off while it was made; one that cannot be made in time is not tried twice. */
-function isLost(error: RemoteError): boolean {
-  return error instanceof LostConnectionError || (error.retryable && error.code === 'remote');
-}
-
-/** What is shared with other callers goes on when one of them is cancelled. */
-async function unlessAborted<T>(shared: Promise<T>, doing: string, signal?: AbortSignal): Promise<T> {
-  if (!signal) return shared;
-  const { promise, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(toPrimaError(signal.reason, doing));
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([shared, promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }
 
