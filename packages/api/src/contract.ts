@@ -237,7 +237,9 @@ export interface DiffResult {
 
 export interface KeySlotDto {
   id: string;
-  kind: 'passphrase' | 'keyfile';
+  kind: 'passphrase' | 'keyfile' | 'recovery';
+  /** `read`: opens the repository for reading only. */
+  access: 'full' | 'read';
   label: string;
   created: string;
 }

@@ -72,6 +72,7 @@ export function fakeRepository(): FakeRepository {
     keySlots: notThere,
     addKeySlot: notThere,
     removeKeySlot: notThere,
+    rotateKeys: notThere,
     close: async () => undefined,
   };
   return repository;

@@ -1,7 +1,7 @@
 /** The object `config`: see the format. */
-import { createHmac, timingSafeEqual } from 'node:crypto';
-import { FormatError, IntegrityError, KiB, MiB, PrimaError } from '@prima/base';
-import { parseJson } from './crypto/keys.ts';
+import { FormatError, KiB, MiB, PrimaError } from '@prima/base';
+import { type RecordSigner, verifyRecord } from './crypto/signature.ts';
+import { parseJson } from './format/json.ts';
 
 export interface Config {
   id: string;
@@ -16,13 +16,16 @@ export interface Config {
 const format = 'prima-repository';
 const version = 1;
 
-export function writeConfig(config: Config, configKey: Uint8Array): string {
+export const configKey = 'config';
+
+/** The config as it is stored: signed JSON. */
+export function writeConfig(config: Config, signer: RecordSigner): string {
   const members = { format, version, compression: 'zstd', ...config };
-  return JSON.stringify({ ...members, mac: macOf(members, configKey) });
+  return signer.write(members, { repositoryId: config.id, objectKey: configKey });
 }
 
 /** The members of a config, bounded but not yet authenticated: see `verifyConfig`. */
-export function parseConfig(text: string): { config: Config; members: Record<string, unknown> } {
+export function parseConfig(text: string): Config {
   const members = parseJson(text, "the repository's config");
   if (members['format'] !== format)
     throw new FormatError('this is not a Prima repository: its config has another format');
@@ -45,17 +48,12 @@ export function parseConfig(text: string): { config: Config; members: Record<str
     (lockSeconds === undefined || isLockSeconds(lockSeconds));
   if (!sound) throw new FormatError("the repository's config has missing or out-of-range members");
   const lock = lockSeconds === undefined ? {} : { lockSeconds };
-  return { config: { id, created, chunkSize, level, readBack, ...lock }, members };
+  return { id, created, chunkSize, level, readBack, ...lock };
 }
 
-/** Raises `integrity` when somebody without the key changed the config. */
-export function verifyConfig(members: Record<string, unknown>, configKey: Uint8Array): void {
-  const { mac, ...rest } = members;
-  const wanted = Buffer.from(macOf(rest, configKey), 'hex');
-  const found = Buffer.from(typeof mac === 'string' ? mac : '', 'hex');
-  if (found.length !== wanted.length || !timingSafeEqual(found, wanted)) {
-    throw new IntegrityError("the repository's config was changed by somebody without its key");
-  }
+/** Raises `integrity` when the stored config is not as a writer of the repository made it. */
+export function verifyConfig(text: string, repositoryId: string, signers: readonly string[]): void {
+  verifyRecord(text, { repositoryId, objectKey: configKey }, signers);
 }
 
 export function isChunkSize(value: unknown): value is number {
@@ -70,9 +68,4 @@ export function isLockSeconds(value: unknown): value is number {
 
 export function isLevel(value: unknown): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 19;
-}
-
-function macOf(members: Record<string, unknown>, configKey: Uint8Array): string {
-  const sorted = Object.fromEntries(Object.entries(members).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return createHmac('sha256', configKey).update(JSON.stringify(sorted)).digest('hex');
 }

@@ -2,16 +2,21 @@
 import { type Clock, type Logger, PrimaError } from '@prima/base';
 import type { ObjectStore, StoreCallOptions } from '@prima/storage';
 import { DamageRegister } from './damage/register.ts';
-import { parseJson } from './crypto/keys.ts';
-import { Opener, Sealer, type SealingKeys } from './crypto/sealer.ts';
+import type { Trust } from './contract.ts';
+import type { Keyring } from './crypto/keyring.ts';
+import type { Opener, Sealer, SealingKeys } from './crypto/sealer.ts';
+import { verifyRecord } from './crypto/signature.ts';
 import type { BlobType } from './format/blob.ts';
+import { parseJson } from './format/json.ts';
 import { OutcomeCatalogue } from './session/outcome-catalogue.ts';
+import { RootLog } from './session/root-log.ts';
 
 export { hexOf, idFromHex } from './format/hex-id.ts';
 
 export interface Context {
   readonly id: string;
   readonly store: ObjectStore;
+  readonly keyring: Keyring;
   readonly keys: SealingKeys;
   readonly chunkSize: number;
   readonly readBack: boolean;
@@ -31,18 +36,36 @@ export interface Context {
   readonly catalogue: OutcomeCatalogue;
   /** What is known not to be readable. */
   readonly damage: DamageRegister;
+  /** The log of roots. */
+  readonly log: RootLog;
 }
 
-/** @param cacheFolder where what was read may be kept for the next time */
+/**
+ * @param local where what was read may be kept for the next time, and what remembers the newest state seen
+ */
 export function newContext(
-  parts: Omit<Context, 'sealer' | 'opener' | 'catalogue' | 'damage'>,
-  cacheFolder?: string,
+  parts: Omit<Context, 'id' | 'keys' | 'sealer' | 'opener' | 'catalogue' | 'log' | 'damage'>,
+  local: { cacheFolder?: string; trust?: Trust } = {},
 ): Context {
-  const sealer = new Sealer(parts.keys);
-  const opener = new Opener(parts.keys);
-  const { id: repositoryId, logger } = parts;
-  const catalogue = new OutcomeCatalogue({ repositoryId, folder: cacheFolder, sealer, opener, logger });
-  return { ...parts, sealer, opener, catalogue, damage: new DamageRegister() };
+  const { keyring, logger } = parts;
+  const { keys, opener, repositoryId } = keyring;
+  const { sealer } = keyring;
+  const folder = local.cacheFolder;
+  const catalogue = new OutcomeCatalogue({ repositoryId, folder, sealer, opener, logger });
+  const log = new RootLog(() => context, local.trust);
+  const context: Context = {
+    ...parts,
+    id: repositoryId,
+    keys,
+    get sealer() {
+      return keyring.sealer;
+    },
+    opener,
+    catalogue,
+    log,
+    damage: new DamageRegister(),
+  };
+  return context;
 }
 
 /** Seals bytes for the object `key` and creates it. */
@@ -60,6 +83,12 @@ export async function putRecord(context: Context, key: string, type: BlobType, r
   return await putSealed(context, key, type, Buffer.from(JSON.stringify(record)));
 }
 
+/** `putRecord` of a signed record. Raises `refused` where the repository was opened for reading only. */
+export async function putSigned(context: Context, key: string, type: BlobType, record: object) {
+  const text = context.keyring.signer().write(record, { repositoryId: context.id, objectKey: key });
+  return await putSealed(context, key, type, Buffer.from(text));
+}
+
 /**
  * Reads and opens the object `key`; bytes that do not open are read once more, past any cache, for they may have been
  * damaged on the way. Raises `not-found`, `integrity`, `newer-version`.
@@ -68,11 +97,11 @@ export async function getSealed(
   context: Context,
   key: string,
   type: BlobType,
-  options: Pick<StoreCallOptions, 'fresh'> = {},
+  options: StoreCallOptions = {},
 ): Promise<{ plain: Buffer; stored: Uint8Array }> {
   const read = async (fresh: boolean) => {
     const stored = await context.store.get(key, undefined, { ...options, fresh });
-    return { plain: context.opener.open(stored, { type, objectKey: key }, key), stored };
+    return { plain: await openBlob(context, stored, { type, objectKey: key }, key), stored };
   };
   if (options.fresh === true) return await read(true);
   try {
@@ -84,10 +113,34 @@ export async function getSealed(
   }
 }
 
+/** Opens a blob on this thread; one of an epoch that is not known yet sends for the newest key set. */
+export async function openBlob(
+  context: Context,
+  blob: Uint8Array,
+  wanted: { type: BlobType; id?: Uint8Array; objectKey?: string },
+  where: string,
+): Promise<Buffer> {
+  await context.keyring.learnEpochOf(blob);
+  return context.opener.open(blob, wanted, where);
+}
+
 /** A record is authenticated, so only its outline is checked again. */
 export async function getRecord(context: Context, key: string, type: BlobType): Promise<object> {
   const { plain } = await getSealed(context, key, type);
   return parseRecord(plain, key);
+}
+
+/** Reads a signed record and verifies it. Raises `not-found`, `integrity`, `newer-version`. */
+export async function getSigned(
+  context: Context,
+  key: string,
+  type: BlobType,
+): Promise<{ record: object; stored: Uint8Array }> {
+  const { plain, stored } = await getSealed(context, key, type);
+  const { signers } = context.keyring.keySet;
+  verifyRecord(plain.toString(), { repositoryId: context.id, objectKey: key }, signers);
+  const { signature: _signature, ...record } = parseJson(plain.toString(), key);
+  return { record, stored };
 }
 
 export function parseRecord(plain: Uint8Array, key: string): object {

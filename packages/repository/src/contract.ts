@@ -192,13 +192,45 @@ export interface RepositoryStatus {
 
 export interface KeySlotInfo {
   id: string;
-  kind: 'passphrase' | 'keyfile';
+  kind: Secret['kind'];
+  /** `read`: opens the repository for reading only. */
+  access: 'full' | 'read';
   label: string;
   created: string;
 }
 
-/** What opens a repository. */
-export type Secret = { kind: 'passphrase'; text: string } | { kind: 'keyfile'; bytes: Uint8Array };
+/** What opens a repository. `words` are those of a recovery key: see `newRecoveryWords`. */
+export type Secret =
+  | { kind: 'passphrase'; text: string }
+  | { kind: 'keyfile'; bytes: Uint8Array }
+  | { kind: 'recovery'; words: string };
+
+/** The newest state of a repository that an installation has seen. */
+export interface SeenHead {
+  /** Number of the newest key set. */
+  keySet: number;
+  /** Number of the newest entry of the log of roots, 0 before the first. */
+  seq: number;
+  /** SHA-256 of that entry as it is stored, hex. */
+  digest: string;
+  /** Public key of who signs the next entry, hex. */
+  signer: string;
+}
+
+/** Where an installation remembers it: durable, out of the storage's reach. Without it a rollback is not noticed. */
+export interface Trust {
+  load(repositoryId: string): Promise<SeenHead | undefined>;
+  save(repositoryId: string, head: SeenHead): Promise<void>;
+}
+
+export interface KeyRotation {
+  /** Number of the new key set. */
+  keySet: number;
+  /** The epoch that backups write with from now on. */
+  epoch: number;
+  /** Slots that were removed, because their secrets were not at hand; only of a new root key. */
+  removed: KeySlotInfo[];
+}
 
 export interface Repository {
   readonly id: string;
@@ -230,6 +262,8 @@ export interface Repository {
   lock(point: Point, until: number): Promise<Point>;
   check(options: {
     readData: boolean;
+    /** Takes the log and the keys as they are for the newest state, after a rollback that is right. */
+    acceptHead?: boolean;
     signal?: AbortSignal;
     onProgress?: ProgressListener;
   }): Promise<CheckReport>;
@@ -250,7 +284,10 @@ export interface Repository {
   }): Promise<CollectReport>;
   status(): Promise<RepositoryStatus>;
   keySlots(): Promise<KeySlotInfo[]>;
-  addKeySlot(secret: Secret, label: string): Promise<KeySlotInfo>;
+  /** Raises `refused` when the repository was opened for reading only, like all that changes something. */
+  addKeySlot(secret: Secret, label: string, options?: { readOnly?: boolean }): Promise<KeySlotInfo>;
+  /** A new data key for what is written from now on. Raises `busy` when somebody else rotates at the same time. */
+  rotateKeys(): Promise<KeyRotation>;
   /** Refuses to remove the last slot and, unless `force`, the one this repository was opened with. */
   removeKeySlot(id: string, options?: { force?: boolean }): Promise<void>;
   close(): Promise<void>;

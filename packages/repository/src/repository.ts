@@ -2,18 +2,19 @@
 import { randomBytes } from 'node:crypto';
 import {
   type Clock,
-  IntegrityError,
   type Logger,
   MiB,
   PrimaError,
   type Range,
   silentLogger,
   systemClock,
+  toPrimaError,
   UserError,
 } from '@prima/base';
 import type { ObjectStore } from '@prima/storage';
 import {
   type Config,
+  configKey,
   isChunkSize,
   isLevel,
   isLockSeconds,
@@ -21,10 +22,11 @@ import {
   verifyConfig,
   writeConfig,
 } from './config.ts';
-import { type Context, idFromHex, newContext, putRecord } from './context.ts';
+import { type Context, idFromHex, newContext } from './context.ts';
 import type {
   CheckReport,
   CollectReport,
+  KeyRotation,
   KeySlotInfo,
   Point,
   PointDevice,
@@ -32,36 +34,30 @@ import type {
   Repository,
   RepositoryStatus,
   Secret,
+  Trust,
   WriteSession,
 } from './contract.ts';
-import {
-  type KdfCost,
-  type KeySet,
-  type KeySlot,
-  newKeySet,
-  parseKeySlot,
-  sealingKeys,
-  unwrapKeySet,
-  wrapKeySet,
-  writeKeySlot,
-} from './crypto/keys.ts';
+import type { KdfCost } from './crypto/key-slot.ts';
+import { type Keyring, openKeyring } from './crypto/keyring.ts';
 import { recordDamage } from './damage/lists.ts';
 import { blobType } from './format/blob.ts';
 import { BlobReader } from './index/blob-reader.ts';
 import { RepositoryIndex } from './index/repository-index.ts';
 import { check } from './maintenance/check.ts';
 import { collect } from './maintenance/collect.ts';
+import { addKeySlot, createKeys, listKeySlots, removeKeySlot, rotateKeys } from './maintenance/key-slots.ts';
+import { missingPoints } from './maintenance/survey.ts';
 import { PageTree } from './manifest/page-tree.ts';
 import { ChunkPool } from './pool/chunk-pool.ts';
 import { BackupSession } from './session/backup-session.ts';
 import { RepositoryPointDevice } from './session/point-device.ts';
 import { assertUnlocked, committedPoint, extendLock, withLock } from './session/locks.ts';
-import { appendLog } from './session/root-log.ts';
 import {
   beginSession,
   endSession,
   forgottenKey,
   listSessions,
+  markForgotten,
   outcomeKey,
   readOutcome,
   readOutcomes,
@@ -79,6 +75,8 @@ export interface OpenOptions {
   checkpointBytes?: number;
   /** A folder (it exists, mode 0700) for what may be lost at any time: listings are quicker with it. */
   cacheFolder?: string;
+  /** What remembers the newest state seen: without it a rollback of the repository is not noticed. */
+  trust?: Trust;
 }
 
 export interface CreateOptions extends OpenOptions {
@@ -96,8 +94,6 @@ export interface CreateOptions extends OpenOptions {
   kdfCost?: KdfCost;
 }
 
-const configKey = 'config';
-
 /** Makes a new repository in an empty store and opens it. Raises `exists`, `usage`. */
 export async function createRepository(store: ObjectStore, options: CreateOptions): Promise<Repository> {
   const { chunkSize = MiB, level = 1, readBack = true, secret, label = 'first' } = options;
@@ -110,7 +106,6 @@ export async function createRepository(store: ObjectStore, options: CreateOption
   if (secret.kind === 'passphrase' && secret.text === '')
     throw new UserError('usage', 'the passphrase is empty');
   await assertEmpty(store);
-  const keySet = newKeySet();
   const created = new Date((options.clock ?? systemClock).now()).toISOString();
   const config: Config = {
     id: randomBytes(16).toString('hex'),
@@ -120,19 +115,17 @@ export async function createRepository(store: ObjectStore, options: CreateOption
     readBack,
     ...lock,
   };
-  const slot = await wrapKeySet(keySet, secret, {
+  const keyring = await createKeys(store, secret, {
     repositoryId: config.id,
     label,
     created,
+    level,
     ...(options.kdfCost ? { cost: options.kdfCost } : {}),
   });
-  await store.putIfAbsent(`keys/${slot.id}`, Buffer.from(writeKeySlot(slot)));
-  const result = await store.putIfAbsent(configKey, Buffer.from(writeConfig(config, keySet.configKey)));
-  if (result === 'exists') {
-    await store.delete(`keys/${slot.id}`);
+  const text = writeConfig(config, keyring.signer());
+  if ((await store.putIfAbsent(configKey, Buffer.from(text))) === 'exists')
     throw new PrimaError('exists', `${store.url} holds a repository already`);
-  }
-  return new OpenRepository(store, { config, keySet, slotId: slot.id }, options);
+  return new OpenRepository(store, { config, keyring }, options);
 }
 
 /** Opens a repository. Raises `not-found`, `wrong-key`, `newer-version`, `integrity`. */
@@ -144,19 +137,13 @@ export async function openRepository(
   if (!(await store.stat(configKey))) {
     throw new PrimaError('not-found', `there is no repository in ${store.url}; make one with: prima init`);
   }
-  const { config, members } = parseConfig(Buffer.from(await store.get(configKey)).toString());
-  const slots = await readSlots(store);
-  for (const slot of slots) {
-    const keySet = await unwrapKeySet(slot, secret, config.id);
-    if (!keySet) continue;
-    verifyConfig(members, keySet.configKey);
-    return new OpenRepository(store, { config, keySet, slotId: slot.id }, options);
-  }
-  const kind = secret.kind === 'passphrase' ? 'passphrase' : 'key file';
-  throw new PrimaError(
-    'wrong-key',
-    `this ${kind} opens none of the ${slots.length} key slots of ${store.url}`,
-  );
+  const text = Buffer.from(await store.get(configKey)).toString();
+  const config = parseConfig(text);
+  const { logger = silentLogger } = options;
+  const { id: repositoryId, level } = config;
+  const keyring = await openKeyring(store, secret, { repositoryId, level, logger });
+  verifyConfig(text, config.id, keyring.keySet.signers);
+  return new OpenRepository(store, { config, keyring }, options);
 }
 
 async function assertEmpty(store: ObjectStore): Promise<void> {
@@ -169,38 +156,17 @@ async function assertEmpty(store: ObjectStore): Promise<void> {
   }
 }
 
-/** Each slot costs an Argon2id to try: a hostile store must not make opening last for ever. */
-const maxSlots = 64;
-
-async function readSlots(store: ObjectStore): Promise<KeySlot[]> {
-  const slots: KeySlot[] = [];
-  for await (const { key } of store.list('keys/')) {
-    if (slots.length === maxSlots)
-      throw new IntegrityError(`${store.url} has more than ${maxSlots} key slots`);
-    slots.push(parseKeySlot(Buffer.from(await store.get(key)).toString(), key));
-  }
-  return slots;
-}
-
 class OpenRepository implements Repository {
   readonly #context: Context;
-  readonly #keySet: KeySet;
-  readonly #slotId: string;
+  readonly #warned = new Set<string>();
   #blobs: Promise<BlobReader> | undefined;
   #pool: ChunkPool | undefined;
 
-  constructor(
-    store: ObjectStore,
-    opened: { config: Config; keySet: KeySet; slotId: string },
-    options: OpenOptions,
-  ) {
-    const { config, keySet, slotId } = opened;
-    this.#keySet = keySet;
-    this.#slotId = slotId;
+  constructor(store: ObjectStore, opened: { config: Config; keyring: Keyring }, options: OpenOptions) {
+    const { config, keyring } = opened;
     const parts = {
-      id: config.id,
       store,
-      keys: sealingKeys(keySet, config.id, config.level),
+      keyring,
       chunkSize: config.chunkSize,
       readBack: config.readBack,
       lockMs: config.lockSeconds === undefined ? undefined : config.lockSeconds * 1000,
@@ -210,7 +176,7 @@ class OpenRepository implements Repository {
       clock: options.clock ?? systemClock,
       logger: options.logger ?? silentLogger,
     };
-    this.#context = newContext(parts, options.cacheFolder);
+    this.#context = newContext(parts, options);
   }
 
   get id(): string {
@@ -232,16 +198,19 @@ class OpenRepository implements Repository {
   }
 
   async points(): Promise<Point[]> {
+    const fault = await this.#context.log.inspect();
+    if (fault !== undefined) this.#warn(`${fault}; points may be missing: prima check`);
+    const wanted = this.#context.log.points ?? 0;
     const listed = await listSessions(this.#context, { namesOnly: true });
     const sessions = await readOutcomes(this.#context, listed);
     await this.#context.catalogue.tidy(new Set(listed.map(({ id }) => id)));
-    return sessions
-      .flatMap(({ outcome, isForgotten, lockedUntil }) =>
-        outcome.state === 'committed' && outcome.point && !isForgotten
-          ? [withLock(outcome.point, lockedUntil)]
-          : [],
-      )
-      .sort((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
+    const points = sessions.flatMap(({ outcome, isForgotten, lockedUntil }) =>
+      outcome.state === 'committed' && outcome.point && !isForgotten
+        ? [withLock(outcome.point, lockedUntil)]
+        : [],
+    );
+    if (points.length < wanted) await this.#tellMissing();
+    return points.sort((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
   }
 
   async openDisk(point: Point, name: string): Promise<PointDevice> {
@@ -299,12 +268,10 @@ class OpenRepository implements Repository {
 
   async forget(point: Point): Promise<void> {
     await assertUnlocked(this.#context, point.id);
-    const time = new Date(this.#context.clock.now()).toISOString();
+    await this.#context.log.assertSound('forgetting a point');
     const { digest } = await readOutcome(this.#context, point.id);
-    const record = { session: point.id, time };
-    const { result } = await putRecord(this.#context, forgottenKey(point.id), blobType.forgotten, record);
-    if (result === 'exists') return;
-    await appendLog(this.#context, { event: 'forgotten', session: point.id, outcome: digest });
+    if (!(await markForgotten(this.#context, point.id))) return;
+    await this.#context.log.append({ event: 'forgotten', session: point.id, outcome: digest });
   }
 
   async lock(point: Point, until: number): Promise<Point> {
@@ -337,52 +304,49 @@ class OpenRepository implements Repository {
   }
 
   async keySlots(): Promise<KeySlotInfo[]> {
-    return (await readSlots(this.#context.store)).map(({ id, kind, label, created }) => ({
-      id,
-      kind,
-      label,
-      created,
-    }));
+    return await listKeySlots(this.#context);
   }
 
-  async addKeySlot(secret: Secret, label: string): Promise<KeySlotInfo> {
-    if ((await readSlots(this.#context.store)).length === maxSlots) {
-      throw new UserError(
-        'refused',
-        `the repository has ${maxSlots} key slots, no more fit; remove one first`,
-      );
-    }
-    const created = new Date(this.#context.clock.now()).toISOString();
-    const slot = await wrapKeySet(this.#keySet, secret, { repositoryId: this.id, label, created });
-    await this.#context.store.putIfAbsent(`keys/${slot.id}`, Buffer.from(writeKeySlot(slot)));
-    return { id: slot.id, kind: slot.kind, label, created };
+  async addKeySlot(
+    secret: Secret,
+    label: string,
+    options: { readOnly?: boolean } = {},
+  ): Promise<KeySlotInfo> {
+    return await addKeySlot(this.#context, secret, { label, ...options });
   }
 
   async removeKeySlot(id: string, options: { force?: boolean } = {}): Promise<void> {
-    const slots = await readSlots(this.#context.store);
-    const matches = slots.filter((entry) => entry.id.startsWith(id));
-    const [slot] = matches;
-    if (!slot || id === '')
-      throw new UserError('not-found', `the repository has no key slot "${id}"; see: prima key list`);
-    if (matches.length > 1)
-      throw new UserError('ambiguous', `"${id}" begins the ids of ${matches.length} key slots`);
-    if (slots.length === 1)
-      throw new UserError(
-        'refused',
-        'the last key slot is not removed: nobody could open the repository again',
-      );
-    if (slot.id === this.#slotId && !options.force) {
-      throw new UserError(
-        'refused',
-        'this slot is the one you opened the repository with; use --force to remove it all the same',
-      );
-    }
-    await this.#context.store.delete(`keys/${slot.id}`);
+    await removeKeySlot(this.#context, id, options);
+  }
+
+  async rotateKeys(): Promise<KeyRotation> {
+    return await rotateKeys(this.#context);
   }
 
   async close(): Promise<void> {
     await this.#pool?.close();
     await this.#context.store.close();
+  }
+
+  /** Says which points of the log are not there. The cheap count may be off by points that are just being forgotten. */
+  async #tellMissing(): Promise<void> {
+    try {
+      const ids = await missingPoints(this.#context);
+      if (ids.length === 0) return;
+      const named = ids.slice(0, 3).map((id) => id.slice(0, 12));
+      this.#warn(
+        `the log of roots knows ${ids.length} restore points that are not there (${named.join(', ')}${ids.length > 3 ? ', …' : ''}): somebody removed them, or the store does not list everything; see: prima check`,
+      );
+    } catch (error) {
+      this.#warn(`${toPrimaError(error, 'reading the log of roots').message}; see: prima check`);
+    }
+  }
+
+  /** Says a thing once. */
+  #warn(message: string): void {
+    if (this.#warned.has(message)) return;
+    this.#warned.add(message);
+    this.#context.logger.warn(message);
   }
 
   async #reader(): Promise<BlobReader> {

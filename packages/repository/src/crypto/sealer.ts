@@ -4,7 +4,7 @@
  */
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { assert, IntegrityError } from '@prima/base';
+import { assert, IntegrityError, PrimaError } from '@prima/base';
 import {
   type BlobType,
   blobHeaderBytes,
@@ -21,7 +21,7 @@ export interface SealingKeys {
   repositoryId: Uint8Array;
   idKey: Uint8Array;
   epochs: { epoch: number; key: Uint8Array }[];
-  /** The epoch for writing. */
+  /** The epoch for writing, for sealers that start now. */
   epoch: number;
   /** zstd level. */
   level: number;
@@ -29,6 +29,8 @@ export interface SealingKeys {
 
 /** Compression must win at least this share of the plain length, otherwise bytes are stored as they are. */
 const worthwhile = 0.97;
+/** So many epochs beyond the newest are taken for real; more are a damaged header. */
+const epochsToCome = 64;
 const noKey = Buffer.alloc(0);
 
 /** HMAC(idKey, type ‖ plain). */
@@ -48,12 +50,15 @@ export interface Plain {
 export class Sealer {
   readonly #keys: SealingKeys;
   readonly #salt = randomBytes(16);
+  /** That of the start: a newer key set may change the one in `keys` meanwhile. */
+  readonly #epoch: number;
   readonly #key: Buffer;
   #counter = 0;
 
   /** One sealer per thread and start: its salt is fresh, so its counters never repeat a nonce. */
   constructor(keys: SealingKeys) {
     this.#keys = keys;
+    this.#epoch = keys.epoch;
     this.#key = deriveKey(keys, keys.epoch, this.#salt);
   }
 
@@ -72,7 +77,7 @@ export class Sealer {
       {
         type,
         compression: packed ? compression.zstd : compression.none,
-        epoch: this.#keys.epoch,
+        epoch: this.#epoch,
         id,
         salt: this.#salt,
         counter,
@@ -172,9 +177,7 @@ export class Opener {
     const name = `${epoch}:${Buffer.from(salt).toString('latin1')}`;
     const known = this.#derived.get(name);
     if (known) return known;
-    if (!this.#keys.epochs.some((entry) => entry.epoch === epoch)) {
-      throw new IntegrityError(`${where}: the blob's key epoch ${epoch} is not in the key set`);
-    }
+    if (!this.#keys.epochs.some((entry) => entry.epoch === epoch)) throw this.#unknownEpoch(epoch, where);
     const key = deriveKey(this.#keys, epoch, salt);
     if (this.#derived.size >= 1024) {
       const [oldest] = this.#derived.keys();
@@ -182,6 +185,17 @@ export class Opener {
     }
     this.#derived.set(name, key);
     return key;
+  }
+
+  /** A blob of an epoch to come is no damage: it is the key set that is too old. */
+  #unknownEpoch(epoch: number, where: string): PrimaError {
+    const newest = Math.max(...this.#keys.epochs.map((entry) => entry.epoch));
+    if (epoch <= newest || epoch > newest + epochsToCome)
+      return new IntegrityError(`${where}: the blob's key epoch ${epoch} is not in the key set`);
+    return new PrimaError(
+      'wrong-key',
+      `${where} was written with data key ${epoch}, but the newest key set that is there ends with ${newest}: newer key sets are missing, the repository was rolled back`,
+    );
   }
 }
 

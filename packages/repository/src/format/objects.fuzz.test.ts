@@ -5,8 +5,10 @@ import { test } from 'node:test';
 import { KiB } from '@prima/base';
 import { answerOf, type FuzzRun, fuzzRun, mutate, mutateJson } from '@prima/testbed';
 import { parseConfig, verifyConfig, writeConfig } from '../config.ts';
-import { newKeySet, parseKeySlot, sealingKeys, wrapKeySet, writeKeySlot } from '../crypto/keys.ts';
+import { newKeySet, openKeySet, sealingKeys, writeKeySet } from '../crypto/key-set.ts';
+import { parseKeySlot, type SlotContent, wrapSlot, writeKeySlot } from '../crypto/key-slot.ts';
 import { blobId, Opener, Sealer } from '../crypto/sealer.ts';
+import { RecordSigner } from '../crypto/signature.ts';
 import { blobType, parseBlobHeader } from './blob.ts';
 import { packTrailerBytes, parsePackDirectory, parsePackTrailer } from './pack.ts';
 import { packBufferBytes, PackBuilder } from './pack-builder.ts';
@@ -14,7 +16,9 @@ import { type PageRef, parsePage, writePage } from './page.ts';
 import { parseSegment, writeSegment } from './segment.ts';
 
 const repositoryId = '0123456789abcdef0123456789abcdef';
-const keySet = newKeySet();
+const keySet = newKeySet('2026-01-01T00:00:00Z');
+const signer = new RecordSigner(keySet.seed);
+const content: SlotContent = { key: randomBytes(32), access: 'full', signer: signer.publicKey };
 const keys = sealingKeys(keySet, repositoryId, 1);
 
 /** Runs `check` on what became of one of `valid`, or on noise; `isWhole` when it is one of them all the same. */
@@ -116,13 +120,13 @@ test('config: nothing that was changed is accepted', async () => {
     level: 1,
     readBack: true,
   };
-  const text = writeConfig(config, keySet.configKey);
+  const text = writeConfig(config, signer);
   for (let round = 0; round < rounds; round += 1) {
     const changed = mutateJson(random, text);
     const found = await answerOf(() => {
       const parsed = parseConfig(changed);
-      verifyConfig(parsed.members, keySet.configKey);
-      return parsed.config;
+      verifyConfig(changed, repositoryId, keySet.signers);
+      return parsed;
     }, `seed ${seed}, round ${round}: ${changed}`);
     if (found) assert.deepEqual(found, config, `seed ${seed}, round ${round}`);
   }
@@ -131,13 +135,13 @@ test('config: nothing that was changed is accepted', async () => {
 test('key slots: what is accepted is within its bounds', async () => {
   const { seed, rounds, random } = fuzzRun(4000);
   const secret = { kind: 'passphrase', text: 'x' } as const;
-  const slot = await wrapKeySet(keySet, secret, {
+  const slot = await wrapSlot(content, secret, {
     repositoryId,
     label: 'first',
     created: '2026-01-01T00:00:00Z',
     cost: { memoryKiB: 8192, passes: 1, lanes: 1 },
   });
-  const text = writeKeySlot(slot);
+  const text = writeKeySlot(slot, signer, repositoryId);
   for (let round = 0; round < rounds; round += 1) {
     const changed = mutateJson(random, text);
     const found = await answerOf(
@@ -147,7 +151,19 @@ test('key slots: what is accepted is within its bounds', async () => {
     if (!found) continue;
     const { kdf, label, created, kind, id } = found;
     const where = `seed ${seed}, round ${round}: ${changed}`;
+    assert.ok(kdf.name === 'argon2id', where);
     assert.ok(kdf.memoryKiB <= 1024 * 1024 && kdf.passes <= 16 && kdf.lanes <= 16, where);
     for (const member of [label, created, kind, id, kdf.salt]) assert.equal(typeof member, 'string', where);
+  }
+});
+
+test('key sets: nothing that was changed opens', async () => {
+  const { seed, rounds, random } = fuzzRun(2000);
+  const text = writeKeySet(keySet, content.key, repositoryId);
+  for (let round = 0; round < rounds; round += 1) {
+    const changed = mutateJson(random, text);
+    const where = `seed ${seed}, round ${round}: ${changed}`;
+    const found = await answerOf(() => openKeySet(changed, content, { number: 1, repositoryId }), where);
+    if (found) assert.deepEqual(found, keySet, where);
   }
 });

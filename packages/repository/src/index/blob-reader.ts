@@ -3,7 +3,7 @@
  * open is read a second time, past every cache, and then noted as damage, and another place is looked for.
  */
 import { IntegrityError, PrimaError, toPrimaError } from '@prima/base';
-import { type Context, hexOf } from '../context.ts';
+import { type Context, hexOf, openBlob } from '../context.ts';
 import { assertReachable, isDamage } from '../damage/lists.ts';
 import { blobHeaderBytes, type BlobType } from '../format/blob.ts';
 import { packKey } from '../format/pack.ts';
@@ -52,11 +52,7 @@ export class BlobReader {
 
   /** Fetches and opens small metadata on this thread. */
   async open(id: Uint8Array, type: BlobType, signal?: AbortSignal): Promise<Buffer> {
-    return await this.read(
-      id,
-      async (bytes, where) => this.#context.opener.open(bytes, { type, id }, where),
-      signal,
-    );
+    return await this.read(id, (bytes, where) => openBlob(this.#context, bytes, { type, id }, where), signal);
   }
 
   /**

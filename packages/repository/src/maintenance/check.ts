@@ -17,18 +17,21 @@ import { IdSet } from '../index/id-table.ts';
 import { RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
 import { ChunkPool } from '../pool/chunk-pool.ts';
-import { type LogEntry, readLog } from '../session/root-log.ts';
+import type { LogEntry } from '../session/root-log.ts';
 import {
   type CommittedSession,
   listSessions,
   lockStates,
   readOutcome,
   unlessGone,
+  verifyForgotten,
 } from '../session/sessions.ts';
+import { checkKeySlots } from './key-slots.ts';
 import { compareLog, trulyMissing } from './survey.ts';
 
 export interface CheckOptions {
   readData: boolean;
+  acceptHead?: boolean;
   signal?: AbortSignal;
   onProgress?: ProgressListener;
 }
@@ -72,6 +75,7 @@ class Check {
   }
 
   async run(): Promise<CheckReport> {
+    this.#faults.push(...(await checkKeySlots(this.#context)));
     const points = await this.#points();
     const index = await RepositoryIndex.load(this.#context);
     await this.#packs(index);
@@ -112,7 +116,11 @@ class Check {
 
   async #readLog(): Promise<LogEntry[] | undefined> {
     try {
-      return (await readLog(this.#context)).entries;
+      const { log } = this.#context;
+      if (this.#options.acceptHead) await log.accept();
+      const { entries, fault } = await log.readAll();
+      if (fault !== undefined) this.#fault('rolled-back', 'log/', fault);
+      return entries;
     } catch (error) {
       this.#fault('log-gap', 'log/', error);
       return undefined;
@@ -137,6 +145,7 @@ class Check {
           'the log of roots knows this restore point, but it is not there',
         );
       }
+      for (const { id } of compared.unloggedForgets) await this.#checkForgotten(id);
       for (const id of changed) {
         this.#fault(
           'changed-point',
@@ -146,6 +155,15 @@ class Check {
       }
     } catch (error) {
       this.#fault('log-gap', 'log/', error);
+    }
+  }
+
+  /** A mark that the log does not know may be of a writer that died before it wrote to the log, or forged. */
+  async #checkForgotten(id: string): Promise<void> {
+    try {
+      await unlessGone(verifyForgotten(this.#context, id));
+    } catch (error) {
+      this.#fault('forged-forget', `sessions/${id}/forgotten`, error);
     }
   }
 
@@ -219,6 +237,7 @@ class Check {
     try {
       const blob = pack.subarray(offset, offset + length);
       const fits = plainLength <= slot.bytes.length;
+      await this.#context.keyring.learnEpochOf(blob);
       if (type !== blobType.chunk || !fits) this.#context.opener.open(blob, { type, id }, where);
       else await pool.open(blob, { type, id, into: slot.bytes.subarray(0, plainLength), where });
     } catch (error) {

@@ -1,6 +1,6 @@
 /** Rewriting: what lives in packs that go is copied to new ones, and segments are written without the old. */
 import { inOrder, throwIfAborted } from '@prima/base';
-import type { Context } from '../context.ts';
+import { type Context, openBlob } from '../context.ts';
 import { parseBlobHeader } from '../format/blob.ts';
 import type { PackKind } from '../format/pack.ts';
 import { packedBytes } from '../format/pack-builder.ts';
@@ -85,7 +85,7 @@ export async function copyBlobs(
       id,
       async (blob, where) => {
         const { type, plainLength } = parseBlobHeader(blob, where);
-        context.opener.open(blob, { type, id }, where);
+        await openBlob(context, blob, { type, id }, where);
         return { blob, kind: from.in.kind, entry: { id, type, plainLength } };
       },
       signal,

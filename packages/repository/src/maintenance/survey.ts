@@ -6,7 +6,7 @@ import { IdSet } from '../index/id-table.ts';
 import { BlobReader } from '../index/blob-reader.ts';
 import { readSegment, RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
-import { appendLog, type LogEntry, readLog } from '../session/root-log.ts';
+import { refusal, type LogEntry } from '../session/root-log.ts';
 import {
   type CommittedSession,
   endSession,
@@ -15,6 +15,8 @@ import {
   readOutcomes,
   type SessionEntry,
   sessionTime,
+  unlessGone,
+  verifyForgotten,
   whyDead,
 } from '../session/sessions.ts';
 
@@ -59,7 +61,8 @@ export interface SurveyOptions {
  */
 export async function survey(context: Context, options: SurveyOptions = {}): Promise<Survey> {
   const { earlier, dropInterrupted = false } = options;
-  const log = await readLog(context); // before the points: whoever logs one has committed it
+  const log = await context.log.readAll(); // before the points: whoever logs one has committed it
+  if (log.fault !== undefined) throw refusal('collecting', log.fault);
   const sessions = await listSessions(context);
   const outcomes = new Map((await readOutcomes(context, sessions)).map((entry) => [entry.id, entry]));
   const pinned = await readPins(context, sessions);
@@ -178,6 +181,7 @@ export function compareLog(
   const forgotten = new Set<string>();
   const changed: string[] = [];
   for (const entry of entries) {
+    if (entry.event === 'signer') continue;
     (entry.event === 'committed' ? logged : forgotten).add(entry.session);
     const session = there.get(entry.session);
     if (session && session.digest !== entry.outcome) changed.push(entry.session);
@@ -196,11 +200,19 @@ export function compareLog(
  */
 export async function trulyMissing(context: Context, missing: readonly string[]): Promise<string[]> {
   if (missing.length === 0) return [];
-  const { entries } = await readLog(context);
+  const { entries } = await context.log.readAll();
   const forgotten = new Set(
     entries.flatMap(({ event, session }) => (event === 'forgotten' ? [session] : [])),
   );
   return missing.filter((id) => !forgotten.has(id));
+}
+
+/** Ids of points that the log knows, that were not forgotten and are not there. Reads the whole log. */
+export async function missingPoints(context: Context): Promise<string[]> {
+  const { entries } = await context.log.readAll(); // before the points, as always
+  const outcomes = await readOutcomes(context, await listSessions(context, { namesOnly: true }));
+  const committed = outcomes.filter(({ outcome }) => outcome.state === 'committed' && outcome.point);
+  return await trulyMissing(context, compareLog(entries, committed).missing);
 }
 
 /** Mends what a crash left out of the log; refuses where somebody took points away. */
@@ -221,9 +233,10 @@ async function reconcileLog(
   if (changed.length > 0)
     throw new IntegrityError(`restore points are not what the log of roots says: ${changed.join(', ')}`);
   for (const { id, digest } of unlogged) {
-    await appendLog(context, { event: 'committed', session: id, outcome: digest });
+    await context.log.append({ event: 'committed', session: id, outcome: digest });
   }
   for (const { id, digest } of unloggedForgets) {
-    await appendLog(context, { event: 'forgotten', session: id, outcome: digest });
+    if (!(await unlessGone(verifyForgotten(context, id)))) continue;
+    await context.log.append({ event: 'forgotten', session: id, outcome: digest });
   }
 }

@@ -47,6 +47,8 @@ interface Thread {
   worker: Worker;
   /** Jobs under way on this thread. */
   load: number;
+  /** How many epochs its keys have. */
+  epochs: number;
   buffers: SharedArrayBuffer[];
 }
 
@@ -155,7 +157,7 @@ export class ChunkPool {
     );
     const workerData: WorkerSetup = { keys, slots: this.#slots, packBuffers: buffers, packBytes, readBack };
     const worker = new Worker(new URL('./chunk-worker.ts', import.meta.url), { workerData });
-    const thread: Thread = { worker, load: 0, buffers };
+    const thread: Thread = { worker, load: 0, epochs: keys.epochs.length, buffers };
     worker.unref();
     worker.on('message', (message: Answer) => this.#receive(thread, message));
     worker.on('error', (error: Error) =>
@@ -188,10 +190,19 @@ export class ChunkPool {
     this.#nextJob += 1;
     thread.load += 1;
     if (thread.load === 1) thread.worker.ref();
+    this.#tellEpochs(thread);
     return new Promise((resolve, reject) => {
       this.#jobs.set(job, { resolve, reject, thread });
       thread.worker.postMessage({ ...request, job }, transfer);
     });
+  }
+
+  /** The keys may have got an epoch since the thread began: what was read afterwards may need it. */
+  #tellEpochs(thread: Thread): void {
+    const { epochs } = this.#options.keys;
+    if (epochs.length === thread.epochs) return;
+    thread.epochs = epochs.length;
+    thread.worker.postMessage({ op: 'epochs', epochs } satisfies Request);
   }
 
   #receive(thread: Thread, message: Answer): void {

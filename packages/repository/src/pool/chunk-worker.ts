@@ -46,6 +46,9 @@ port.on('message', (request: Request) => {
         if (next) seal(next);
       }
       break;
+    case 'epochs':
+      setup.keys.epochs.splice(0, Infinity, ...request.epochs);
+      break;
     case 'open':
       answer(request.job, () => {
         const { blob, type, id, into, where } = request;

@@ -22,6 +22,8 @@ export type Request =
   | { op: 'flush'; job: number }
   /** The pack in this buffer is stored; the buffer may be used again. */
   | { op: 'release'; buffer: number }
+  /** There are newer epochs: all of them, for opening. */
+  | { op: 'epochs'; epochs: SealingKeys['epochs'] }
   /** Open a blob into shared memory and check it. */
   | {
       op: 'open';

@@ -12,7 +12,7 @@ import { Checkpoints } from './checkpoints.ts';
 import { DiskWriter } from './disk-writer.ts';
 import { PackSink } from './pack-sink.ts';
 import { checkedLockEnd } from './locks.ts';
-import { appendLog } from './root-log.ts';
+import { refusal } from './root-log.ts';
 import { beginSession, decide, startBeats } from './sessions.ts';
 
 export interface BackupSessionOptions {
@@ -34,13 +34,20 @@ export class BackupSession implements WriteSession {
   readonly #turn = new Mutex();
   readonly #stopBeats: () => void;
   readonly #checkpoints: Checkpoints;
+  /** About the repository; they go into the point. */
+  readonly #warnings: readonly string[];
   #state: 'open' | 'committed' | 'aborted' = 'open';
   /** True from the moment at which an outcome of ours may stand, whatever the store answered. */
   #mayStand = false;
 
-  private constructor(context: Context, id: string, index: RepositoryIndex, options: BackupSessionOptions) {
+  private constructor(
+    context: Context,
+    id: string,
+    { index, warnings, ...options }: BackupSessionOptions & { index: RepositoryIndex; warnings: string[] },
+  ) {
     this.#context = context;
     this.id = id;
+    this.#warnings = warnings;
     this.#index = index;
     this.#tree = new PageTree(context, new BlobReader(context, index));
     this.#sink = new PackSink(context, id, {
@@ -70,9 +77,11 @@ export class BackupSession implements WriteSession {
 
   /** Creates the marker, then reads the index: in this order, always. */
   static async begin(context: Context, options: BackupSessionOptions): Promise<BackupSession> {
+    const warnings = await prepare(context);
     const id = await beginSession(context, 'backup');
     try {
-      return new BackupSession(context, id, await RepositoryIndex.load(context), options);
+      const index = await RepositoryIndex.load(context);
+      return new BackupSession(context, id, { ...options, index, warnings });
     } catch (error) {
       await decide(context, abortedBackup(context, id, 'could not read the index'));
       throw error;
@@ -114,7 +123,8 @@ export class BackupSession implements WriteSession {
       await this.#pool.flush();
       await this.#checkpoints.end();
       await this.#sink.finish();
-      const whole: Point = { id: this.id, ...point, ...this.#lockOf(point) };
+      const warnings = [...point.warnings, ...this.#warnings];
+      const whole: Point = { id: this.id, ...point, ...this.#lockOf(point), warnings };
       const time = new Date(this.#context.clock.now()).toISOString();
       const mine = {
         session: this.id,
@@ -185,7 +195,7 @@ export class BackupSession implements WriteSession {
   /** The point stands without its log entry; the next collection adds one that could not be written. */
   async #log(outcome: string): Promise<void> {
     try {
-      await appendLog(this.#context, { event: 'committed', session: this.id, outcome });
+      await this.#context.log.append({ event: 'committed', session: this.id, outcome });
     } catch (error) {
       const { message } = toPrimaError(error, 'writing the log of roots');
       this.#context.logger.warn(`the restore point is committed, but its log entry is not: ${message}`);
@@ -204,6 +214,22 @@ export class BackupSession implements WriteSession {
     assert(this.#state === 'open', 'a session is used before it ends');
     this.#sink.throwIfFailed();
   }
+}
+
+/**
+ * Before a backup: the newest keys, and a look at the log, of which the entry of this backup will be the continuation.
+ * Raises `refused` where only reading is allowed or where the keys went back; what else is wrong is a warning.
+ */
+async function prepare(context: Context): Promise<string[]> {
+  const doing = 'beginning a backup';
+  context.keyring.signer(doing);
+  await context.keyring.refresh();
+  const fault = await context.log.inspect();
+  if (fault === undefined) return [];
+  if (await context.log.isKeySetOlder()) throw refusal(doing, fault);
+  const warning = `${fault}; find out why, older points may be missing: prima check`;
+  context.logger.warn(warning);
+  return [warning];
 }
 
 function abortedBackup(context: Context, session: string, why: string) {

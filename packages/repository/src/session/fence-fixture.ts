@@ -4,32 +4,26 @@ import type { ObjectStore } from '@prima/storage';
 import { parseConfig } from '../config.ts';
 import { newContext } from '../context.ts';
 import type { Secret } from '../contract.ts';
-import { parseKeySlot, sealingKeys, unwrapKeySet } from '../crypto/keys.ts';
+import { openKeyring } from '../crypto/keyring.ts';
 import { decide } from './sessions.ts';
 
 export async function fenceForTest(store: ObjectStore, session: string, secret: Secret): Promise<void> {
-  const { config } = parseConfig(Buffer.from(await store.get('config')).toString());
-  for await (const { key } of store.list('keys/')) {
-    const slot = parseKeySlot(Buffer.from(await store.get(key)).toString(), key);
-    const keySet = await unwrapKeySet(slot, secret, config.id);
-    if (!keySet) continue;
-    const context = newContext({
-      id: config.id,
-      store,
-      keys: sealingKeys(keySet, config.id, config.level),
-      chunkSize: config.chunkSize,
-      readBack: true,
-      packBytes: MiB,
-      workers: 1,
-      clock: systemClock,
-      logger: silentLogger,
-    });
-    await decide(context, {
-      session,
-      state: 'aborted',
-      kind: 'backup',
-      time: new Date().toISOString(),
-      why: 'test',
-    });
-  }
+  const {
+    id: repositoryId,
+    level,
+    chunkSize,
+  } = parseConfig(Buffer.from(await store.get('config')).toString());
+  const logger = silentLogger;
+  const context = newContext({
+    store,
+    keyring: await openKeyring(store, secret, { repositoryId, level, logger }),
+    chunkSize,
+    readBack: true,
+    packBytes: MiB,
+    workers: 1,
+    clock: systemClock,
+    logger,
+  });
+  const time = new Date().toISOString();
+  await decide(context, { session, state: 'aborted', kind: 'backup', time, why: 'test' });
 }

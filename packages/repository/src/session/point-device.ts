@@ -99,8 +99,11 @@ export class RepositoryPointDevice implements PointDevice {
     const { id } = chunk;
     if (!id) return;
     try {
-      const { blobs, pool } = this.#parts;
-      await blobs.read(id, (bytes, where) => pool.open(bytes, { type: blobType.chunk, id, into, where }));
+      const { blobs, pool, context } = this.#parts;
+      await blobs.read(id, async (bytes, where) => {
+        await context.keyring.learnEpochOf(bytes);
+        await pool.open(bytes, { type: blobType.chunk, id, into, where });
+      });
     } catch (error) {
       throw this.#inContext(error, chunk, id);
     }

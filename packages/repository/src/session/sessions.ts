@@ -8,7 +8,7 @@ import {
   PrimaError,
   Semaphore,
 } from '@prima/base';
-import { type Context, getSealed, parseRecord, putRecord } from '../context.ts';
+import { type Context, getSealed, getSigned, parseRecord, putRecord, putSigned } from '../context.ts';
 import type { Point } from '../contract.ts';
 import { blobType } from '../format/blob.ts';
 import type { Decided } from './outcome-catalogue.ts';
@@ -125,7 +125,7 @@ export async function decide(
   outcome: Outcome,
 ): Promise<{ outcome: Outcome; digest?: string }> {
   const key = outcomeKey(outcome.session);
-  const { result, stored } = await putRecord(context, key, blobType.outcome, outcome);
+  const { result, stored } = await putSigned(context, key, blobType.outcome, outcome);
   if (result === 'created') return { outcome, digest: digestOf(stored) };
   return { outcome: (await readOutcome(context, outcome.session)).outcome };
 }
@@ -133,10 +133,22 @@ export async function decide(
 /** Reads the outcome from the store, whatever the catalogue knows. Raises `not-found`, `integrity`. */
 export async function readOutcome(context: Context, id: string): Promise<Decided> {
   const key = outcomeKey(id);
-  const { plain, stored } = await getSealed(context, key, blobType.outcome);
-  const outcome = parseRecord(plain, key) as Outcome;
+  const { record, stored } = await getSigned(context, key, blobType.outcome);
+  const outcome = record as Outcome;
   if (outcome.session !== id) throw new IntegrityError(`${key} holds the outcome of another session`);
   return { outcome, digest: digestOf(stored) };
+}
+
+/** Marks the point of a session as forgotten; false when it was already. */
+export async function markForgotten(context: Context, id: string): Promise<boolean> {
+  const record = { session: id, time: new Date(context.clock.now()).toISOString() };
+  return (await putSigned(context, forgottenKey(id), blobType.forgotten, record)).result === 'created';
+}
+
+/** Raises `integrity` when the mark was not made by a writer of this repository: then the point is not forgotten. */
+export async function verifyForgotten(context: Context, id: string): Promise<true> {
+  await getSigned(context, forgottenKey(id), blobType.forgotten);
+  return true;
 }
 
 /** SHA-256, hex. */

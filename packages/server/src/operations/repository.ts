@@ -65,8 +65,8 @@ async function statusOf(repository: Repository): Promise<RepositoryDto> {
   return repository.status();
 }
 
-function slotDto({ id, kind, label, created }: KeySlotInfo): KeySlotDto {
-  return { id, kind, label, created };
+function slotDto({ id, kind, access, label, created }: KeySlotInfo): KeySlotDto {
+  return { id, kind, access, label, created };
 }
 
 /** Reads what a person named. Raises `usage`, `not-found`, `permission`. */
