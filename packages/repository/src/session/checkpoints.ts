@@ -3,15 +3,14 @@
  * not begin from nothing. See "Checkpoints of long backups" of the format; the order of the steps is what makes it safe.
  */
 import { Mutex, toPrimaError } from '@prima/base';
-import { type Context, putRecord } from '../context.ts';
-import { blobType } from '../format/blob.ts';
+import type { Context } from '../context.ts';
 import { type PackSink, type SunkPack, writePackSegments } from './pack-sink.ts';
 import {
   beginSession,
   type CommittedSession,
   decide,
   endSession,
-  forgottenKey,
+  markForgotten,
   outcomeKey,
 } from './sessions.ts';
 
@@ -61,10 +60,9 @@ export class Checkpoints {
     const old = earlier.filter(
       ({ outcome }) => machine !== undefined && outcome.checkpoint?.machine === machine,
     );
-    const time = new Date(context.clock.now()).toISOString();
     for (const session of [...this.#made, ...old.map(({ id }) => id)]) {
       try {
-        await putRecord(context, forgottenKey(session), blobType.forgotten, { session, time });
+        await markForgotten(context, session);
       } catch (error) {
         const { message } = toPrimaError(error, 'releasing a checkpoint');
         context.logger.warn(`${message}; a collection releases it later`);
