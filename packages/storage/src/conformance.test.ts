@@ -29,7 +29,8 @@ storeConformance('faulty, without faults', async () => {
   return { store: faultyStore(memoryStore(), { random: seededRandom(1), delayMs: 0.5 }) };
 });
 storeConformance('retrying', async () => {
-  const troubled = faultyStore(memoryStore({ retention: true }), { random: seededRandom(2), errorRate: 0.2 });
+  const rates = { fail: 0.1, 'lost-answer': 0.1 };
+  const troubled = faultyStore(memoryStore({ retention: true }), { random: seededRandom(2), rates });
   const patient = { firstDelayMs: 0.1, attempts: 30, random: seededRandom(3) };
   return { store: retryStore(troubled, patient), reopen: async () => retryStore(troubled, patient) };
 });

@@ -1,4 +1,4 @@
-/** A store that fails, dawdles and lies as a test wants it to. */
+/** A store that fails, dawdles and lies as a test wants it to, and writes down how: docs/format/fault-model.md. */
 import {
   type Clock,
   type Random,
@@ -7,106 +7,191 @@ import {
   throwIfAborted,
   toPrimaError,
 } from '@prima/base';
+import {
+  faultsOf,
+  kindOfKey,
+  type ScheduledFault,
+  type StoreCall,
+  type StoreFault,
+  type StoreOperation,
+} from './fault-schedule.ts';
 import { filterStore } from './filter-store.ts';
-import type { ObjectInfo, ObjectStore } from './object-store.ts';
-
-/** One call of a store; `key` is the prefix for a list. */
-export interface StoreCall {
-  operation: 'put' | 'get' | 'stat' | 'list' | 'delete';
-  key: string;
-  /** 0 for the first call of the store, 1 for the second … */
-  index: number;
-}
-
-/**
- * `fail` raises before anything is done; `lost-answer` does it and raises then, as a connection that
- * breaks after the request; `corrupt` flips a bit of what `get` gives; `truncate` cuts its last byte;
- * `hide` says of an object that is there that it is not (stat, get), or leaves it out of a list.
- */
-export type StoreFault = 'fail' | 'lost-answer' | 'corrupt' | 'truncate' | 'hide';
+import type { ListOptions, ObjectBody, ObjectInfo, ObjectStore, StoreCallOptions } from './object-store.ts';
+import { missingObject, piecesOf } from './store-key.ts';
 
 export interface StoreFaults {
-  /** Decides what `errorRate` and `delayMs` leave to chance. */
+  /** Decides what is left to chance. */
   random: Random;
-  /** Share of the calls that fail, half of them after they were done (`lost-answer`). Default 0. */
-  errorRate?: number;
+  /** Share of the calls that meet each fault, of those that can. */
+  rates?: Partial<Record<StoreFault, number>>;
+  /** Faults at certain calls: those of `FaultyStore.injected` in an earlier run, for example. */
+  schedule?: readonly ScheduledFault[];
+  /** Decides first; a fault that the call cannot meet is none. */
+  faultAt?: (call: StoreCall) => StoreFault | undefined;
   /** Each call waits for up to this long. Default 0. */
   delayMs?: number;
-  /** What happens to a call whatever the chance. For a list it is asked again for each object, by its key. */
-  faultAt?: (call: StoreCall) => StoreFault | undefined;
   clock?: Clock;
 }
 
-/** `store` with faults. The errors are retryable `io`. Closing it closes `store` and never fails. */
-export function faultyStore(store: ObjectStore, faults: StoreFaults): ObjectStore {
-  const injector = new FaultInjector(faults);
-  return filterStore(store, {
-    putIfAbsent: (key, body, options) =>
-      injector.call('put', key, () => store.putIfAbsent(key, body, options), options?.signal),
-    stat: async (key, options) => {
-      const { value, fault } = await injector.answer(
-        'stat',
-        key,
-        () => store.stat(key, options),
-        options?.signal,
-      );
-      return fault === 'hide' ? undefined : value;
-    },
-    get: async (key, range, options) => {
-      const read = () => store.get(key, range, options);
-      const { value, fault } = await injector.answer('get', key, read, options?.signal);
-      if (fault === 'hide') {
-        throw new StorageError('not-found', `injected fault: there is no ${key}`, { details: { key } });
-      }
-      if (fault === 'truncate') return value.subarray(0, Math.max(0, value.length - 1));
-      return fault === 'corrupt' ? injector.flipBit(value) : value;
-    },
-    list: async function* (prefix, options) {
-      await injector.call('list', prefix, async () => undefined, options?.signal);
-      for await (const info of store.list(prefix, options)) if (!injector.hides(info)) yield info;
-    },
-    delete: (key, options) => injector.call('delete', key, () => store.delete(key, options), options?.signal),
-  });
+export interface FaultyStore extends ObjectStore {
+  /** What was done so far, in order; `writeSchedule` prints it. */
+  readonly injected: readonly ScheduledFault[];
+  /** From now on there are no new faults. */
+  calm(): void;
+  /** What was late is seen, and listed, by all. */
+  settle(): Promise<void>;
+  /** As after a loss of power: what was lost is undone. Settles, too. */
+  crash(): Promise<void>;
 }
 
-class FaultInjector {
-  readonly #faults: StoreFaults;
-  #calls = 0;
+/** `store` with faults. Errors are retryable `io`. Of one that retains, retention has no faults. Closing it closes `store`. */
+export function faultyStore(store: ObjectStore, faults: StoreFaults): FaultyStore {
+  const faulty = new Faults(store, faults);
+  const filtered = filterStore(store, {
+    putIfAbsent: (key, body, options) => faulty.put(key, body, options),
+    get: (key, range, options) => faulty.get(key, range, options),
+    stat: (key, options) => faulty.stat(key, options),
+    list: (prefix, options) => faulty.list(prefix, options),
+    delete: (key, options) => faulty.delete(key, options),
+  });
+  return {
+    ...filtered,
+    injected: faulty.injected,
+    calm: () => faulty.calm(),
+    settle: () => faulty.settle(),
+    crash: () => faulty.crash(),
+  };
+}
 
-  constructor(faults: StoreFaults) {
+interface Chosen {
+  fault: StoreFault | undefined;
+  where: number;
+}
+
+class Faults {
+  readonly injected: ScheduledFault[] = [];
+  readonly #store: ObjectStore;
+  readonly #faults: StoreFaults;
+  readonly #calls = new Map<string, number>();
+  /** Created, and not seen (or only not listed) before the store settles. */
+  readonly #unseen = new Set<string>();
+  readonly #unlisted = new Set<string>();
+  /** Deleted for those who ask later: seen until the store settles; or listed as it was. */
+  readonly #doomed = new Set<string>();
+  readonly #ghosts = new Map<string, ObjectInfo>();
+  /** What a crash undoes: made, and deleted with these bytes. */
+  readonly #unsafe = new Set<string>();
+  readonly #undead = new Map<string, Uint8Array>();
+  #isCalm = false;
+
+  constructor(store: ObjectStore, faults: StoreFaults) {
+    this.#store = store;
     this.#faults = faults;
   }
 
-  async call<T>(
-    operation: StoreCall['operation'],
-    key: string,
-    task: () => Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<T> {
-    return (await this.answer(operation, key, task, signal)).value;
+  calm(): void {
+    this.#isCalm = true;
   }
 
-  /** Runs `task` with faults; the fault that is left for the caller to do comes with the value. */
-  async answer<T>(
-    operation: StoreCall['operation'],
-    key: string,
-    task: () => Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<{ value: T; fault: StoreFault | undefined }> {
-    const fault = this.#choose(operation, key);
-    await this.#delay(`a faulty store's ${operation} of ${key}`, signal);
-    if (fault === 'fail') throw injected(`${operation} of ${key} was not done`);
-    const value = await task();
-    if (fault === 'lost-answer') throw injected(`${operation} of ${key} was done, but its answer is lost`);
-    return { value, fault };
+  async settle(): Promise<void> {
+    for (const key of this.#doomed) await this.#store.delete(key);
+    for (const late of [this.#unseen, this.#unlisted, this.#doomed, this.#ghosts]) late.clear();
   }
 
-  #choose(operation: StoreCall['operation'], key: string): StoreFault | undefined {
-    const { random, errorRate = 0, faultAt } = this.#faults;
-    const index = this.#calls;
-    this.#calls += 1;
-    const byChance = random.uint32() / 2 ** 32 < errorRate ? pick(random) : undefined;
-    return faultAt?.({ operation, key, index }) ?? byChance;
+  async crash(): Promise<void> {
+    for (const key of this.#unsafe) await this.#store.delete(key);
+    for (const [key, bytes] of this.#undead) await this.#store.putIfAbsent(key, bytes);
+    this.#unsafe.clear();
+    this.#undead.clear();
+    await this.settle();
+  }
+
+  async put(key: string, body: ObjectBody, options?: StoreCallOptions): Promise<'created' | 'exists'> {
+    const { fault, where } = await this.#begin('put', key, options);
+    const whole = fault === 'torn' || fault === 'flipped' ? damaged(joined(body), fault, where) : body;
+    const answer = await this.#store.putIfAbsent(key, whole, options);
+    if (answer === 'created') {
+      this.#ghosts.delete(key);
+      this.#undead.delete(key);
+      if (fault === 'lost') this.#unsafe.add(key);
+      if (fault === 'late') this.#unseen.add(key);
+      if (fault === 'listed-late') this.#unlisted.add(key);
+    }
+    if (fault === 'lost-answer') throw lostAnswer('put', key);
+    return answer;
+  }
+
+  async get(key: string, range: Parameters<ObjectStore['get']>[1], options?: StoreCallOptions) {
+    const { fault, where } = await this.#begin('get', key, options);
+    if (fault === 'missing' || this.#unseen.has(key)) throw missingObject(key, this.#store.url);
+    if (fault === 'swapped') return await this.#store.get(await this.#twinOf(key, where), range, options);
+    const bytes = await this.#store.get(key, range, options);
+    return fault === 'torn' || fault === 'flipped' ? damaged(bytes, fault, where) : bytes;
+  }
+
+  async stat(key: string, options?: StoreCallOptions): Promise<ObjectInfo | undefined> {
+    const { fault } = await this.#begin('stat', key, options);
+    if (fault === 'missing' || this.#unseen.has(key)) return undefined;
+    return await this.#store.stat(key, options);
+  }
+
+  async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
+    const { fault, where } = await this.#begin('list', prefix, options, ['fail']);
+    const infos = fault === 'missing' ? [] : await this.#listed(prefix, options);
+    const cut = fault === 'fail' || fault === 'listed-short' ? where % Math.max(1, infos.length) : Infinity;
+    for (const [index, info] of infos.entries()) {
+      if (index >= cut) break;
+      yield info;
+    }
+    if (fault === 'fail') throw notDone('list', prefix);
+  }
+
+  async delete(key: string, options?: StoreCallOptions): Promise<void> {
+    const { fault } = await this.#begin('delete', key, options);
+    const found = await this.#store.stat(key);
+    if (found && fault === 'late') {
+      this.#doomed.add(key);
+      return;
+    }
+    if (found && fault === 'lost' && !this.#unsafe.has(key)) {
+      this.#undead.set(key, await this.#store.get(key));
+    }
+    await this.#store.delete(key, options);
+    if (found && fault === 'listed-late') this.#ghosts.set(key, found);
+    for (const late of [this.#unseen, this.#unlisted, this.#unsafe]) late.delete(key);
+    if (fault === 'lost-answer') throw lostAnswer('delete', key);
+  }
+
+  /** Chooses the fault of a call and waits as slow stores do. Raises `fail`, but where the caller does. */
+  async #begin(
+    operation: StoreOperation,
+    key: string,
+    options: StoreCallOptions = {},
+    own: readonly StoreFault[] = [],
+  ): Promise<Chosen> {
+    const chosen = this.#choose(operation, key);
+    await this.#delay(`a faulty store's ${operation} of ${key}`, options.signal);
+    if (chosen.fault === 'fail' && !own.includes('fail')) throw notDone(operation, key);
+    return chosen;
+  }
+
+  #choose(operation: StoreOperation, key: string): Chosen {
+    const { random, schedule = [], rates = {}, faultAt } = this.#faults;
+    const kind = kindOfKey(key);
+    const nth = this.#calls.get(`${operation} ${kind}`) ?? 0;
+    this.#calls.set(`${operation} ${kind}`, nth + 1);
+    const possible = faultsOf[operation];
+    const byChance = possible.filter((fault) => random.uint32() / 2 ** 32 < (rates[fault] ?? 0));
+    const where = random.uint32();
+    if (this.#isCalm) return { fault: undefined, where };
+    const planned = schedule.find(
+      (entry) => entry.operation === operation && entry.kind === kind && entry.nth === nth,
+    );
+    const wanted = faultAt?.({ operation, key, kind, nth }) ?? planned?.fault ?? byChance[0];
+    const fault = possible.find((name) => name === wanted);
+    const chosen = { fault, where: planned?.where ?? where };
+    if (fault) this.injected.push({ operation, kind, nth, fault, where: chosen.where });
+    return chosen;
   }
 
   async #delay(doing: string, signal: AbortSignal | undefined): Promise<void> {
@@ -118,22 +203,43 @@ class FaultInjector {
     });
   }
 
-  hides(info: ObjectInfo): boolean {
-    const { faultAt } = this.#faults;
-    return faultAt?.({ operation: 'list', key: info.key, index: this.#calls }) === 'hide';
+  async #listed(prefix: string, options?: ListOptions): Promise<ObjectInfo[]> {
+    const infos = await Array.fromAsync(this.#store.list(prefix, options));
+    const shown = infos.filter(({ key }) => !this.#unseen.has(key) && !this.#unlisted.has(key));
+    const ghosts = [...this.#ghosts.values()].filter(({ key }) => key.startsWith(prefix));
+    return [...shown, ...ghosts].sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
-  flipBit(bytes: Uint8Array): Uint8Array {
-    const damaged = Uint8Array.from(bytes);
-    const at = this.#faults.random.below(Math.max(1, damaged.length));
-    const byte = damaged[at];
-    if (byte !== undefined) damaged[at] = byte ^ (1 << this.#faults.random.below(8));
-    return damaged;
+  /** Another object of the same kind, or the key itself where there is none. */
+  async #twinOf(key: string, where: number): Promise<string> {
+    const kind = kindOfKey(key);
+    const twins: string[] = [];
+    for await (const { key: other } of this.#store.list(key.slice(0, key.indexOf('/') + 1))) {
+      if (other !== key && kindOfKey(other) === kind) twins.push(other);
+    }
+    return twins[where % Math.max(1, twins.length)] ?? key;
   }
 }
 
-function pick(random: Random): StoreFault {
-  return random.below(2) === 0 ? 'fail' : 'lost-answer';
+function damaged(bytes: Uint8Array, fault: 'torn' | 'flipped', where: number): Uint8Array {
+  if (bytes.length === 0) return bytes;
+  if (fault === 'torn') return bytes.slice(0, where % bytes.length);
+  const copy = Uint8Array.from(bytes);
+  const bit = where % (bytes.length * 8);
+  copy[bit >>> 3] = (copy[bit >>> 3] ?? 0) ^ (1 << (bit & 7));
+  return copy;
+}
+
+function joined(body: ObjectBody): Uint8Array {
+  return Buffer.concat(piecesOf(body));
+}
+
+function notDone(operation: StoreOperation, key: string): StorageError {
+  return injected(`${operation} of ${key} was not done`);
+}
+
+function lostAnswer(operation: StoreOperation, key: string): StorageError {
+  return injected(`${operation} of ${key} was done, but its answer is lost`);
 }
 
 function injected(what: string): StorageError {

@@ -3,6 +3,7 @@ export * from './cached-store.ts';
 export * from './conformance.ts';
 export type { StoreUnderTest } from './store-checks.ts';
 export * from './counting-store.ts';
+export * from './fault-schedule.ts';
 export * from './faulty-store.ts';
 export * from './local-store.ts';
 export * from './memory-store.ts';

@@ -92,10 +92,10 @@ test('what was only read wrong once, or is out of reach, is not damage', async (
   const once = new Set<string>();
   const flaky = faultyStore(store, {
     random: seededRandom(1),
-    faultAt: ({ operation, key, index }) => {
+    faultAt: ({ operation, key, nth }) => {
       if (operation !== 'get' || !key.startsWith('packs/data') || once.has(key)) return undefined;
       once.add(key);
-      return index % 2 === 0 ? 'corrupt' : 'truncate';
+      return nth % 2 === 0 ? 'flipped' : 'torn';
     },
   });
   assert.ok((await restored(await reopened(flaky), point)).equals(await bytesOf(device)));
@@ -109,7 +109,7 @@ test('what was only read wrong once, or is out of reach, is not damage', async (
   let isUnmounted = false;
   const unmounted = faultyStore(store, {
     random: seededRandom(1),
-    faultAt: ({ operation }) => (isUnmounted && operation !== 'put' ? 'hide' : undefined),
+    faultAt: ({ operation }) => (isUnmounted && operation !== 'put' ? 'missing' : undefined),
   });
   const open = await reopened(unmounted);
   const disk = await open.openDisk(point, 'disk0');
