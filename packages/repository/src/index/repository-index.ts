@@ -1,10 +1,10 @@
 /** Which pack holds which blob, as the committed index segments say it; all in memory. */
-import { PrimaError } from '@prima/base';
+import { inOrder, PrimaError } from '@prima/base';
 import { type Context, getRecord, getSealed, idFromHex } from '../context.ts';
 import { loadDamage } from '../damage/lists.ts';
 import type { DamageRegister } from '../damage/register.ts';
 import { blobType } from '../format/blob.ts';
-import { parseSegment, type Segment, type SegmentPack } from '../format/segment.ts';
+import { parseSegment, type Segment, segmentEntryBytes, type SegmentPack } from '../format/segment.ts';
 import { type CommittedSession, listSessions, readOutcomes } from '../session/sessions.ts';
 import { type BlobPlace, IdTable } from './id-table.ts';
 
@@ -32,10 +32,14 @@ export interface CondemnedList {
   packs: string[];
 }
 
+/** Segments that are fetched at once. */
+const concurrency = 16;
+
 export class RepositoryIndex {
   readonly packs: IndexedPack[] = [];
-  /** Keys of the segments that were read. */
+  /** Keys of the segments that were read, and how many entries each has. */
   readonly segments: string[] = [];
+  readonly segmentCounts = new Map<string, number>();
   /** Checkpoints of backups that are under way or were interrupted, and are not released. */
   readonly checkpoints: CommittedSession[] = [];
   /** Segments that could not be read: what they say is not in the index. */
@@ -133,40 +137,55 @@ export class RepositoryIndex {
     const committed = await committedAmong(context, sessions);
     const superseded = new Set(committed.flatMap(({ outcome }) => outcome.superseded ?? []));
     const counted = new Set(committed.map(({ id }) => id));
-    const segments: Segment[] = [];
-    const index = new RepositoryIndex(context.damage);
-    for (const { key, session } of keys) {
-      if (superseded.has(key)) continue;
-      if (!counted.has(session)) {
-        // an unfinished session's, unless a collection removed both it and its outcome since they were listed
-        if (!(await context.store.stat(key))) throw missing(key);
-        continue;
-      }
-      try {
-        segments.push(await readSegment(context, key));
-        index.segments.push(key);
-      } catch (error) {
-        index.#leaveOut(key, error, { context, options });
-      }
+    const wanted: typeof keys = [];
+    for (const entry of keys) {
+      if (superseded.has(entry.key)) continue;
+      if (counted.has(entry.session)) wanted.push(entry);
+      // an unfinished session's, unless a collection removed both it and its outcome since they were listed
+      else if (!(await context.store.stat(entry.key))) throw missing(entry.key);
     }
+    const index = new RepositoryIndex(context.damage);
     index.checkpoints.push(
       ...committed.filter(({ outcome, isForgotten }) => outcome.kind === 'checkpoint' && !isForgotten),
     );
-    index.#fill(segments, condemned);
+    await index.#fill(wanted, condemned, { context, options });
     return index;
   }
 
-  #fill(segments: readonly Segment[], condemned: ReadonlySet<string>): void {
-    this.#table = new IdTable(segments.reduce((sum, segment) => sum + segment.count, 0));
-    for (const segment of segments) {
-      const numbers = segment.packs.map((pack) => this.#number(pack, condemned));
-      for (let i = 0; i < segment.count; i += 1) {
-        const id = segment.ids.subarray(i * 32, i * 32 + 32);
-        const number = numbers[segment.places[i * 3] ?? 0] ?? 0;
-        const [, offset = 0, length = 0] = segment.places.subarray(i * 3, i * 3 + 3);
-        if (this.#table.has(id)) this.#addOther(id, { pack: number, offset, length });
-        else this.#table.set(id, number, offset, length);
+  /** Reads segments and puts them into the table as they come, so that never all of them are in memory. */
+  async #fill(
+    listed: readonly { key: string; size: number }[],
+    condemned: ReadonlySet<string>,
+    { context, options }: { context: Context; options: LoadOptions },
+  ): Promise<void> {
+    const bytes = listed.reduce((sum, { size }) => sum + size, 0);
+    this.#table = new IdTable(Math.ceil(bytes / segmentEntryBytes));
+    const reading = inOrder(listed, concurrency, async ({ key }) => {
+      try {
+        return { key, segment: await readSegment(context, key) };
+      } catch (error) {
+        this.#leaveOut(key, error, { context, options });
+        return undefined;
       }
+    });
+    for await (const read of reading) {
+      if (!read) continue;
+      this.segments.push(read.key);
+      this.segmentCounts.set(read.key, read.segment.count);
+      this.#add(read.segment, condemned);
+    }
+  }
+
+  #add(segment: Segment, condemned: ReadonlySet<string>): void {
+    const { ids, places } = segment;
+    const numbers = segment.packs.map((pack) => this.#number(pack, condemned));
+    for (let i = 0; i < segment.count; i += 1) {
+      const id = ids.subarray(i * 32, i * 32 + 32);
+      const number = numbers[places[i * 3] ?? 0] ?? 0;
+      const offset = places[i * 3 + 1] ?? 0;
+      const length = places[i * 3 + 2] ?? 0;
+      if (this.#table.has(id)) this.#addOther(id, { pack: number, offset, length });
+      else this.#table.set(id, number, offset, length);
     }
   }
 
@@ -236,15 +255,20 @@ export async function readSegment(context: Context, key: string): Promise<Segmen
   return parseSegment(plain, key);
 }
 
-async function listSegments(
-  context: Context,
-): Promise<{ keys: { key: string; session: string }[]; sessions: Set<string> }> {
-  const keys: { key: string; session: string }[] = [];
+interface ListedSegment {
+  key: string;
+  session: string;
+  /** Bytes as stored. */
+  size: number;
+}
+
+async function listSegments(context: Context): Promise<{ keys: ListedSegment[]; sessions: Set<string> }> {
+  const keys: ListedSegment[] = [];
   const sessions = new Set<string>();
-  for await (const { key } of context.store.list('index/')) {
+  for await (const { key, size } of context.store.list('index/')) {
     const [, session] = /^index\/([0-9a-f]{32})-\d+$/.exec(key) ?? [];
     if (session === undefined) continue;
-    keys.push({ key, session });
+    keys.push({ key, session, size });
     sessions.add(session);
   }
   return { keys, sessions };

@@ -31,8 +31,11 @@ export interface NewSegments {
   copies: Copy[];
 }
 
-/** Blobs that are fetched at once. */
+/** Blobs or segments that are fetched at once. */
 const concurrency = 8;
+/** Segments of at most so many entries are merged when there are so many of them. */
+const smallEntries = 8192;
+const manySmall = 32;
 
 /** Goes through the segments that name packs that go, or whose session is removed. */
 export async function planSegments(context: Context, now: Survey, going: Going): Promise<NewSegments> {
@@ -40,9 +43,11 @@ export async function planSegments(context: Context, now: Survey, going: Going):
   const leaving = new Set(now.forgotten.map(({ id }) => id));
   const goes = (name: string) => going.dead.has(name) || going.rewrite.has(name);
   const copied = new IdSet();
-  for (const key of now.index.segments) {
-    const segment = await readSegment(context, key);
-    if (!segment.packs.some(({ name }) => goes(name)) && !leaving.has(key.slice(6, 38))) continue;
+  const merged = toBeMerged(now);
+  const read = async (key: string) => ({ key, segment: await readSegment(context, key) });
+  for await (const { key, segment } of inOrder(now.index.segments, concurrency, read)) {
+    const isTouched = segment.packs.some(({ name }) => goes(name)) || leaving.has(key.slice(6, 38));
+    if (!isTouched && !merged.has(key)) continue;
     plan.superseded.push(key);
     const numbers = segment.packs.map((pack) => (goes(pack.name) ? -1 : plan.packs.push(pack) - 1));
     for (let i = 0; i < segment.count; i += 1) {
@@ -59,6 +64,18 @@ export async function planSegments(context: Context, now: Survey, going: Going):
     }
   }
   return plan;
+}
+
+/**
+ * Segments that are so small, and so many, that one of them all is better: whoever opens the repository reads each. Those of
+ * checkpoints stay: they say what the checkpoint keeps.
+ */
+function toBeMerged(now: Survey): ReadonlySet<string> {
+  const small = now.index.segments.filter((key) => {
+    const isCheckpoint = now.outcomes.get(key.slice(6, 38))?.outcome.kind === 'checkpoint';
+    return !isCheckpoint && (now.index.segmentCounts.get(key) ?? 0) <= smallEntries;
+  });
+  return new Set(small.length >= manySmall ? small : []);
 }
 
 /** Bytes of the packs that `copies` will fill. */
