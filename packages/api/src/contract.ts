@@ -33,6 +33,8 @@ export interface BackupRequest {
   full?: boolean;
   name?: string;
   tags?: string[];
+  /** Nobody can forget the points for so long. */
+  lockMs?: number;
   readBack?: boolean;
   /** The format of disk files whose name and content do not tell it: `raw`, `qcow2`, `vmdk` … */
   sourceFormat?: string;
@@ -77,6 +79,8 @@ export interface PointDto extends FiguresDto {
   pausedMs?: number;
   /** Of a copy: the ids of the repository and the point that it was first copied from. */
   origin?: { repository: string; point: string };
+  /** Until when nobody can forget it; it may be in the past. */
+  lockedUntil?: string;
 }
 
 export interface BackupResult {
@@ -171,7 +175,16 @@ export interface CopyRequest {
   /** Read both afterwards and compare them, those that had been copied before too. */
   verify?: boolean;
   dryRun?: boolean;
+  /** Nobody can forget the copies for so long. */
+  lockMs?: number;
   readBack?: boolean;
+}
+
+/** Exactly one of `until` (a time as in MACHINE@TIME) and `forMs` (from now). */
+export interface LockRequest {
+  points: string[];
+  until?: string;
+  forMs?: number;
 }
 
 export interface CopyResult {
@@ -302,7 +315,7 @@ export interface RepositoryDto {
 
 export interface PrimaApi {
   init(
-    request: { chunkSize?: number; level?: number; readBack?: boolean; label?: string },
+    request: { chunkSize?: number; level?: number; readBack?: boolean; label?: string; lockMs?: number },
     options?: CallOptions,
   ): Promise<RepositoryDto>;
   status(options?: CallOptions): Promise<RepositoryDto>;
@@ -312,6 +325,8 @@ export interface PrimaApi {
   diff(request: { a: string; b: string }, options?: CallOptions): Promise<DiffResult>;
   restoreToFolder(request: RestoreToFolderRequest, options?: CallOptions): Promise<RestoreResult>;
   restoreToHost(request: RestoreToHostRequest, options?: CallOptions): Promise<RestoreResult>;
+  /** Locks points, or extends their locks; answers them as they are locked then. */
+  lock(request: LockRequest, options?: CallOptions): Promise<PointDto[]>;
   /** Copies points to another repository. */
   copy(request: CopyRequest, options?: CallOptions): Promise<CopyResult>;
   export(request: ExportRequest, options?: CallOptions): Promise<ExportHandle>;

@@ -61,6 +61,13 @@ const requests: readonly (readonly [string, Call])[] = [
       request: { ...which, to: { url: '/mnt/copy', secret: { kind: 'passphrase', text: 'other' } }, ...how },
     },
   ]),
+  ['init --lock 14d', { method: 'init', request: { lockMs: 14 * 86_400_000 } }],
+  ['backup a.raw --lock 12h', { method: 'backup', request: { sources: ['a.raw'], lockMs: 43_200_000 } }],
+  [
+    'lock 1f2e latest --for 30d',
+    { method: 'lock', request: { points: ['1f2e', 'latest'], forMs: 2_592_000_000 } },
+  ],
+  ['lock 1f2e --until 2026-12-31', { method: 'lock', request: { points: ['1f2e'], until: '2026-12-31' } }],
   ['check', { method: 'check', request: {} }],
   ['check --read-data', { method: 'check', request: { readData: true } }],
   ['forget 1f2e aa2e', { method: 'forget', request: { points: ['1f2e', 'aa2e'] } }],
@@ -338,6 +345,22 @@ Cannot be restored (offset+length in bytes):
   const json = await runFake(['check', '--json'], { answers: { check } });
   assert.equal(json.status, 24);
   assert.equal(JSON.parse(json.stdout).result.ok, false);
+});
+
+test('locks are shown while they last', async () => {
+  assert.equal(
+    await shown('lock 1f2e --for 28d'),
+    '1f2e3d4c of web01 is locked until 2026-04-01 00:00:00 +00:00\n',
+  );
+  const ended = { ...troubled, lockedUntil: '2026-03-04T15:29:59Z' };
+  const lasting = { ...point, lockedUntil: '2026-03-04T15:31:00Z' };
+  const text = await shown('points', { with: { points: () => [ended, lasting] } });
+  assert.match(text, /^POINT.* LOCKED UNTIL /);
+  assert.equal(text.match(/15:\d\d/g)?.join(), '15:31');
+  assert.match(
+    await shown('show 1f2e', { with: { show: () => ended } }),
+    /^Locked until +2026-03-04 15:29:59/m,
+  );
 });
 
 test('copy lists what became of each point, and fails with the first that failed', async () => {

@@ -98,6 +98,7 @@ export const answers: Answers = {
   backup: () => ({ results: [{ source: 'lab/web01', point, elapsedMs: 12_000 }] }),
   points: () => [point, troubled],
   show: () => point,
+  lock: () => [{ ...point, lockedUntil: '2026-04-01T00:00:00.000Z' }],
   diff: () => ({
     a: troubled,
     b: point,

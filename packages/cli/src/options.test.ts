@@ -26,7 +26,7 @@ const wrong: readonly (readonly [string, RegExp])[] = [
   ['forget a b --keep-last 1', /one machine or to each on its own, not to 2 names/],
   ['forget --keep-last 0', /whole number from 1/],
   ['forget --keep-daily x', /whole number from 1/],
-  ['collect --wait soon', /such as 90s, 10m or 2h/],
+  ['collect --wait soon', /such as 90s, 10m, 2h or 30d/],
   ['collect --max-delete-share 80', /at most 1/],
   ['points --limit-upload fast', /--limit-upload <rate>.*"fast" is not a size/],
   ['points --limit-download 0', /more than 0 bytes/],

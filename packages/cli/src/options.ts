@@ -45,14 +45,14 @@ export function parseShare(text: string): number {
   return share;
 }
 
-const durationUnits: Partial<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
+const durationUnits: Partial<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** `90s`, `10m`, `2h` or plain seconds → milliseconds. 0 is allowed. */
+/** `90s`, `10m`, `2h`, `30d` or plain seconds → milliseconds. 0 is allowed. */
 export function parseDuration(text: string): number {
-  const [, digits, unit = 's'] = /^(\d{1,9})([smh])?$/.exec(text) ?? [];
+  const [, digits, unit = 's'] = /^(\d{1,9})([smhd])?$/.exec(text) ?? [];
   const factor = durationUnits[unit];
   if (digits === undefined || factor === undefined) {
-    throw new InvalidArgumentError('It must be a time such as 90s, 10m or 2h.');
+    throw new InvalidArgumentError('It must be a time such as 90s, 10m, 2h or 30d.');
   }
   return Number(digits) * factor;
 }

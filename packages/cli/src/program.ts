@@ -14,6 +14,7 @@ import { registerForget } from './commands/forget.ts';
 import { registerHost } from './commands/host.ts';
 import { registerInit } from './commands/init.ts';
 import { registerKey } from './commands/key.ts';
+import { registerLock } from './commands/lock.ts';
 import { registerMachine } from './commands/machine.ts';
 import { registerPoints } from './commands/points.ts';
 import { registerRestore } from './commands/restore.ts';
@@ -34,7 +35,16 @@ const groups: readonly (readonly [string, readonly ((program: Command, cli: Cli)
   ],
   [
     'Repository:',
-    [registerInit, registerStatus, registerCopy, registerCheck, registerForget, registerCollect, registerKey],
+    [
+      registerInit,
+      registerStatus,
+      registerCopy,
+      registerCheck,
+      registerLock,
+      registerForget,
+      registerCollect,
+      registerKey,
+    ],
   ],
   ['Hosts and machines:', [registerHost, registerMachine]],
   ['Try it:', [registerDemo]],

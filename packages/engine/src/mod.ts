@@ -14,7 +14,7 @@ export {
   type Undo,
 } from './journal.ts';
 export { acquireLock, type HeldLock } from './lock.ts';
-export { newest, pointsOfMachine, resolvePoint } from './points.ts';
+export { endOfTime, newest, pointsOfMachine, resolvePoint } from './points.ts';
 export type { ImageFormat } from './restore/plan.ts';
 export {
   type FolderRestore,
@@ -25,6 +25,7 @@ export {
 export { type HostRestore, restoreToHost, type RestoreToHostOptions } from './restore/to-host.ts';
 export {
   decideRetention,
+  isLocked,
   type KeepRules,
   type RetentionDecision,
   type RetentionOptions,

@@ -84,8 +84,8 @@ function pointAt<T extends NamedPoint>(points: readonly T[], machine: string, ti
 
 const local = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?)?$/;
 
-/** Milliseconds since 1970 of the last instant that `text` may mean. Raises `usage`. */
-function endOfTime(text: string): number {
+/** Milliseconds since 1970 of the last instant that `text` may mean: see `resolvePoint`. Raises `usage`. */
+export function endOfTime(text: string): number {
   const match = local.exec(text);
   if (match) {
     const [year = 0, month = 0, day = 0, hour, minute, second] = match

@@ -161,3 +161,19 @@ test('whatever the points and rules: bounds, newest, and forgetting twice change
     );
   }
 });
+
+test('a locked point stays until its lock ends, and says so', () => {
+  const points = [
+    point('2026-03-01T01:00Z', { lockedUntil: '2026-04-01T00:00:00.000Z' }),
+    point('2026-03-02T01:00Z'),
+    point('2026-03-03T01:00Z'),
+  ];
+  const reasons = (now: number) =>
+    decideRetention(points, { rules: { last: 1 }, now }).map((decision) => decision.reasons);
+  assert.deepEqual(reasons(Date.UTC(2026, 2, 31)), [
+    ['locked until 2026-04-01T00:00:00.000Z'],
+    [],
+    ['last 1', 'newest'],
+  ]);
+  assert.deepEqual(reasons(Date.UTC(2026, 3, 1)), [[], [], ['last 1', 'newest']]);
+});

@@ -5,6 +5,7 @@
  * - Periods without a point are not counted: `daily: 7` keeps seven days that have points.
  * - Rules add up: a point stays when any rule keeps it, and every rule that does is a reason.
  * - A machine's newest point always stays, and so does its newest point without warnings.
+ * - Locked points stay until their lock ends, and count like any other.
  * - Points with warnings otherwise count like any other.
  */
 import { UserError } from '@prima/base';
@@ -21,7 +22,10 @@ export interface KeepRules {
 }
 
 /** What the rules look at. */
-export type RetentionPoint = Pick<Point, 'id' | 'machine' | 'time' | 'tags' | 'warnings' | 'skipped'>;
+export type RetentionPoint = Pick<
+  Point,
+  'id' | 'machine' | 'time' | 'tags' | 'warnings' | 'skipped' | 'lockedUntil'
+>;
 
 export interface RetentionOptions {
   rules: KeepRules;
@@ -29,6 +33,8 @@ export interface RetentionOptions {
   keepTags?: readonly string[];
   /** An IANA time zone in which days and weeks begin. Default: the system's. */
   timeZone?: string;
+  /** Milliseconds since 1970: which locks have ended. Default: now. */
+  now?: number;
 }
 
 export interface RetentionDecision<T extends RetentionPoint> {
@@ -48,7 +54,7 @@ export function decideRetention<T extends RetentionPoint>(
   points: readonly T[],
   options: RetentionOptions,
 ): RetentionDecision<T>[] {
-  const { rules, keepTags = [], timeZone } = options;
+  const { rules, keepTags = [], timeZone, now = Date.now() } = options;
   assertRules(rules, keepTags);
   const periods = periodsIn(timeZone);
   const reasons = new Map<T, string[]>(points.map((point) => [point, []]));
@@ -60,6 +66,9 @@ export function decideRetention<T extends RetentionPoint>(
     for (const point of newestFirst) {
       for (const tag of point.tags) if (keepTags.includes(tag)) add(point, `tag ${tag}`);
     }
+    for (const point of newestFirst) {
+      if (isLocked(point, now)) add(point, `locked until ${point.lockedUntil}`);
+    }
     const [newest] = newestFirst;
     if (newest) add(newest, 'newest');
     const sound = newestFirst.find((point) => point.warnings.length === 0 && point.skipped.length === 0);
@@ -69,6 +78,11 @@ export function decideRetention<T extends RetentionPoint>(
     const why = reasons.get(point) ?? [];
     return { point, keep: why.length > 0, reasons: why };
   });
+}
+
+/** True while nobody can forget the point. */
+export function isLocked({ lockedUntil }: Pick<Point, 'lockedUntil'>, now: number): boolean {
+  return lockedUntil !== undefined && Date.parse(lockedUntil) > now;
 }
 
 function assertRules(rules: KeepRules, keepTags: readonly string[]): void {

@@ -31,6 +31,7 @@ export function pointDto(point: Point): PointDto {
     frozenMs: rest.frozenMs,
     pausedMs: rest.pausedMs,
     origin: rest.origin,
+    lockedUntil: rest.lockedUntil,
   };
 }
 

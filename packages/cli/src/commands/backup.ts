@@ -3,7 +3,7 @@ import type { BackupRequest, BackupResult, PointDto } from '@prima/api';
 import { formatBytes, formatDuration } from '@prima/base';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
-import { collect } from '../options.ts';
+import { collect, parseDuration } from '../options.ts';
 import { figures, modeWords, pointWarnings, shortId } from '../render/point.ts';
 import type { Page } from '../terminal/style.ts';
 import { printable } from '../terminal/width.ts';
@@ -13,6 +13,7 @@ interface BackupOptions {
   full?: boolean;
   name?: string;
   tag?: string[];
+  lock?: number;
   readBack: boolean;
   sourceFormat?: string;
 }
@@ -36,6 +37,7 @@ export function registerBackup(program: Command, cli: Cli): void {
     .option('--full', 'read everything, whatever change tracking says')
     .option('--name <name>', 'a name for the points')
     .option('--tag <tag>', 'a tag for the points; may be given several times', collect)
+    .option('--lock <time>', 'nobody can forget the points for so long: 30d, 12h', parseDuration)
     .option('--source-format <format>', 'of a disk file that does not tell: raw, qcow2, vmdk, vhdx, vdi, vpc')
     .option('--no-read-back', 'do not read back and compare what was stored')
     .action(
@@ -51,13 +53,14 @@ export function registerBackup(program: Command, cli: Cli): void {
 }
 
 function requestOf(sources: string[], options: BackupOptions): BackupRequest {
-  const { mode, full, name, tag, readBack, sourceFormat } = options;
+  const { mode, full, name, tag, lock, readBack, sourceFormat } = options;
   return {
     sources,
     ...(mode && { mode }),
     ...(full && { full }),
     ...(name !== undefined && { name }),
     ...(tag && { tags: tag }),
+    ...(lock !== undefined && { lockMs: lock }),
     ...(!readBack && { readBack: false }),
     ...(sourceFormat !== undefined && { sourceFormat }),
   };

@@ -5,6 +5,7 @@ import { formatBytes } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import type { Invocation } from '../invocation.ts';
+import { parseDuration } from '../options.ts';
 import { count, shortId } from '../render/point.ts';
 import { readSecret } from '../secret.ts';
 import type { Page } from '../terminal/style.ts';
@@ -20,6 +21,7 @@ interface CopyOptions {
   all?: boolean;
   verify?: boolean;
   dryRun?: boolean;
+  lock?: number;
   readBack: boolean;
 }
 
@@ -38,6 +40,7 @@ export function registerCopy(program: Command, cli: Cli): void {
     .option('--all', 'all points')
     .option('--verify', 'then read both and compare them, also what had been copied before')
     .option('--dry-run', 'only say what would be copied')
+    .option('--lock <time>', 'nobody can forget the copies for so long: 30d, 12h', parseDuration)
     .option('--no-read-back', 'do not read back and compare what was stored')
     .action(
       cli.action({ repository: true }, async (invocation, points: string[], options: CopyOptions) => {
@@ -73,7 +76,7 @@ async function targetSecret(
 }
 
 function requestOf(points: string[], options: CopyOptions, secret: SecretSource): CopyRequest {
-  const { to, machine, all, verify, dryRun, readBack } = options;
+  const { to, machine, all, verify, dryRun, lock, readBack } = options;
   return {
     ...(points.length > 0 && { points }),
     ...(machine !== undefined && { machine }),
@@ -81,6 +84,7 @@ function requestOf(points: string[], options: CopyOptions, secret: SecretSource)
     to: { url: to, secret },
     ...(verify && { verify }),
     ...(dryRun && { dryRun }),
+    ...(lock !== undefined && { lockMs: lock }),
     ...(!readBack && { readBack: false }),
   };
 }

@@ -2,7 +2,7 @@
 import { formatBytes } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
-import { parseLevel, parseSize } from '../options.ts';
+import { parseDuration, parseLevel, parseSize } from '../options.ts';
 import { facts } from '../terminal/table.ts';
 
 interface InitOptions {
@@ -10,6 +10,7 @@ interface InitOptions {
   level?: number;
   readBack: boolean;
   label?: string;
+  lock?: number;
 }
 
 export function registerInit(program: Command, cli: Cli): void {
@@ -19,15 +20,21 @@ export function registerInit(program: Command, cli: Cli): void {
     .option('--chunk-size <size>', 'the unit of deduplication; fixed for good', parseSize)
     .option('--level <level>', 'zstd level, 1 to 19', parseLevel)
     .option('--no-read-back', 'backups do not read back what they stored, unless told')
+    .option(
+      '--lock <time>',
+      'nobody can forget a point sooner after its backup; fixed for good',
+      parseDuration,
+    )
     .option('--label <text>', 'a label for the first key slot')
     .action(
       cli.action({ repository: true, newSecret: true }, async (invocation, options: InitOptions) => {
-        const { chunkSize, level, readBack, label } = options;
+        const { chunkSize, level, readBack, label, lock } = options;
         const request = {
           ...(chunkSize !== undefined && { chunkSize }),
           ...(level !== undefined && { level }),
           ...(!readBack && { readBack: false }),
           ...(label !== undefined && { label }),
+          ...(lock !== undefined && { lockMs: lock }),
         };
         const repository = await invocation.call((api, call) => api.init(request, call));
         invocation.result(repository, (page) =>

@@ -34,6 +34,12 @@ const columns: readonly Column<PointDto>[] = [
     importance: 7,
     minWidth: 9,
   },
+  {
+    title: 'LOCKED UNTIL',
+    value: ({ lockedUntil }) => (lockedUntil === undefined ? '' : formatMinute(lockedUntil)),
+    importance: 3,
+    minWidth: 16,
+  },
   { title: 'NAME', value: (point) => point.name ?? '', importance: 2, minWidth: 6 },
   { title: 'TAGS', value: (point) => point.tags.join(', '), importance: 1, minWidth: 6 },
 ];
@@ -53,9 +59,12 @@ export function count(number: number, noun: string): string {
 
 /** Points in the order of their time, the newest last. */
 export function pointTable(points: readonly PointDto[], page: Page): string {
+  const rows = points.map(({ lockedUntil, ...point }) =>
+    lockedUntil !== undefined && Date.parse(lockedUntil) > page.now ? { ...point, lockedUntil } : point,
+  );
   return table(
     columns,
-    points.toSorted((a, b) => Date.parse(a.time) - Date.parse(b.time)),
+    rows.toSorted((a, b) => Date.parse(a.time) - Date.parse(b.time)),
     page,
   );
 }
@@ -140,6 +149,7 @@ function head(point: PointDto, page: Page): string {
       ['Cost', figures(point)],
       ['Tags', point.tags.join(', ')],
       ['Based on', point.parent],
+      ['Locked until', point.lockedUntil && formatMoment(point.lockedUntil)],
       ['Copy of', point.origin && `${point.origin.point} in repository ${point.origin.repository}`],
     ],
     page,

@@ -32,6 +32,8 @@ export interface BackupOptions {
   tags?: readonly string[];
   /** Default: as the repository says. */
   readBack?: boolean;
+  /** Nobody can forget the point for so long, milliseconds. Default: as the repository says. */
+  lockMs?: number;
   /** Notes that go on the point: how the source was understood. */
   notes?: readonly string[];
   scratch?: OpenForBackupOptions['scratch'];
@@ -83,13 +85,19 @@ export async function backup(
     reading = await source.open(openOptions(work));
     const draft = await writeAll(work, session, reading);
     throwIfAborted(signal, doing);
-    point = await session.commit({ ...draft, started, finished: new Date(clock.now()).toISOString() });
+    const finished = new Date(clock.now()).toISOString();
+    point = await session.commit({ ...draft, started, finished, ...lockFrom(clock.now(), options.lockMs) });
   } catch (error) {
     const failure = toPrimaError(error, doing);
     await cleanUp([() => reading?.close(), () => session.abort(failure.message)], doing, logger);
     throw failure;
   }
   return { point, afterwards: await settle(reading, logger) };
+}
+
+/** A lock of `lockMs` that begins now, as a point has it. */
+export function lockFrom(now: number, lockMs: number | undefined): Pick<Point, 'lockedUntil'> {
+  return lockMs === undefined ? {} : { lockedUntil: new Date(now + lockMs).toISOString() };
 }
 
 function openOptions({ repository, options, parent, logger }: Work): OpenForBackupOptions {

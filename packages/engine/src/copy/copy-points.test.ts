@@ -195,6 +195,18 @@ test('a damaged chunk fails its point, by name; the others are copied', async (t
   assert.deepEqual((await target.repository.check({ readData: true })).faults, []);
 });
 
+test('a lock stays behind; a copy has its own', async (t) => {
+  const copy = await copier(t);
+  const [source, target, locking] = [await place(t), await place(t), await place(t)];
+  const point = await backup(source.repository, memoryDevice(MiB), 1);
+  await source.repository.lock(point, Date.now() + 86_400_000);
+  const [unlocked] = await copy(source.repository, target.repository);
+  assert.equal(unlocked?.copy?.lockedUntil, undefined);
+  const [locked] = await copy(source.repository, locking.repository, { lockMs: 3_600_000 });
+  assert.ok(locked?.copy);
+  await assert.rejects(locking.repository.forget(locked.copy), { code: 'refused' });
+});
+
 test('what is damaged in the source by now is not needed where the target has it', async (t) => {
   const copy = await copier(t);
   const [source, target] = [await place(t), await place(t, MiB)];

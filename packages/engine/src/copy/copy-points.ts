@@ -15,6 +15,7 @@ import {
   UserError,
 } from '@prima/base';
 import type { Point, PointDisk, Repository, WriteSession } from '@prima/repository';
+import { lockFrom } from '../backup/backup.ts';
 import { acquireLock } from '../lock.ts';
 import { Copies, originOf } from './copies.ts';
 import { type Base, changesSince, dataIn } from './disk-changes.ts';
@@ -29,6 +30,8 @@ export interface CopyOptions {
   verify?: boolean;
   /** Default: as the target says. */
   readBack?: boolean;
+  /** Nobody can forget the copies for so long, milliseconds. Default: as the target says. */
+  lockMs?: number;
   /** Where locks are: one copy at a time into one repository. */
   lockFolder: string;
   signal?: AbortSignal;
@@ -150,7 +153,7 @@ class PointCopier {
     try {
       const draft = await this.#writeAll(session, point);
       throwIfAborted(options.signal, `copying ${nameOf(point)}`);
-      copy = await session.commit(draft);
+      copy = await session.commit({ ...draft, ...lockFrom(Date.now(), options.lockMs) });
     } catch (error) {
       const failure = toPrimaError(error, `copying ${nameOf(point)}`);
       await this.#abort(session, failure);

@@ -71,6 +71,7 @@ async function backupOne(
     name: request.name,
     tags: request.tags,
     readBack: request.readBack,
+    lockMs: request.lockMs,
     notes: name.notes,
     signal,
     logger,

@@ -14,7 +14,7 @@ export function copyOperations(context: Context): Pick<PrimaApi, 'copy'> {
 }
 
 async function copy(context: Context, request: CopyRequest, call: Call): Promise<CopyResult> {
-  const { to, verify, readBack, dryRun = false } = request;
+  const { to, verify, readBack, lockMs, dryRun = false } = request;
   if (to.url === '') throw new UserError('usage', 'no repository is named to copy to');
   const source = await context.repository();
   const points = chosen(await source.points(), request);
@@ -25,6 +25,7 @@ async function copy(context: Context, request: CopyRequest, call: Call): Promise
       points,
       verify,
       readBack,
+      lockMs,
       dryRun,
       lockFolder: context.home.locks,
       ...call,

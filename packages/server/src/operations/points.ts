@@ -1,12 +1,19 @@
-/** Operations on restore points: list, show, compare, forget. */
-import type { ForgetRequest, ForgetResult, PrimaApi } from '@prima/api';
-import { throwIfAborted, UserError } from '@prima/base';
-import { decideRetention, diffPoints, pointsOfMachine, resolvePoint } from '@prima/engine';
+/** Operations on restore points: list, show, compare, lock, forget. */
+import type { ForgetRequest, ForgetResult, LockRequest, PointDto, PrimaApi } from '@prima/api';
+import { PrimaError, throwIfAborted, UserError } from '@prima/base';
+import {
+  decideRetention,
+  diffPoints,
+  endOfTime,
+  isLocked,
+  pointsOfMachine,
+  resolvePoint,
+} from '@prima/engine';
 import type { Point, Repository } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { pointDto } from '../dto.ts';
 
-export type PointOperations = Pick<PrimaApi, 'points' | 'show' | 'diff' | 'forget'>;
+export type PointOperations = Pick<PrimaApi, 'points' | 'show' | 'diff' | 'lock' | 'forget'>;
 
 export function pointOperations(context: Context): PointOperations {
   return {
@@ -25,6 +32,8 @@ export function pointOperations(context: Context): PointOperations {
         const b = await namedPoint(repository, request.b);
         return { a: pointDto(a), b: pointDto(b), ...(await diffPoints(repository, a, b)) };
       }),
+    lock: (request, options) =>
+      context.run(options, async (call) => lock(await context.repository(), request, call)),
     forget: (request, options) =>
       context.run(options, async (call) => forget(await context.repository(), request, call)),
   };
@@ -33,6 +42,27 @@ export function pointOperations(context: Context): PointOperations {
 /** The point that `text` names; see the engine's `resolvePoint`. */
 export async function namedPoint(repository: Repository, text: string): Promise<Point> {
   return resolvePoint(await repository.points(), text);
+}
+
+async function lock(
+  repository: Repository,
+  { points: names, until, forMs }: LockRequest,
+  { signal, logger }: Call,
+): Promise<PointDto[]> {
+  if (names.length === 0) throw new UserError('usage', 'no point is named to be locked');
+  if ((until === undefined) === (forMs === undefined)) {
+    throw new UserError('usage', 'say either until when the lock lasts (--until) or for how long (--for)');
+  }
+  const end = until === undefined ? Date.now() + (forMs ?? 0) : endOfTime(until);
+  const all = await repository.points();
+  const locked: PointDto[] = [];
+  for (const point of new Set(names.map((text) => resolvePoint(all, text)))) {
+    throwIfAborted(signal, `locking points (${locked.length} are locked)`);
+    const now = await repository.lock(point, end);
+    logger.info(`${point.id.slice(0, 12)} of ${point.machine.name} is locked until ${now.lockedUntil}`);
+    locked.push(pointDto(now));
+  }
+  return locked;
 }
 
 interface Decision {
@@ -48,6 +78,7 @@ async function forget(
 ): Promise<ForgetResult> {
   const dryRun = request.dryRun ?? false;
   const decisions = decide(await repository.points(), request);
+  for (const { point, keep } of decisions) if (!keep) assertUnlocked(point);
   const forgotten: Point[] = [];
   for (const { point, keep } of decisions) {
     if (keep) continue;
@@ -64,6 +95,16 @@ async function forget(
     kept: kept.map(({ point, reasons }) => ({ point: pointDto(point), reasons })),
     forgotten: forgotten.map(pointDto),
   };
+}
+
+/** Raises before anything is forgotten, also in a dry run. Rules keep what is locked. */
+function assertUnlocked(point: Point): void {
+  if (!isLocked(point, Date.now())) return;
+  throw new PrimaError(
+    'refused',
+    `the restore point ${point.id.slice(0, 12)} of ${point.machine.name} is locked until ${point.lockedUntil}; ` +
+      'nobody can forget it before; nothing was forgotten',
+  );
 }
 
 /** What to do with each point that the request is about. */
