@@ -1,6 +1,6 @@
 /** Locks on restore points: see "Locks" of the format. Until a lock ends nobody forgets its point. */
 import { PrimaError, toPrimaError, UserError } from '@prima/base';
-import { type Context, putRecord } from '../context.ts';
+import { type Context, putSigned } from '../context.ts';
 import type { Point } from '../contract.ts';
 import { blobType } from '../format/blob.ts';
 import {
@@ -65,7 +65,7 @@ export async function extendLock(
   await retain(session, end, []);
   const key = lockKey(point.id, end);
   const record = { session: point.id, until: isoOf(end), made: isoOf(context.clock.now()) };
-  await putRecord(context, key, blobType.lock, record);
+  await putSigned(context, key, blobType.lock, record);
   // this order: a collection that removes the point takes the outcome away before the mark of forgetting
   const isForgotten =
     before <= context.clock.now() && (await context.store.stat(forgottenKey(point.id), { fresh: true }));
