@@ -104,9 +104,14 @@ export function writerSteps(setup: Setup, state: State, number: number, emit: Em
       );
       break;
     case pc.childOutcome:
-      go('puts the outcome of its checkpoint', pc.putSegment, (next) => {
-        if (!(state[at.aborted] & session.child)) next[at.committed] |= session.child;
-      });
+      // what the checkpoint names the writer's own segment does not
+      if (state[at.aborted] & session.child) go('finds its checkpoint given up on', pc.putSegment);
+      else
+        go(
+          'puts the outcome of its checkpoint',
+          pc.putOutcome,
+          (next) => (next[at.committed] |= session.child),
+        );
       break;
     case pc.putSegment:
       go('puts its segment', pc.putOutcome, (next) => (next[at.segments] |= bit));

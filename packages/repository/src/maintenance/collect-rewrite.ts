@@ -63,7 +63,14 @@ export async function planSegments(context: Context, now: Survey, going: Going):
       if (isNeeded && copied.add(id)) plan.copies.push({ id, from });
     }
   }
+  // only along with others: a collection that has nothing else to do leaves things as they are
+  if (plan.superseded.length > 0) plan.superseded = [...new Set([...plan.superseded, ...emptySegments(now)])];
   return plan;
+}
+
+/** Those by which collections said that nothing is left of what they superseded. */
+function emptySegments(now: Survey): string[] {
+  return now.index.segments.filter((key) => now.index.segmentCounts.get(key) === 0);
 }
 
 /**

@@ -252,7 +252,8 @@ class Collection {
         onCopied: (done) => this.#options.onProgress?.({ phase: 'rewriting packs', done, total }),
       },
     );
-    await sink.finish({ packs, entries });
+    // whoever reads the index looks at outcomes only of sessions that have segments
+    await sink.finish({ packs, entries, evenIfEmpty: superseded.length > 0 });
     const time = new Date(this.#context.clock.now()).toISOString();
     const { digest } = await decide(this.#context, {
       session: this.#session,
@@ -268,8 +269,8 @@ class Collection {
 
   async #delete(plan: Plan, now: Survey, superseded: readonly string[]): Promise<number> {
     const { store } = this.#context;
+    await this.#deleteStraySegments(now); // before the segments because of which they do not count
     await forEachBounded(superseded, concurrency, (key) => store.delete(key));
-    await this.#deleteStraySegments(now);
     await forEachBounded([...plan.dead, ...plan.rewrite, ...plan.orphans], concurrency, async (name) => {
       for (const kind of ['data', 'meta'] as const) await store.delete(packKey(kind, name));
     });

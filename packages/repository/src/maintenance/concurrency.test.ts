@@ -154,3 +154,29 @@ test('a collection leaves alone the condemned list of one that began meanwhile',
   assert.deepEqual((await repository.check({ readData: true })).faults, []);
   assert.equal((await repository.points()).length, 1);
 });
+
+test('what a collection supersedes counts no more once it has committed, though nothing of it is left', async () => {
+  const { store, repository } = await fresh();
+  const bytes = randomBytes(MiB);
+  const old = await backUp(repository, bytes);
+  await repository.forget(old);
+  let found: string[] | undefined;
+  const isDeleting = (operation: string, key: string) => operation === 'delete' && key.startsWith('index/');
+  const slow = hooked(store, isDeleting, async () => {
+    const other = await openRepository(store, secret, small);
+    found = (await other.check({ readData: false })).leftovers.filter((text) => text.includes('packs/'));
+  });
+  await (await openRepository(slow, secret, small)).collect({ maxDeleteShare: 1 });
+  assert.ok(
+    found && found.length > 0,
+    'its packs belonged to no segment that counts before they were deleted',
+  );
+  const empty = await keys(store, 'index/');
+  assert.equal(empty.length, 1);
+  await repository.collect({ maxDeleteShare: 1 });
+  assert.deepEqual(await keys(store, 'index/'), empty, 'an idle collection leaves it alone');
+  await repository.forget(await backUp(repository, bytes));
+  await repository.collect({ maxDeleteShare: 1 });
+  const next = await keys(store, 'index/');
+  assert.ok(next.length === 1 && next[0] !== empty[0], 'the next one that has something to do replaces it');
+});

@@ -139,15 +139,13 @@ export class PackSink {
   }
 
   /** Waits until everything is durable and writes the index segments. */
-  async finish(
-    more: { packs: SegmentPack[]; entries: SegmentEntry[] } = { packs: [], entries: [] },
-  ): Promise<void> {
+  async finish(more: NewEntries = { packs: [], entries: [] }): Promise<void> {
     for (const kind of this.#open.keys()) await this.#finishOpen(kind);
     await this.settle();
     const packs: SegmentPack[] = [...more.packs];
     const entries: SegmentEntry[] = [...more.entries];
     addEntries(this.#packs, packs, entries);
-    await writeSegments(this.#context, this.#session, { packs, entries });
+    await writeSegments(this.#context, this.#session, { ...more, packs, entries });
   }
 
   /** Waits for the packs that are being stored. Raises the first failure. */
@@ -245,12 +243,21 @@ function addEntries(sunk: readonly SunkPack[], packs: SegmentPack[], entries: Se
   }
 }
 
+interface NewEntries {
+  packs: readonly SegmentPack[];
+  entries: readonly SegmentEntry[];
+  /** Write one segment even where there is nothing to say in it. Default false. */
+  evenIfEmpty?: boolean;
+}
+
 async function writeSegments(
   context: Context,
   session: string,
-  { packs, entries }: { packs: readonly SegmentPack[]; entries: readonly SegmentEntry[] },
+  { packs, entries, evenIfEmpty = false }: NewEntries,
 ): Promise<void> {
-  for (let start = 0, n = 1; start < entries.length; start += segmentEntries, n += 1) {
+  const count = Math.max(Math.ceil(entries.length / segmentEntries), evenIfEmpty ? 1 : 0);
+  for (let n = 1; n <= count; n += 1) {
+    const start = (n - 1) * segmentEntries;
     const part = entries.slice(start, start + segmentEntries);
     const numbers = new Map<number, number>();
     const used: SegmentPack[] = [];
