@@ -56,20 +56,19 @@ async function isThere(admin: S3, path: string): Promise<boolean> {
   );
 }
 
-/** Lets `user` do exactly these actions in the bucket and on its objects. */
-export async function allow(admin: S3, bucket: string, user: string, actions: string[]): Promise<void> {
+/**
+ * Lets each user do exactly these actions in the bucket and on its objects. Who owns the bucket needs to be named as
+ * well: to Ceph an object belongs to who stored it.
+ */
+export async function allow(admin: S3, bucket: string, users: Record<string, string[]>): Promise<void> {
+  const Statement = Object.entries(users).map(([user, actions]) => ({
+    Effect: 'Allow',
+    Principal: { AWS: [`arn:aws:iam:::user/${user}`] },
+    Action: actions,
+    Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`],
+  }));
   await admin.putBucketPolicy({
     Bucket: bucket,
-    Policy: JSON.stringify({
-      Version: '2012-10-17',
-      Statement: [
-        {
-          Effect: 'Allow',
-          Principal: { AWS: [`arn:aws:iam:::user/${user}`] },
-          Action: actions,
-          Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`],
-        },
-      ],
-    }),
+    Policy: JSON.stringify({ Version: '2012-10-17', Statement }),
   });
 }

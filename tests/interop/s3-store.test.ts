@@ -297,7 +297,7 @@ test('credentials that may not delete are enough to store, read and list', async
   await using stack = new AsyncDisposableStack();
   const bucket = await lab.newBucket();
   const credentials = await lab.addUser('appender');
-  await allow(lab.admin, bucket, 'appender', ['s3:PutObject', 's3:GetObject', 's3:ListBucket']);
+  await allow(lab.admin, bucket, { appender: ['s3:PutObject', 's3:GetObject', 's3:ListBucket'] });
   const store = await open(stack, { bucket }, { credentials });
   assert.equal(await store.putIfAbsent('a', Buffer.from('first')), 'created');
   assert.equal(await store.putIfAbsent('a', Buffer.from('second')), 'exists');

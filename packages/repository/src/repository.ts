@@ -54,7 +54,7 @@ import { RepositoryPointDevice } from './session/point-device.ts';
 import { assertUnlocked, committedPoint, extendLock, withLock } from './session/locks.ts';
 import {
   beginSession,
-  endSession,
+  endReader,
   forgottenKey,
   listSessions,
   markForgotten,
@@ -373,7 +373,7 @@ class OpenRepository implements Repository {
     const stopBeats = startBeats(this.#context, session);
     const unpin = async () => {
       stopBeats();
-      await endSession(this.#context, session);
+      await endReader(this.#context, session);
     };
     try {
       const { store } = this.#context;

@@ -2,7 +2,15 @@
  * Collection: deletes what no restore point reaches, beside running backups. The steps and their
  * order are those of "Collection" in the format; leaving one out loses data.
  */
-import { assert, forEachBounded, GiB, PrimaError, type ProgressListener, throwIfAborted } from '@prima/base';
+import {
+  assert,
+  forEachBounded,
+  GiB,
+  PrimaError,
+  type ProgressListener,
+  throwIfAborted,
+  toPrimaError,
+} from '@prima/base';
 import { type Context, putRecord } from '../context.ts';
 import type { CollectReport } from '../contract.ts';
 import { recordDamage } from '../damage/lists.ts';
@@ -95,7 +103,10 @@ async function collectOnce(
   try {
     return await new Collection(context, session, options).run(listed, budget);
   } catch (error) {
-    await context.store.delete(condemnedKey(session));
+    // where it cannot be deleted it goes with a later collection, once this one is decided
+    await context.store.delete(condemnedKey(session)).catch((second: unknown) => {
+      context.logger.warn(toPrimaError(second, 'taking back the condemned list').message);
+    });
     const time = new Date(context.clock.now()).toISOString();
     const why = error instanceof Error ? error.message : String(error);
     await decide(context, { session, state: 'aborted', kind: 'collection', time, why });

@@ -116,6 +116,16 @@ export async function endSession(context: Context, id: string): Promise<void> {
   for (const key of [...keys, markerKey(id)]) await context.store.delete(key);
 }
 
+/** `endSession` for a reader that is done. Where it may not delete, its marker counts until a collection removes it. */
+export async function endReader(context: Context, id: string): Promise<void> {
+  try {
+    await endSession(context, id);
+  } catch (error) {
+    if (!(error instanceof PrimaError) || !['permission', 'refused'].includes(error.code)) throw error;
+    context.logger.debug(`the marker of reader ${id} is left to the next collection: ${error.message}`);
+  }
+}
+
 /**
  * Decides a session. Exactly one caller wins; the others get the winner's outcome.
  * @returns the outcome that stands, and the digest of what was stored when it is the caller's
