@@ -258,7 +258,32 @@ export interface KeySlotDto {
 }
 
 /** Where a new secret comes from; secrets never travel in argument lists. */
-export type SecretSource = { kind: 'passphrase'; text: string } | { kind: 'keyfile'; path: string };
+export type SecretSource =
+  | { kind: 'passphrase'; text: string }
+  | { kind: 'keyfile'; path: string }
+  | { kind: 'recovery'; words: string };
+
+export interface KeyAddRequest {
+  /** `new-recovery`: a recovery key is made, and its words are in the answer. */
+  secret: SecretSource | { kind: 'new-recovery' };
+  label: string;
+  /** The slot opens the repository for reading only. */
+  readOnly?: boolean;
+}
+
+/** With the words of a new recovery key: shown once, kept nowhere. */
+export interface NewKeySlotDto extends KeySlotDto {
+  words?: string[];
+}
+
+export interface KeyRotationDto {
+  /** Number of the new key set. */
+  keySet: number;
+  /** The data key that backups write with from now on. */
+  epoch: number;
+  /** Slots that were removed with the old root key. */
+  removed: KeySlotDto[];
+}
 
 export interface HostDto {
   name: string;
@@ -313,11 +338,24 @@ export interface RepositoryDto {
   blobs: number;
 }
 
+/** With the words of the recovery key, where one was asked for: shown once, kept nowhere. */
+export interface NewRepositoryDto extends RepositoryDto {
+  words?: string[];
+}
+
 export interface PrimaApi {
   init(
-    request: { chunkSize?: number; level?: number; readBack?: boolean; label?: string; lockMs?: number },
+    request: {
+      chunkSize?: number;
+      level?: number;
+      readBack?: boolean;
+      label?: string;
+      lockMs?: number;
+      /** Makes a recovery key besides. */
+      recovery?: boolean;
+    },
     options?: CallOptions,
-  ): Promise<RepositoryDto>;
+  ): Promise<NewRepositoryDto>;
   status(options?: CallOptions): Promise<RepositoryDto>;
   backup(request: BackupRequest, options?: CallOptions): Promise<BackupResult>;
   points(request: { machine?: string; tags?: string[] }, options?: CallOptions): Promise<PointDto[]>;
@@ -330,7 +368,7 @@ export interface PrimaApi {
   /** Copies points to another repository. */
   copy(request: CopyRequest, options?: CallOptions): Promise<CopyResult>;
   export(request: ExportRequest, options?: CallOptions): Promise<ExportHandle>;
-  check(request: { readData?: boolean }, options?: CallOptions): Promise<CheckResult>;
+  check(request: { readData?: boolean; acceptHead?: boolean }, options?: CallOptions): Promise<CheckResult>;
   forget(request: ForgetRequest, options?: CallOptions): Promise<ForgetResult>;
   collect(
     request: {
@@ -343,8 +381,9 @@ export interface PrimaApi {
     options?: CallOptions,
   ): Promise<CollectResult>;
   keyList(options?: CallOptions): Promise<KeySlotDto[]>;
-  keyAdd(request: { secret: SecretSource; label: string }, options?: CallOptions): Promise<KeySlotDto>;
+  keyAdd(request: KeyAddRequest, options?: CallOptions): Promise<NewKeySlotDto>;
   keyRemove(request: { id: string; force?: boolean }, options?: CallOptions): Promise<void>;
+  keyRotate(request: Record<string, never>, options?: CallOptions): Promise<KeyRotationDto>;
   hostList(options?: CallOptions): Promise<HostDto[]>;
   hostAdd(request: HostDto, options?: CallOptions): Promise<HostDto>;
   hostTest(request: { name: string }, options?: CallOptions): Promise<HostTestResult>;

@@ -90,6 +90,13 @@ const requests: readonly (readonly [string, Call])[] = [
     { method: 'collect', request: { dryRun: true, waitMs: 600_000, maxDeleteShare: 0.5 } },
   ],
   ['key list', { method: 'keyList' }],
+  ['key rotate', { method: 'keyRotate', request: {} }],
+  [
+    'key add --recovery --label safe --read-only',
+    { method: 'keyAdd', request: { secret: { kind: 'new-recovery' }, label: 'safe', readOnly: true } },
+  ],
+  ['init --recovery', { method: 'init', request: { recovery: true } }],
+  ['check --accept-head', { method: 'check', request: { acceptHead: true } }],
   ['key remove k1 --force', { method: 'keyRemove', request: { id: 'k1', force: true } }],
   ['host list', { method: 'hostList' }],
   [
@@ -393,7 +400,7 @@ test('hosts and keys are listed; a host that is not in order ends with 24', asyn
   assert.equal(await shown('host list'), 'HOST  PLATFORM  LOCATION\nlab   qemu      /machines\n');
   assert.equal(
     await shown('key list'),
-    'SLOT  KIND        CREATED           LABEL\nk1    passphrase  2026-03-01 08:00  first\n',
+    'SLOT  KIND        ACCESS  CREATED           LABEL\nk1    passphrase  full    2026-03-01 08:00  first\n',
   );
   const { status, stdout } = await runFake(['host', 'test', 'lab'], { answers });
   assert.equal(status, 24);

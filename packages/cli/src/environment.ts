@@ -11,7 +11,10 @@ export interface Output {
 }
 
 /** What opens a repository. Never printed, never in an argument list. */
-export type Secret = { kind: 'passphrase'; text: string } | { kind: 'keyfile'; bytes: Uint8Array };
+export type Secret =
+  | { kind: 'passphrase'; text: string }
+  | { kind: 'keyfile'; bytes: Uint8Array }
+  | { kind: 'recovery'; words: string };
 
 /** What the application needs to start. */
 export interface ApplicationOptions {

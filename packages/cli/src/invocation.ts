@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { CallOptions, JobEvent, PrimaApi } from '@prima/api';
 import { PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
 import type { Environment, Secret } from './environment.ts';
-import { readSecret } from './secret.ts';
+import { readRecoveryKey, readSecret } from './secret.ts';
 import { ProgressView } from './terminal/progress.ts';
 import { type Page, type Paint, painter, wantsColour } from './terminal/style.ts';
 import { printable } from './terminal/width.ts';
@@ -14,6 +14,8 @@ export interface GlobalOptions {
   repo?: string;
   passphraseFile?: string;
   keyFile?: string;
+  recoveryFile?: string;
+  askRecovery?: boolean;
   home?: string;
   limitUpload?: number;
   limitDownload?: number;
@@ -142,8 +144,10 @@ export class Invocation {
   }
 
   /** Reads the secret that this command line names, or asks for it. */
-  secret(signal?: AbortSignal): Promise<Secret> {
+  async secret(signal?: AbortSignal): Promise<Secret> {
     const { passphraseFile, keyFile } = this.globals;
+    const recovery = await this.#recoveryKey(signal);
+    if (recovery !== undefined) return { kind: 'recovery', words: recovery };
     return readSecret(
       {
         what: 'passphrase',
@@ -156,6 +160,33 @@ export class Invocation {
         ...(signal && { signal }),
       },
       this.environment,
+    );
+  }
+
+  /** The words of a recovery key, where this command line says that one opens the repository. */
+  async #recoveryKey(signal?: AbortSignal): Promise<string | undefined> {
+    const { passphraseFile, keyFile, recoveryFile, askRecovery } = this.globals;
+    const ways = [passphraseFile, keyFile, recoveryFile, askRecovery].filter((way) => way !== undefined);
+    if (ways.length > 1) {
+      throw new UserError(
+        'usage',
+        'give only one of --passphrase-file, --key-file, --recovery-file and --ask-recovery',
+      );
+    }
+    const words = await readRecoveryKey(
+      {
+        warn: (message) => this.warn(message),
+        fromEnvironment: ways.length === 0 && this.#traits.newSecret !== true,
+        ...(recoveryFile !== undefined && { file: recoveryFile }),
+        ...(askRecovery && { ask: true }),
+        ...(signal && { signal }),
+      },
+      this.environment,
+    );
+    if (words === undefined || this.#traits.newSecret !== true) return words;
+    throw new UserError(
+      'usage',
+      'a new repository gets a passphrase or a key file; --recovery makes a recovery key besides',
     );
   }
 

@@ -20,6 +20,7 @@ export async function runInProcess(
   // Programs that are started later inherit the environment; secrets are not theirs.
   delete process.env['PRIMA_PASSPHRASE'];
   delete process.env['PRIMA_NEW_PASSPHRASE'];
+  delete process.env['PRIMA_RECOVERY'];
   delete process.env['PRIMA_TO_PASSPHRASE'];
   const environment = processEnvironment(env, openApplication);
   const onFault = (error: unknown) => {

@@ -25,7 +25,7 @@ const epilogue = `
 SOURCE is a disk file, a machine's folder or .vmx file, nbd://…, nbd+unix://…, or HOST/MACHINE.
 POINT is a point's id or its beginning, latest, MACHINE@latest or MACHINE@TIME.
 
-Environment: PRIMA_REPO, PRIMA_PASSPHRASE (the text itself), PRIMA_TO_PASSPHRASE, PRIMA_HOME, NO_COLOR.
+Environment: PRIMA_REPO, PRIMA_PASSPHRASE (the text itself), PRIMA_RECOVERY, PRIMA_TO_PASSPHRASE, PRIMA_HOME, NO_COLOR.
 Exit status: 0 done; 2 wrong usage; 130 cancelled; the others are in docs/errors.md.`;
 
 const groups: readonly (readonly [string, readonly ((program: Command, cli: Cli) => void)[]])[] = [
@@ -57,6 +57,8 @@ export function buildProgram(cli: Cli): Command {
     .option('--repo <url>', 'the repository (default: PRIMA_REPO)')
     .option('--passphrase-file <file>', 'read the passphrase from a file (default: PRIMA_PASSPHRASE, or ask)')
     .option('--key-file <file>', 'open the repository with a key file instead of a passphrase')
+    .option('--recovery-file <file>', 'open it with the words of a recovery key (default: PRIMA_RECOVERY)')
+    .option('--ask-recovery', 'ask for the words of a recovery key')
     .option('--home <folder>', "Prima's own state (default: PRIMA_HOME, or ~/.local/state/prima)")
     .option('--limit-upload <rate>', 'send no more than this a second to the repository: 10M', parseRate)
     .option('--limit-download <rate>', 'read no more than this a second from it', parseRate)

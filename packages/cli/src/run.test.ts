@@ -283,7 +283,7 @@ test('a passphrase comes from a file, the environment or the terminal, in this o
     const fromKey = await secretOf(['points', '--key-file', key], env);
     assert.deepEqual(fromKey.secret, { kind: 'keyfile', bytes: Buffer.from([1, 2, 10]) });
     const both = await secretOf(['points', '--key-file', key, '--passphrase-file', file], env);
-    assert.match(both.error ?? '', /not both/);
+    assert.match(both.error ?? '', /only one of/);
     assert.deepEqual((await secretOf(['points'], env)).secret, {
       kind: 'passphrase',
       text: 'from environment',
@@ -303,6 +303,49 @@ test('a passphrase comes from a file, the environment or the terminal, in this o
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test('the words of a recovery key come from a file, the environment or the terminal', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'prima-cli-'));
+  try {
+    const file = join(folder, 'words');
+    await writeFile(file, 'one two\nthree\n', { mode: 0o600 });
+    const env = { PRIMA_RECOVERY: 'from environment', PRIMA_PASSPHRASE: 'p' };
+    const fromFile = await secretOf(['points', '--recovery-file', file], env);
+    assert.deepEqual(fromFile.secret, { kind: 'recovery', words: 'one two\nthree\n' });
+    const fromEnvironment = await secretOf(['points'], env);
+    assert.deepEqual(fromEnvironment.secret, { kind: 'recovery', words: 'from environment' });
+    const passphrase = await secretOf(['points', '--passphrase-file', file], env);
+    assert.equal(passphrase.secret?.kind, 'passphrase');
+    const half = Array.from({ length: 12 }, (_, i) => `${i + 1}. word`).join(' ');
+    const asked = await secretOf(['points', '--ask-recovery'], {}, [half, half]);
+    assert.deepEqual(asked.prompts, ['Recovery key, words 1 to 24: ', 'Recovery key, words 13 to 24: ']);
+    assert.deepEqual(asked.secret, { kind: 'recovery', words: Array(24).fill('word').join(' ') });
+    const none = await secretOf(['points', '--ask-recovery'], {});
+    assert.match(none.error ?? '', /^there is no terminal to ask on; give --recovery-file FILE/);
+    const two = await secretOf(['points', '--ask-recovery', '--key-file', file], {});
+    assert.match(two.error ?? '', /only one of/);
+    const fresh = await secretOf(['init', '--recovery-file', file], {});
+    assert.match(fresh.error ?? '', /a new repository gets a passphrase or a key file/);
+    assert.equal((await secretOf(['init'], env)).secret?.kind, 'passphrase');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test('a recovery key is shown as numbered words to be kept on paper', async () => {
+  const words = Array.from({ length: 24 }, (_, i) => `word${String.fromCharCode(97 + i)}`);
+  const slot = { id: 'k3', kind: 'recovery', access: 'full', label: 'safe', created: '2026-03-04T15:30:00Z' };
+  const answer = { ...answers, keyAdd: () => ({ ...slot, words }) };
+  const argv = ['key', 'add', '--recovery', '--label', 'safe'];
+  const { stdout } = await runFake(argv, { answers: answer });
+  assert.match(stdout, /^Added key slot k3 \(recovery, safe\)\n/);
+  assert.match(stdout, /\n {3}1\. worda {5,}7\. wordg {4,}13\. wordm {4,}19\. words\n/);
+  assert.match(stdout, /on paper/);
+  const json = await runFake([...argv, '--json'], { answers: answer });
+  assert.deepEqual(JSON.parse(json.stdout).result.words, words);
+  const both = await runFake([...argv, '--new-key-file', 'k'], { answers: answer });
+  assert.equal(both.status, 2);
 });
 
 test('a new passphrase is asked for twice', async () => {

@@ -37,6 +37,47 @@ export async function readSecret(request: SecretRequest, environment: Environmen
   return { kind: 'passphrase', text };
 }
 
+export interface RecoveryRequest {
+  /** Holds the words. */
+  file?: string;
+  /** Ask on the terminal. */
+  ask?: boolean;
+  /** Whether PRIMA_RECOVERY counts. */
+  fromEnvironment: boolean;
+  warn: (message: string) => void;
+  signal?: AbortSignal;
+}
+
+const recoveryWords = 24;
+
+/** The words of a recovery key, as they were written; undefined where there are none. Raises `usage`. */
+export async function readRecoveryKey(
+  { file, ask: asks = false, fromEnvironment, warn, signal }: RecoveryRequest,
+  environment: Environment,
+): Promise<string | undefined> {
+  if (file !== undefined) return (await readSecretFile(file, warn)).toString();
+  if (asks) return await askWords(environment, signal);
+  return fromEnvironment ? environment.env['PRIMA_RECOVERY'] || undefined : undefined;
+}
+
+/** Asks until there are enough words: several lines may be typed, with as many words on each as one likes. */
+async function askWords({ askSecret }: Environment, signal?: AbortSignal): Promise<string> {
+  if (askSecret === undefined)
+    throw new UserError(
+      'usage',
+      'there is no terminal to ask on; give --recovery-file FILE or set PRIMA_RECOVERY',
+    );
+  let words: string[] = [];
+  while (words.length < recoveryWords) {
+    const next = words.length + 1;
+    const line = await askSecret(`Recovery key, words ${next} to ${recoveryWords}: `, signal);
+    const typed = line.split(/[\s,;]+/).filter((word) => word !== '' && !/^\d+[.):]?$/.test(word));
+    if (typed.length === 0) throw new UserError('usage', 'no words were typed');
+    words = [...words, ...typed];
+  }
+  return words.join(' ');
+}
+
 async function ask(request: SecretRequest, environment: Environment): Promise<string> {
   const { what, options, variable } = request;
   if (environment.askSecret === undefined) {

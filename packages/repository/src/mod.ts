@@ -1,4 +1,4 @@
 /** The deduplicated, encrypted store of restore points. */
 export * from './contract.ts';
-export { createRepository, openRepository } from './repository.ts';
+export { createRepository, type CreateOptions, type OpenOptions, openRepository } from './repository.ts';
 export { newRecoveryWords } from './crypto/recovery-words.ts';

@@ -29,8 +29,7 @@ export async function createApplication(options: ApplicationOptions): Promise<Pr
   const { repository, secret, store, logger = silentLogger, opensRepository = false } = options;
   const home = await openHome(options.home);
   const relay = new LogRelay(logger);
-  const about = { repository, secret, store, logger: relay.logger, cacheFolder: home.cache };
-  const access = new RepositoryAccess(about);
+  const access = new RepositoryAccess({ repository, secret, store, home, logger: relay.logger });
   if (opensRepository) access.prepare();
   const { operations } = await import('./operations.ts');
   return operations({ home, access, store, logger, relay }, createApplication);

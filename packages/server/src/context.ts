@@ -16,7 +16,7 @@ import { removeDemoFolder } from './demo/folder.ts';
 import type { Home } from './home.ts';
 import { HostRegistry } from './host-registry.ts';
 import type { LogRelay } from './log-relay.ts';
-import { RepositoryAccess, type StoreSettings } from './repository-access.ts';
+import { type NewRepository, RepositoryAccess, type StoreSettings } from './repository-access.ts';
 
 export interface ContextOptions {
   home: Home;
@@ -97,11 +97,11 @@ export class Context {
   anotherRepository(url: string, secret: () => Promise<Secret>): RepositoryAccess {
     const { relay, store } = this.#options;
     const { logger } = relay;
-    return new RepositoryAccess({ repository: url, secret, logger, store, cacheFolder: this.home.cache });
+    return new RepositoryAccess({ repository: url, secret, logger, store, home: this.home });
   }
 
-  keepRepository(repository: Repository): void {
-    this.#options.access.keep(repository);
+  async createRepository(options: NewRepository): Promise<Repository> {
+    return await this.#options.access.create(options);
   }
 
   /** The driver of a registered host. Raises `not-found`. */

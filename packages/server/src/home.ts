@@ -5,6 +5,7 @@
  *   journal/     intents of running work; see the engine's journal
  *   locks/       one backup of a bare disk at a time
  *   exports/     what is written to writable exports, while they last
+ *   repositories/  what was seen of each, so that a rollback is noticed
  *   cache/       what was read of repositories; may be removed at any time, also while it is used
  */
 import { chmod, mkdir, stat } from 'node:fs/promises';
@@ -18,6 +19,7 @@ export interface Home {
   readonly locks: string;
   readonly exports: string;
   readonly cache: string;
+  readonly repositories: string;
 }
 
 const othersMask = 0o077;
@@ -40,5 +42,6 @@ export async function openHome(path: string): Promise<Home> {
     locks: join(folder, 'locks'),
     exports: join(folder, 'exports'),
     cache: join(folder, 'cache'),
+    repositories: join(folder, 'repositories'),
   };
 }

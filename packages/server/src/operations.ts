@@ -6,6 +6,7 @@ import { demoOperations } from './demo/operation.ts';
 import { backupOperations } from './operations/backup.ts';
 import { copyOperations } from './operations/copy.ts';
 import { hostOperations } from './operations/hosts.ts';
+import { keyOperations } from './operations/keys.ts';
 import { machineOperations } from './operations/machines.ts';
 import { pointOperations } from './operations/points.ts';
 import { repositoryOperations } from './operations/repository.ts';
@@ -19,6 +20,7 @@ export function operations(
   const context = new Context(options);
   return {
     ...repositoryOperations(context),
+    ...keyOperations(context),
     ...backupOperations(context),
     ...pointOperations(context),
     ...restoreOperations(context),

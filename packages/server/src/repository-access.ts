@@ -2,7 +2,16 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Logger, UserError } from '@prima/base';
-import { openRepository, type Repository, type Secret } from '@prima/repository';
+import {
+  createRepository,
+  type CreateOptions,
+  type OpenOptions,
+  openRepository,
+  type Repository,
+  type Secret,
+} from '@prima/repository';
+import type { Home } from './home.ts';
+import { seenHeads } from './seen-heads.ts';
 import { type ObjectStore, openRepositoryStore, type RepositoryStoreOptions } from '@prima/storage';
 
 export interface RepositoryAccessOptions {
@@ -10,14 +19,16 @@ export interface RepositoryAccessOptions {
   repository?: string;
   /** Asked only when the repository is opened or made. */
   secret?: () => Promise<Secret>;
-  /** For what was read and may be lost; made where it is not there. */
-  cacheFolder: string;
+  /** For what was read and may be lost, and for what was seen. */
+  home: Pick<Home, 'cache' | 'repositories'>;
   store?: StoreSettings;
   logger: Logger;
 }
 
 /** How stores are used; see `openRepositoryStore`. */
 export type StoreSettings = Pick<RepositoryStoreOptions, 'upload' | 'download' | 'cacheBytes'>;
+
+export type NewRepository = Pick<CreateOptions, 'chunkSize' | 'level' | 'readBack' | 'label' | 'lockMs'>;
 
 export class RepositoryAccess {
   readonly #options: RepositoryAccessOptions;
@@ -65,9 +76,19 @@ export class RepositoryAccess {
     }
   }
 
-  /** Takes over a repository that has just been made. */
-  keep(repository: Repository): void {
-    this.#repository = Promise.resolve(repository);
+  /** Makes the repository, which is open then. Raises `exists`, `usage`. */
+  async create(request: NewRepository): Promise<Repository> {
+    const secret = await this.secret();
+    const store = await this.openStore({ create: true });
+    try {
+      const options = await this.#openOptions();
+      const repository = await createRepository(store, { ...request, ...options, secret });
+      this.#repository = Promise.resolve(repository);
+      return repository;
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
@@ -80,24 +101,28 @@ export class RepositoryAccess {
 
   /** The store of the repository, whether there is one in it or not. */
   async openStore(options: { create?: boolean } = {}): Promise<ObjectStore> {
-    const { cacheFolder, logger, store } = this.#options;
+    const { home, logger, store } = this.#options;
     return await openRepositoryStore(this.url(), {
       ...options,
       ...store,
-      cacheFolder: join(cacheFolder, 'objects'),
+      cacheFolder: join(home.cache, 'objects'),
       logger,
     });
   }
 
   async #open(): Promise<Repository> {
-    const { cacheFolder, logger } = this.#options;
     const store = await this.openStore();
     try {
-      await mkdir(cacheFolder, { recursive: true, mode: 0o700 });
-      return await openRepository(store, await this.secret(), { logger, cacheFolder });
+      return await openRepository(store, await this.secret(), await this.#openOptions());
     } catch (error) {
       await store.close();
       throw error;
     }
+  }
+
+  async #openOptions(): Promise<OpenOptions> {
+    const { home, logger } = this.#options;
+    await mkdir(home.cache, { recursive: true, mode: 0o700 });
+    return { logger, cacheFolder: home.cache, trust: seenHeads(home.repositories) };
   }
 }

@@ -13,15 +13,22 @@ export function registerCheck(program: Command, cli: Cli): void {
     .command('check')
     .description('check that every point can be restored')
     .option('--read-data', 'read and verify every stored byte')
+    .option('--accept-head', 'trust the repository as it is, after a rollback that is right')
     .action(
-      cli.action({ repository: true }, async (invocation, options: { readData?: boolean }) => {
-        const request = options.readData ? { readData: true } : {};
-        const result = await invocation.call((api, call) => api.check(request, call));
-        invocation.result(result, (page) => rendered(result, page));
-        if (result.ok) return;
-        invocation.fault(`the check found ${count(result.faults.length, 'fault')}`);
-        invocation.exitStatus = errorCodes['verify-failed'].exit;
-      }),
+      cli.action(
+        { repository: true },
+        async (invocation, options: { readData?: boolean; acceptHead?: boolean }) => {
+          const request = {
+            ...(options.readData && { readData: true }),
+            ...(options.acceptHead && { acceptHead: true }),
+          };
+          const result = await invocation.call((api, call) => api.check(request, call));
+          invocation.result(result, (page) => rendered(result, page));
+          if (result.ok) return;
+          invocation.fault(`the check found ${count(result.faults.length, 'fault')}`);
+          invocation.exitStatus = errorCodes['verify-failed'].exit;
+        },
+      ),
     );
 }
 

@@ -72,7 +72,7 @@ async function targetSecret(
     },
     invocation.environment,
   );
-  return secret.kind === 'passphrase' ? secret : { kind: 'keyfile', path: resolve(toKeyFile ?? '') };
+  return secret.kind === 'keyfile' ? { kind: 'keyfile', path: resolve(toKeyFile ?? '') } : secret;
 }
 
 function requestOf(points: string[], options: CopyOptions, secret: SecretSource): CopyRequest {

@@ -3,6 +3,7 @@ import { formatBytes } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import { parseDuration, parseLevel, parseSize } from '../options.ts';
+import { recoverySheet } from '../render/recovery-key.ts';
 import { facts } from '../terminal/table.ts';
 
 interface InitOptions {
@@ -11,6 +12,7 @@ interface InitOptions {
   readBack: boolean;
   label?: string;
   lock?: number;
+  recovery?: boolean;
 }
 
 export function registerInit(program: Command, cli: Cli): void {
@@ -26,15 +28,17 @@ export function registerInit(program: Command, cli: Cli): void {
       parseDuration,
     )
     .option('--label <text>', 'a label for the first key slot')
+    .option('--recovery', 'make a recovery key besides and show its words, once')
     .action(
       cli.action({ repository: true, newSecret: true }, async (invocation, options: InitOptions) => {
-        const { chunkSize, level, readBack, label, lock } = options;
+        const { chunkSize, level, readBack, label, lock, recovery } = options;
         const request = {
           ...(chunkSize !== undefined && { chunkSize }),
           ...(level !== undefined && { level }),
           ...(!readBack && { readBack: false }),
           ...(label !== undefined && { label }),
           ...(lock !== undefined && { lockMs: lock }),
+          ...(recovery && { recovery: true }),
         };
         const repository = await invocation.call((api, call) => api.init(request, call));
         invocation.result(repository, (page) =>
@@ -48,6 +52,7 @@ export function registerInit(program: Command, cli: Cli): void {
               page,
             ),
             'Without its passphrase or key file nobody can read it: keep a copy in another place.',
+            ...(repository.words ? ['', recoverySheet(repository.words)] : []),
           ].join('\n'),
         );
       }),

@@ -1,9 +1,12 @@
 /** `prima key`: what opens the repository. */
 import { resolve } from 'node:path';
-import type { KeySlotDto, SecretSource } from '@prima/api';
+import type { KeyAddRequest, KeyRotationDto, KeySlotDto } from '@prima/api';
+import { UserError } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import type { Invocation } from '../invocation.ts';
+import { count } from '../render/point.ts';
+import { recoverySheet } from '../render/recovery-key.ts';
 import { readSecret } from '../secret.ts';
 import { type Column, table } from '../terminal/table.ts';
 import { formatMinute } from '../terminal/time.ts';
@@ -13,10 +16,12 @@ interface AddOptions {
   label: string;
   newPassphraseFile?: string;
   newKeyFile?: string;
+  recovery?: boolean;
+  readOnly?: boolean;
 }
 
 export function registerKey(program: Command, cli: Cli): void {
-  const key = program.command('key').description('list, add and remove what opens the repository');
+  const key = program.command('key').description('list, add, remove and rotate what opens the repository');
   key
     .command('list')
     .description('list the key slots')
@@ -26,22 +31,7 @@ export function registerKey(program: Command, cli: Cli): void {
         invocation.result(slots, (page) => table(columns, slots, page));
       }),
     );
-  key
-    .command('add')
-    .description('add a passphrase or key file (default: PRIMA_NEW_PASSPHRASE, or ask)')
-    .requiredOption('--label <text>', 'what the slot is for')
-    .option('--new-passphrase-file <file>', 'read the new passphrase from a file')
-    .option('--new-key-file <file>', 'the new key file; any file with enough random bytes')
-    .action(
-      cli.action({ repository: true }, async (invocation, options: AddOptions) => {
-        const secret = await newSecret(invocation, options);
-        const slot = await invocation.call((api, call) => api.keyAdd({ secret, label: options.label }, call));
-        invocation.result(
-          slot,
-          () => `Added key slot ${printable(slot.id)} (${slot.kind}, ${printable(slot.label)})`,
-        );
-      }),
-    );
+  registerAdd(key, cli);
   key
     .command('remove')
     .description('remove a key slot')
@@ -55,17 +45,65 @@ export function registerKey(program: Command, cli: Cli): void {
         invocation.result({ removed: id }, () => `Removed key slot ${printable(id)}`);
       }),
     );
+  registerRotate(key, cli);
+}
+
+function registerAdd(key: Command, cli: Cli): void {
+  key
+    .command('add')
+    .description('add a passphrase (default: PRIMA_NEW_PASSPHRASE, or ask), key file or recovery key')
+    .requiredOption('--label <text>', 'what the slot is for')
+    .option('--new-passphrase-file <file>', 'read the new passphrase from a file')
+    .option('--new-key-file <file>', 'the new key file; any file with enough random bytes')
+    .option('--recovery', 'make a recovery key and show its words, once, to be kept on paper')
+    .option('--read-only', 'the new key opens the repository for reading only')
+    .action(
+      cli.action({ repository: true }, async (invocation, options: AddOptions) => {
+        const { label, readOnly } = options;
+        const secret = await newSecret(invocation, options);
+        const request = { secret, label, ...(readOnly && { readOnly }) };
+        const slot = await invocation.call((api, call) => api.keyAdd(request, call));
+        invocation.result(slot, () =>
+          [
+            `Added key slot ${printable(slot.id)} (${slot.kind}, ${printable(slot.label)})`,
+            ...(slot.words ? ['', recoverySheet(slot.words)] : []),
+          ].join('\n'),
+        );
+      }),
+    );
+}
+
+function registerRotate(key: Command, cli: Cli): void {
+  key
+    .command('rotate')
+    .description('use a new data key for what is written from now on')
+    .action(
+      cli.action({ repository: true }, async (invocation) => {
+        const rotation = await invocation.call((api, call) => api.keyRotate({}, call));
+        invocation.result(rotation, () => rotated(rotation));
+      }),
+    );
+}
+
+function rotated({ keySet, epoch, removed }: KeyRotationDto): string {
+  const gone = removed.length > 0 ? `; ${count(removed.length, 'key slot')} removed` : '';
+  return `Backups use data key ${epoch} from now on (key set ${keySet})${gone}`;
 }
 
 const columns: readonly Column<KeySlotDto>[] = [
   { title: 'SLOT', value: (slot) => slot.id, importance: 9 },
   { title: 'KIND', value: (slot) => slot.kind, importance: 5 },
+  { title: 'ACCESS', value: (slot) => slot.access, importance: 3 },
   { title: 'CREATED', value: (slot) => formatMinute(slot.created), importance: 4, minWidth: 16 },
   { title: 'LABEL', value: (slot) => slot.label, importance: 6 },
 ];
 
-async function newSecret(invocation: Invocation, options: AddOptions): Promise<SecretSource> {
-  const { newPassphraseFile, newKeyFile } = options;
+async function newSecret(invocation: Invocation, options: AddOptions): Promise<KeyAddRequest['secret']> {
+  const { newPassphraseFile, newKeyFile, recovery } = options;
+  if (recovery) {
+    if (newPassphraseFile === undefined && newKeyFile === undefined) return { kind: 'new-recovery' };
+    throw new UserError('usage', 'give one of --recovery, --new-passphrase-file and --new-key-file');
+  }
   const secret = await readSecret(
     {
       what: 'new passphrase',
@@ -78,5 +116,5 @@ async function newSecret(invocation: Invocation, options: AddOptions): Promise<S
     },
     invocation.environment,
   );
-  return secret.kind === 'passphrase' ? secret : { kind: 'keyfile', path: resolve(newKeyFile ?? '') };
+  return secret.kind === 'keyfile' ? { kind: 'keyfile', path: resolve(newKeyFile ?? '') } : secret;
 }

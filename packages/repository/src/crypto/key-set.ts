@@ -1,10 +1,11 @@
 /** Key sets: docs/format/repository.md, "Keys". What encrypts and signs, under the root key. */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import { IntegrityError, PrimaError } from '@prima/base';
 import { isHex, isWithin, parseJson } from '../format/json.ts';
 import type { SealingKeys } from './sealer.ts';
 import { newSeed, RecordSigner, verifyRecord } from './signature.ts';
 import type { SlotContent } from './key-slot.ts';
+import { unwrap, type Wrapping, wrap } from './wrapping.ts';
 
 export interface KeySet {
   /** From 1; a rotation makes the next. */
@@ -22,7 +23,6 @@ export interface KeySet {
 }
 
 export const maxKeySets = 9999;
-const tagBytes = 16;
 const noNonce = Buffer.alloc(12);
 
 export const keySetKey = (number: number) => `keyset/${String(number).padStart(4, '0')}`;
@@ -85,8 +85,8 @@ export function writeKeySet(
     version: 1,
     number,
     salt: salt.toString('hex'),
-    keys: seal(Buffer.from(JSON.stringify(plain)), readingKey, { ...scope, part: 'keys' }),
-    signing: seal(seed, rootKey, { ...scope, part: 'signing' }),
+    keys: wrap(Buffer.from(JSON.stringify(plain)), wrapping(readingKey, { ...scope, part: 'keys' })),
+    signing: wrap(seed, wrapping(rootKey, { ...scope, part: 'signing' })),
   };
   return new RecordSigner(seed).write(record, { repositoryId, objectKey: keySetKey(number) });
 }
@@ -112,12 +112,12 @@ export function openKeySet(
   const { salt, keys, signing } = record;
   if (!isHex(salt, 16) || typeof keys !== 'string' || typeof signing !== 'string') return undefined;
   const scope = { number, salt: Buffer.from(salt, 'hex'), repositoryId };
-  const plain = unseal(keys, readingKeyOf(content), { ...scope, part: 'keys' });
+  const plain = unwrap(keys, wrapping(readingKeyOf(content), { ...scope, part: 'keys' }));
   if (!plain) return undefined;
   verifyRecord(text, { repositoryId, objectKey }, [content.signer]);
   const keySet = parseKeys(plain, number);
   if (content.access === 'read') return keySet;
-  const seed = unseal(signing, content.key, { ...scope, part: 'signing' });
+  const seed = unwrap(signing, wrapping(content.key, { ...scope, part: 'signing' }));
   if (!seed || new RecordSigner(seed).publicKey !== content.signer)
     throw new IntegrityError(`${objectKey} holds another signing key than the key slots name`);
   return { ...keySet, seed };
@@ -153,36 +153,15 @@ interface SealScope {
 }
 
 /** The salt is new for each key set, so each key is used once. */
-function seal(plain: Uint8Array, key: Buffer, scope: SealScope): string {
-  const cipher = createCipheriv('aes-256-gcm', partKey(key, scope), noNonce);
-  cipher.setAAD(partContext(scope));
-  return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]).toString('hex');
-}
-
-function unseal(hex: string, key: Buffer, scope: SealScope): Buffer | undefined {
-  const sealed = Buffer.from(hex, 'hex');
-  if (sealed.length < tagBytes) return undefined;
-  const decipher = createDecipheriv('aes-256-gcm', partKey(key, scope), noNonce);
-  decipher.setAAD(partContext(scope));
-  decipher.setAuthTag(sealed.subarray(-tagBytes));
-  const plain = decipher.update(sealed.subarray(0, -tagBytes));
-  try {
-    decipher.final();
-  } catch (_notThisKey) {
-    return undefined;
-  }
-  return plain;
+function wrapping(key: Buffer, { part, salt, number, repositoryId }: SealScope): Wrapping {
+  return {
+    key: derive(key, salt, `prima keyset ${part} 1`),
+    nonce: noNonce,
+    context: `prima-keyset:1:${repositoryId}:${number}:${part}`,
+  };
 }
 
 const noSalt = Buffer.alloc(0);
-
-function partKey(key: Buffer, { part, salt }: SealScope): Buffer {
-  return derive(key, salt, `prima keyset ${part} 1`);
-}
-
-function partContext({ part, number, repositoryId }: SealScope): Buffer {
-  return Buffer.from(`prima-keyset:1:${repositoryId}:${number}:${part}`);
-}
 
 function derive(key: Buffer, salt: Buffer, info: string): Buffer {
   return Buffer.from(hkdfSync('sha256', key, salt, info, 32));

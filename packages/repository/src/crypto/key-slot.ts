@@ -2,13 +2,14 @@
  * Key slots: docs/format/repository.md, "Keys". A slot wraps the root key (or only the reading key) under one
  * passphrase, key file or recovery key.
  */
-import { argon2, createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { argon2, hkdfSync, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { FormatError, PrimaError, UserError } from '@prima/base';
 import type { KeySlotInfo, Secret } from '../contract.ts';
 import { isHex, isWithin, parseJson } from '../format/json.ts';
 import { recoveryKeyOf } from './recovery-words.ts';
 import type { RecordSigner } from './signature.ts';
+import { unwrap, wrap, wrapTagBytes } from './wrapping.ts';
 
 type Kdf =
   | {
@@ -46,7 +47,6 @@ export interface SlotContent {
 /** RFC 9106, section 4, second recommended option (64 MiB, 3 passes, 4 lanes). */
 const defaultCost: KdfCost = { memoryKiB: 64 * 1024, passes: 3, lanes: 4 };
 const keyBytes = 32;
-const tagBytes = 16;
 /** UTF-16 code units of a slot's label and time. */
 const maxTextLength = 1000;
 
@@ -66,10 +66,9 @@ export async function wrapSlot(
   const id = randomBytes(8).toString('hex');
   const kdf = newKdf(kind, slot.cost ?? defaultCost);
   const nonce = randomBytes(12);
-  const cipher = createCipheriv('aes-256-gcm', await wrappingKey(secret, kdf), nonce);
-  cipher.setAAD(slotContext({ id, kind, access }, repositoryId));
+  const key = await wrappingKey(secret, kdf);
   const plain = Buffer.concat([content.key, Buffer.from(content.signer, 'hex')]);
-  const wrapped = Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+  const wrapped = wrap(plain, { key, nonce, context: slotContext({ id, kind, access }, repositoryId) });
   return {
     id,
     kind,
@@ -78,7 +77,7 @@ export async function wrapSlot(
     created,
     kdf,
     nonce: nonce.toString('hex'),
-    wrapped: wrapped.toString('hex'),
+    wrapped,
   };
 }
 
@@ -89,17 +88,12 @@ export async function unwrapSlot(
   repositoryId: string,
 ): Promise<SlotContent | undefined> {
   if (slot.kind !== secret.kind) return undefined;
-  const wrapped = Buffer.from(slot.wrapped, 'hex');
-  const key = await wrappingKey(secret, slot.kdf);
-  const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(slot.nonce, 'hex'));
-  decipher.setAAD(slotContext(slot, repositoryId));
-  decipher.setAuthTag(wrapped.subarray(-tagBytes));
-  const plain = decipher.update(wrapped.subarray(0, -tagBytes));
-  try {
-    decipher.final();
-  } catch (_notThisKey) {
-    return undefined; // GCM says: not this key
-  }
+  const plain = unwrap(slot.wrapped, {
+    key: await wrappingKey(secret, slot.kdf),
+    nonce: Buffer.from(slot.nonce, 'hex'),
+    context: slotContext(slot, repositoryId),
+  });
+  if (!plain) return undefined; // not this secret
   return {
     key: plain.subarray(0, keyBytes),
     access: slot.access,
@@ -134,7 +128,7 @@ export function parseKeySlot(text: string, where: string): KeySlot {
     short(created) &&
     isHex(id, 8) &&
     isHex(nonce, 12) &&
-    isHex(wrapped, 2 * keyBytes + tagBytes) &&
+    isHex(wrapped, 2 * keyBytes + wrapTagBytes) &&
     (access === 'full' || access === 'read') &&
     isKdfOf(kind, kdf);
   if (!sound) throw new FormatError(`${where}: the key slot has missing or out-of-range members`);
@@ -160,8 +154,8 @@ function newKdf(kind: Secret['kind'], cost: KdfCost): Kdf {
   return kind === 'recovery' ? { name: 'hkdf-sha256', salt } : { name: 'argon2id', ...cost, salt };
 }
 
-function slotContext(slot: Pick<KeySlot, 'id' | 'kind' | 'access'>, repositoryId: string): Buffer {
-  return Buffer.from(`prima-key-slot:1:${repositoryId}:${slot.id}:${slot.kind}:${slot.access}`);
+function slotContext(slot: Pick<KeySlot, 'id' | 'kind' | 'access'>, repositoryId: string): string {
+  return `prima-key-slot:1:${repositoryId}:${slot.id}:${slot.kind}:${slot.access}`;
 }
 
 const argon2Async = promisify(argon2);

@@ -5,7 +5,7 @@ import { copyPoints, pointsOfMachine, resolvePoint } from '@prima/engine';
 import type { Point } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { errorDto, pointDto } from '../dto.ts';
-import { readSecret } from './repository.ts';
+import { readSecret } from './keys.ts';
 
 export function copyOperations(context: Context): Pick<PrimaApi, 'copy'> {
   return {

@@ -1,37 +1,29 @@
-/** Operations on the repository as a whole: init, status, check, collect, keys. */
-import { readFile } from 'node:fs/promises';
-import type { CheckResult, KeySlotDto, PrimaApi, RepositoryDto, SecretSource } from '@prima/api';
-import { toPrimaError, UserError } from '@prima/base';
-import { createRepository, type KeySlotInfo, type Repository, type Secret } from '@prima/repository';
+/** Operations on the repository as a whole: init, status, check, collect. */
+import type { CheckResult, NewRepositoryDto, PrimaApi } from '@prima/api';
 import type { Context } from '../context.ts';
+import { addRecoveryKey } from './keys.ts';
 
-export type RepositoryOperations = Pick<
-  PrimaApi,
-  'init' | 'status' | 'check' | 'collect' | 'keyList' | 'keyAdd' | 'keyRemove'
->;
+export type RepositoryOperations = Pick<PrimaApi, 'init' | 'status' | 'check' | 'collect'>;
 
 export function repositoryOperations(context: Context): RepositoryOperations {
   return {
     init: (request, options) =>
-      context.run(options, async () => {
-        const secret = await context.secret();
-        const store = await context.openStore({ create: true });
-        try {
-          const repository = await createRepository(store, { ...request, secret });
-          context.keepRepository(repository);
-          return await statusOf(repository);
-        } catch (error) {
-          await store.close();
-          throw error;
-        }
+      context.run(options, async (): Promise<NewRepositoryDto> => {
+        const { recovery = false, ...rest } = request;
+        const repository = await context.createRepository(rest);
+        const status = await repository.status();
+        if (!recovery) return status;
+        const { words } = await addRecoveryKey(repository, 'recovery');
+        return { ...status, words };
       }),
-    status: (options) => context.run(options, async () => statusOf(await context.repository())),
+    status: (options) => context.run(options, async () => (await context.repository()).status()),
     check: (request, options) =>
       context.run(options, async ({ signal, onProgress }) => {
         const started = performance.now();
         const repository = await context.repository();
         const report = await repository.check({
           readData: request.readData ?? false,
+          acceptHead: request.acceptHead ?? false,
           signal,
           onProgress: (progress) => onProgress(progress.phase, progress),
         });
@@ -47,37 +39,5 @@ export function repositoryOperations(context: Context): RepositoryOperations {
           onProgress: (progress) => onProgress(progress.phase, progress),
         });
       }),
-    keyList: (options) =>
-      context.run(options, async () => (await (await context.repository()).keySlots()).map(slotDto)),
-    keyAdd: ({ secret, label }, options) =>
-      context.run(options, async () => {
-        const repository = await context.repository();
-        return slotDto(await repository.addKeySlot(await readSecret(secret), label));
-      }),
-    keyRemove: ({ id, force }, options) =>
-      context.run(options, async () => {
-        await (await context.repository()).removeKeySlot(id, { force });
-      }),
   };
-}
-
-async function statusOf(repository: Repository): Promise<RepositoryDto> {
-  return repository.status();
-}
-
-function slotDto({ id, kind, access, label, created }: KeySlotInfo): KeySlotDto {
-  return { id, kind, access, label, created };
-}
-
-/** Reads what a person named. Raises `usage`, `not-found`, `permission`. */
-export async function readSecret(source: SecretSource): Promise<Secret> {
-  if (source.kind === 'passphrase') {
-    if (source.text === '') throw new UserError('usage', 'the new passphrase is empty');
-    return { kind: 'passphrase', text: source.text };
-  }
-  try {
-    return { kind: 'keyfile', bytes: await readFile(source.path) };
-  } catch (error) {
-    throw toPrimaError(error, `reading the key file ${source.path}`);
-  }
 }
