@@ -2,23 +2,22 @@
  * Measures Prima beside its peers on one disk and holds the results to the figures that are wanted; what is
  * measured and how to read it is in docs/operating/benchmarks.md.
  *
- * usage: npm run bench [-- [--rounds N] [--only NAME]… [--json]]
+ * usage: npm run bench [-- [--rounds N] [--only NAME]… [--tebibytes N] [--json]]
  *        NAME: backup, unchanged, restore, incremental, points, index, nbd
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { formatBytes, KiB, type Logger, MiB, UserError } from '@prima/base';
+import { formatBytes, KiB, type Logger, MiB, TiB, UserError } from '@prima/base';
 import { ensureDebianPackages, packagesFor, testbedCache } from '@prima/testbed';
-// not part of the package's contract; what an index takes in memory is asked of the table itself
-import { IdTable } from '../packages/repository/src/index/id-table.ts';
 import { borg, prima, qemuImg, restic, zstd } from './contenders.ts';
 import { type Entry, race, type Stage, stages } from './disk-race.ts';
 import { benchIncremental, type IncrementalResult } from './incremental.ts';
 import { benchPoints } from './many-points.ts';
 import { benchNbd } from './nbd.ts';
 import type { ProgramRun } from './program-run.ts';
+import { benchScale } from './scale.ts';
 import { isHeld, median, renderRows, renderTable, type Row } from './results.ts';
 import { buildTestDisk, type TestDisk } from './test-disk.ts';
 
@@ -33,6 +32,7 @@ const contenders = [unread, restic, borg, zstd, plain, qemuImg];
 interface Bench {
   folder: string;
   rounds: number;
+  tebibytes: number;
   only: ReadonlySet<Name>;
   log: Logger;
 }
@@ -41,6 +41,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       rounds: { type: 'string', default: '3' },
+      tebibytes: { type: 'string', default: '1' },
       only: { type: 'string', multiple: true, default: [] },
       json: { type: 'boolean', default: false },
     },
@@ -53,7 +54,12 @@ async function main(): Promise<void> {
       `the machine has ${cores} cores and a load of ${load.toFixed(1)}: ratios of times favour programs that use fewer cores`,
     );
   }
-  const bench = { rounds: parseRounds(values.rounds), only: parseNames(values.only), log };
+  const bench = {
+    rounds: parseCount('rounds', values.rounds),
+    tebibytes: parseCount('tebibytes', values.tebibytes),
+    only: parseNames(values.only),
+    log,
+  };
   await ensureDebianPackages(packagesFor('bench'), { log });
   const folder = await mkdtemp(join(await testbedCache(), 'bench-run-'));
   try {
@@ -69,10 +75,10 @@ function withHeld(row: Row) {
   return { ...row, held: isHeld(row) };
 }
 
-function parseRounds(text: string): number {
-  const rounds = Number(text);
-  if (!Number.isInteger(rounds) || rounds < 1) throw new UserError('usage', `--rounds ${text} is no count`);
-  return rounds;
+function parseCount(option: string, text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1) throw new UserError('usage', `--${option} ${text} is no count`);
+  return count;
 }
 
 function parseNames(texts: readonly string[]): Set<Name> {
@@ -97,7 +103,7 @@ async function measureAll(bench: Bench): Promise<{ rows: Row[]; details: object 
     rounds: bench.rounds,
   };
   const { only } = bench;
-  if (only.has('index')) rows.push(indexRow());
+  if (only.has('index')) rows.push(...(await indexRows(bench)));
   if (only.has('points')) rows.push(await pointsRow(bench));
   if (only.has('nbd')) {
     const result = await benchNbd({ rounds: Math.max(3, bench.rounds) });
@@ -265,16 +271,47 @@ function incrementalRows(all: readonly { runBytes: number; results: IncrementalR
   });
 }
 
-function indexRow(): Row {
-  const perTiB = MiB; // chunks of 1 MiB
-  const table = new IdTable(perTiB);
-  return {
-    item: 'index of 1 TiB of unique data',
-    prima: formatBytes(table.bytes),
-    value: table.bytes / MiB,
-    unit: 'MiB',
-    wanted: { atMost: 40 },
-  };
+/** `--only index`: the index and the pages of much unique data. */
+async function indexRows({ folder, tebibytes, log }: Bench): Promise<Row[]> {
+  const own = join(folder, 'scale');
+  await mkdir(own);
+  const result = await benchScale(own, tebibytes, log);
+  await rm(own, { recursive: true });
+  const item = `index of ${tebibytes} TiB of unique data`;
+  const mebibytes = result.indexBytes / tebibytes / MiB;
+  return [
+    {
+      item,
+      prima: formatBytes(result.indexBytes),
+      value: mebibytes,
+      unit: 'MiB per TiB',
+      wanted: { atMost: 40 },
+    },
+    {
+      item: `${item}: opened`,
+      prima: `${result.openSeconds.toFixed(1)} s`,
+      value: result.openSeconds,
+      unit: 's',
+    },
+    {
+      item: `${item}: lookups`,
+      prima: `${(result.lookupsPerSecond / 1e6).toFixed(1)} M/s`,
+      value: result.lookupsPerSecond / 1e6,
+      unit: 'M/s',
+    },
+    {
+      item: `a disk of ${tebibytes} TiB: extents of 1 GiB`,
+      prima: `${result.extentsRequests} requests, ${(result.extentsSeconds * 1000).toFixed(0)} ms`,
+      value: result.extentsRequests,
+      unit: 'requests',
+    },
+    {
+      item: `${item}: in the store`,
+      prima: formatBytes(result.metadataBytes),
+      value: (result.metadataBytes / (tebibytes * TiB)) * 1e6,
+      unit: 'ppm of the data',
+    },
+  ];
 }
 
 async function pointsRow({ folder, rounds, log }: Bench): Promise<Row> {

@@ -6,7 +6,7 @@ import type { PackKind } from './pack.ts';
 const magic = 0x31584950; // "PIX1"
 const headerBytes = 16;
 const packBytes = 40;
-export const segmentEntryBytes = 44;
+const entryBytes = 44;
 /** Entries a segment holds at most: about 2.9 MB. */
 export const segmentEntries = 65_536;
 
@@ -35,7 +35,7 @@ export interface SegmentEntry {
 
 export function writeSegment(packs: readonly SegmentPack[], entries: readonly SegmentEntry[]): Uint8Array {
   const sorted = entries.toSorted((a, b) => Buffer.compare(a.id, b.id));
-  const bytes = Buffer.alloc(headerBytes + packs.length * packBytes + entries.length * segmentEntryBytes);
+  const bytes = Buffer.alloc(headerBytes + packs.length * packBytes + entries.length * entryBytes);
   bytes.writeUInt32LE(magic, 0);
   bytes.writeUInt32LE(packs.length, 4);
   bytes.writeUInt32LE(entries.length, 8);
@@ -51,7 +51,7 @@ export function writeSegment(packs: readonly SegmentPack[], entries: readonly Se
     bytes.writeUInt32LE(entry.pack, at + 32);
     bytes.writeUInt32LE(entry.offset, at + 36);
     bytes.writeUInt32LE(entry.length, at + 40);
-    at += segmentEntryBytes;
+    at += entryBytes;
   }
   return bytes;
 }
@@ -62,10 +62,7 @@ export function parseSegment(bytes: Uint8Array, where: string): Segment {
   checkMagic(view.readUInt32LE(0), magic, where);
   const packCount = view.readUInt32LE(4);
   const count = view.readUInt32LE(8);
-  if (
-    count > segmentEntries ||
-    headerBytes + packCount * packBytes + count * segmentEntryBytes !== view.length
-  ) {
+  if (count > segmentEntries || headerBytes + packCount * packBytes + count * entryBytes !== view.length) {
     throw new IntegrityError(
       `${where}: ${packCount} packs and ${count} entries do not fill ${view.length} bytes`,
     );
@@ -78,7 +75,7 @@ export function parseSegment(bytes: Uint8Array, where: string): Segment {
   }
   const ids = new Uint8Array(count * 32);
   const places = new Uint32Array(count * 3);
-  for (let i = 0; i < count; i += 1, at += segmentEntryBytes) {
+  for (let i = 0; i < count; i += 1, at += entryBytes) {
     ids.set(view.subarray(at, at + 32), i * 32);
     const pack = view.readUInt32LE(at + 32);
     if (pack >= packCount)

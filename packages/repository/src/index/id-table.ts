@@ -1,5 +1,5 @@
 /**
- * Where each blob is, in 28 bytes an entry at a load of at most 0.8: an open-addressing hash table
+ * Where each blob is, in 28 bytes an entry at a load of at most 0.88: an open-addressing hash table
  * in one typed array. The key is the first 16 bytes of the 32-byte id; ids are keyed HMACs, so two
  * that agree in 128 bits do not occur by chance and cannot be made without the key.
  */
@@ -7,7 +7,8 @@ import { assert } from '@prima/base';
 
 const words = 7; // four of the id, then pack, offset, length
 const empty = 0xffff_ffff;
-const load = 0.8;
+const load = 0.88;
+const largeTable = 1_000_000;
 
 export interface BlobPlace {
   /** Number of the pack in the owner's list. */
@@ -85,7 +86,8 @@ export class IdTable {
 
   #grow(): void {
     const old = this.#cells;
-    this.#capacity = capacityFor(Math.max(1024, Math.ceil(this.#size * 1.5)));
+    const factor = this.#size < largeTable ? 1.5 : 1.12; // where room matters more than copying now and then
+    this.#capacity = capacityFor(Math.max(1024, Math.ceil(this.#size * factor)));
     this.#cells = newCells(this.#capacity);
     for (let cell = 0; cell < old.length; cell += words) {
       if (old[cell + 4] === empty) continue;

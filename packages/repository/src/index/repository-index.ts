@@ -4,7 +4,7 @@ import { type Context, getRecord, getSealed, idFromHex } from '../context.ts';
 import { loadDamage } from '../damage/lists.ts';
 import type { DamageRegister } from '../damage/register.ts';
 import { blobType } from '../format/blob.ts';
-import { parseSegment, type Segment, segmentEntryBytes, type SegmentPack } from '../format/segment.ts';
+import { parseSegment, type Segment, type SegmentPack } from '../format/segment.ts';
 import { type CommittedSession, listSessions, readOutcomes } from '../session/sessions.ts';
 import { type BlobPlace, IdTable } from './id-table.ts';
 
@@ -32,6 +32,8 @@ export interface CondemnedList {
   packs: string[];
 }
 
+/** What an entry of a stored segment takes at least: its id does not compress. To size the table before reading. */
+const storedEntryBytes = 36;
 /** Segments that are fetched at once. */
 const concurrency = 16;
 
@@ -159,7 +161,7 @@ export class RepositoryIndex {
     { context, options }: { context: Context; options: LoadOptions },
   ): Promise<void> {
     const bytes = listed.reduce((sum, { size }) => sum + size, 0);
-    this.#table = new IdTable(Math.ceil(bytes / segmentEntryBytes));
+    this.#table = new IdTable(Math.ceil(bytes / storedEntryBytes));
     const reading = inOrder(listed, concurrency, async ({ key }) => {
       try {
         return { key, segment: await readSegment(context, key) };
