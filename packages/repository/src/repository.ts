@@ -67,7 +67,7 @@ import {
 export interface OpenOptions {
   clock?: Clock;
   logger?: Logger;
-  /** Worker threads for each session. Default: what the machine runs side by side, 8 at most. */
+  /** Worker threads for each session; 0: all work on the caller's. Default: what the machine runs side by side, 8 at most. */
   workers?: number;
   /** Bytes at which a pack is closed. Default: what suits the store, else 32 MiB. */
   packBytes?: number;

@@ -188,9 +188,10 @@ class Collection {
   async #awaitOthers(): Promise<void> {
     const { waitMs = 600_000, signal } = this.#options;
     const deadline = this.#context.clock.monotonic() + waitMs;
-    await this.#settle(2);
     for (let clean = 0; clean < 2; ) {
       throwIfAborted(signal, 'collecting');
+      // once for others to see the condemned list, or that they were fenced; once more for what they did before to be seen here
+      await this.#settle(2);
       const fencedBefore = this.#fenced.length;
       const open = await this.#undecided();
       const isClean = open.length === 0 && this.#fenced.length === fencedBefore;

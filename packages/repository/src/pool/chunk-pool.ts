@@ -5,6 +5,7 @@ import { assert, PrimaError, Semaphore } from '@prima/base';
 import type { SealingKeys } from '../crypto/sealer.ts';
 import type { BlobType } from '../format/blob.ts';
 import { packBufferBytes } from '../format/pack-builder.ts';
+import { ChunkWork } from './chunk-work.ts';
 import type { Answer, Request, WorkerSetup } from './messages.ts';
 
 /** A pack that a worker finished; its bytes stay valid until `release`. */
@@ -21,7 +22,7 @@ export interface BuiltPack {
 export interface ChunkPoolOptions {
   keys: SealingKeys;
   chunkSize: number;
-  /** Threads. Default: as many as the machine runs side by side, 8 at most. */
+  /** Threads; 0: no thread, the work is done on the caller's. Default: as many as the machine runs side by side, 8 at most. */
   workers?: number;
   /** For writers: what to do with finished packs. Without it the pool only opens blobs. */
   sealing?: { packBytes: number; readBack: boolean; onPack: (pack: BuiltPack) => void };
@@ -43,8 +44,16 @@ type JobRequest = Extract<Request, { job: number }>;
 /** A request before it has its number. */
 type Numberless = JobRequest extends infer R ? (R extends JobRequest ? Omit<R, 'job'> : never) : never;
 
+/** What the pool needs of a worker. */
+interface Port {
+  postMessage(request: Request, transfer?: ArrayBuffer[]): void;
+  ref(): void;
+  unref(): void;
+  terminate(): Promise<unknown>;
+}
+
 interface Thread {
-  worker: Worker;
+  worker: Port;
   /** Jobs under way on this thread. */
   load: number;
   /** How many epochs its keys have. */
@@ -71,7 +80,8 @@ export class ChunkPool {
   #closed = false;
 
   constructor(options: ChunkPoolOptions) {
-    const count = options.workers ?? Math.min(8, availableParallelism());
+    const workers = options.workers ?? Math.min(8, availableParallelism());
+    const count = Math.max(1, workers);
     this.#options = options;
     this.#threadCount = count;
     this.#sealing = options.sealing;
@@ -155,9 +165,14 @@ export class ChunkPool {
       { length: this.#sealing ? packBuffersPerWorker : 0 },
       () => new SharedArrayBuffer(packBufferBytes(packBytes, chunkSize)),
     );
-    const workerData: WorkerSetup = { keys, slots: this.#slots, packBuffers: buffers, packBytes, readBack };
-    const worker = new Worker(new URL('./chunk-worker.ts', import.meta.url), { workerData });
-    const thread: Thread = { worker, load: 0, epochs: keys.epochs.length, buffers };
+    const setup: WorkerSetup = { keys, slots: this.#slots, packBuffers: buffers, packBytes, readBack };
+    const parts = { load: 0, epochs: keys.epochs.length, buffers };
+    if (this.#options.workers === 0) {
+      const own: Thread = { ...parts, worker: ownThread(setup, (answer) => this.#receive(own, answer)) };
+      return own;
+    }
+    const worker = new Worker(new URL('./chunk-worker.ts', import.meta.url), { workerData: setup });
+    const thread: Thread = { ...parts, worker };
     worker.unref();
     worker.on('message', (message: Answer) => this.#receive(thread, message));
     worker.on('error', (error: Error) =>
@@ -232,4 +247,19 @@ export class ChunkPool {
       },
     });
   }
+}
+
+/** Does the work of a thread on the caller's, in the same order: for simulations, which must repeat exactly. */
+function ownThread(setup: WorkerSetup, receive: (answer: Answer) => void): Port {
+  let isOver = false;
+  const later = (task: () => void) => queueMicrotask(() => (isOver ? undefined : task()));
+  const work = new ChunkWork(setup, (answer) => later(() => receive(answer)));
+  return {
+    postMessage: (request) => later(() => work.receive(request)),
+    ref: () => undefined,
+    unref: () => undefined,
+    terminate: async () => {
+      isOver = true;
+    },
+  };
 }
