@@ -271,6 +271,19 @@ test('temporary files of dead writers are removed after a day, by who stores som
   );
 });
 
+test('prima storage test says what the server promises, and leaves nothing', {
+  timeout: 300_000,
+}, async (t) => {
+  const { root, url } = await freshStore(t);
+  const env = { PRIMA_HOME: join(folder, 'home') };
+  const { status, stdout, stderr } = await runPrima(['storage', 'test', url], { env });
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^create once +kept/m);
+  assert.match(stdout, /^durability +not tested .*SFTP/m);
+  assert.match(stdout, /^A repository can be kept here: sftp:/m);
+  assert.deepEqual(await readdir(root), []);
+});
+
 test('a whole story over sftp://: init, back up, check, restore, forget, collect', {
   timeout: 300_000,
 }, async () => {

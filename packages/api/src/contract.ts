@@ -343,6 +343,30 @@ export interface NewRepositoryDto extends RepositoryDto {
   words?: string[];
 }
 
+export interface StorageTestResult {
+  url: string;
+  /** False when a promise is broken. */
+  ok: boolean;
+  promises: {
+    promise: string;
+    /** `untested`: cannot be tested from here; `absent`: not offered, and a repository works without. */
+    verdict: 'kept' | 'broken' | 'absent' | 'untested';
+    detail: string;
+    advice?: string;
+  }[];
+  /** Missing when a promise is broken. */
+  figures?: {
+    putBytesPerSecond: number;
+    getBytesPerSecond: number;
+    putMs: number;
+    getMs: number;
+    smallPutsPerSecond: number;
+  };
+  /** Objects of the test that the store keeps for some minutes (retention). */
+  left: string[];
+  elapsedMs: number;
+}
+
 export interface PrimaApi {
   init(
     request: {
@@ -403,6 +427,8 @@ export interface PrimaApi {
   /** A PNG of the machine's screen. */
   machineScreenshot(request: { machine: string }, options?: CallOptions): Promise<Uint8Array>;
   machineConsole(request: { machine: string; bytes?: number }, options?: CallOptions): Promise<string>;
+  /** Holds a user's own storage to what repositories need, and measures it, in a folder that is removed again. */
+  storageTest(request: { url: string }, options?: CallOptions): Promise<StorageTestResult>;
   /** Runs the demonstration; events tell the story, the result is its table. */
   demo(request: { folder?: string; keep?: boolean }, options?: CallOptions): Promise<DemoResult>;
   close(): Promise<void>;

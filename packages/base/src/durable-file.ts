@@ -3,7 +3,7 @@
  * A reader sees the whole file or none of it.
  */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { systemErrorCode } from './errors.ts';
 
@@ -39,7 +39,7 @@ export async function replaceFile(path: string, body: Uint8Array | string, mode 
 
 /**
  * Makes `path` only if it is not there, atomically and durably; returns false when it was.
- * Uses link(2), which fails where the name exists, on every POSIX file system.
+ * Uses link(2), which fails where the name exists, on every POSIX file system, NFS included.
  */
 export async function createFile(
   path: string,
@@ -49,15 +49,37 @@ export async function createFile(
   const pieces = body instanceof Uint8Array ? [body] : body;
   let created = true;
   await withTemporary(path, pieces, mode, async (temporary) => {
-    try {
-      await link(temporary, path);
-    } catch (error) {
-      if (systemErrorCode(error) !== 'EEXIST') throw error;
-      created = false;
-    }
-    await rm(temporary);
+    created = await linkUnlessThere(temporary, path);
+    await rm(temporary, { force: true }); // NFS may say that it was gone when its answer was lost
   });
   return created;
+}
+
+/**
+ * Gives the file `from` the second name `to`; returns false when that is taken by another file. A server whose answer
+ * was lost says to the repeated request that the name is taken, by ourselves: the files are compared then, as open(2)
+ * advises.
+ * @param makeLink link(2); tests bring one that loses answers
+ */
+export async function linkUnlessThere(from: string, to: string, makeLink = link): Promise<boolean> {
+  try {
+    await makeLink(from, to);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw error;
+    return await isSameFile(from, to);
+  }
+}
+
+async function isSameFile(a: string, b: string): Promise<boolean> {
+  try {
+    // as bigints: two inode numbers of 64 bits must not look the same
+    const [first, second] = await Promise.all([stat(a, { bigint: true }), stat(b, { bigint: true })]);
+    return first.dev === second.dev && first.ino === second.ino;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return false; // the other's, which has just been removed
+    throw error;
+  }
 }
 
 async function withTemporary(

@@ -98,6 +98,7 @@ const requests: readonly (readonly [string, Call])[] = [
   ['init --recovery', { method: 'init', request: { recovery: true } }],
   ['check --accept-head', { method: 'check', request: { acceptHead: true } }],
   ['key remove k1 --force', { method: 'keyRemove', request: { id: 'k1', force: true } }],
+  ['storage test sftp://u@nas/b', { method: 'storageTest', request: { url: 'sftp://u@nas/b' } }],
   ['host list', { method: 'hostList' }],
   [
     'host add lab machines',

@@ -163,6 +163,28 @@ export const answers: Answers = {
     created: '2026-03-04T15:30:00Z',
   }),
   keyRemove: () => undefined,
+  storageTest: ({ url }) => ({
+    url,
+    ok: false,
+    promises: [
+      { promise: 'whole objects', verdict: 'kept', detail: 'read back byte for byte' },
+      {
+        promise: 'create once',
+        verdict: 'broken',
+        detail: '2 of 8 writers',
+        advice: 'keep no repository here',
+      },
+    ],
+    figures: {
+      putBytesPerSecond: 50 * MiB,
+      getBytesPerSecond: 80 * MiB,
+      putMs: 4.2,
+      getMs: 1.1,
+      smallPutsPerSecond: 210,
+    },
+    left: [],
+    elapsedMs: 9000,
+  }),
   hostList: () => [{ name: 'lab', platform: 'qemu', location: '/machines' }],
   hostAdd: (request) => request,
   hostTest: () => ({

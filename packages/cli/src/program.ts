@@ -20,6 +20,7 @@ import { registerPoints } from './commands/points.ts';
 import { registerRestore } from './commands/restore.ts';
 import { registerShow } from './commands/show.ts';
 import { registerStatus } from './commands/status.ts';
+import { registerStorage } from './commands/storage.ts';
 
 const epilogue = `
 SOURCE is a disk file, a machine's folder or .vmx file, nbd://…, nbd+unix://…, or HOST/MACHINE.
@@ -44,6 +45,7 @@ const groups: readonly (readonly [string, readonly ((program: Command, cli: Cli)
       registerForget,
       registerCollect,
       registerKey,
+      registerStorage,
     ],
   ],
   ['Hosts and machines:', [registerHost, registerMachine]],

@@ -11,6 +11,7 @@ import { machineOperations } from './operations/machines.ts';
 import { pointOperations } from './operations/points.ts';
 import { repositoryOperations } from './operations/repository.ts';
 import { restoreOperations } from './operations/restore.ts';
+import { storageOperations } from './operations/storage.ts';
 
 /** @param openAnother makes the application that the demonstration works with */
 export function operations(
@@ -25,6 +26,7 @@ export function operations(
     ...pointOperations(context),
     ...restoreOperations(context),
     ...copyOperations(context),
+    ...storageOperations(context),
     ...hostOperations(context),
     ...machineOperations(context),
     ...demoOperations(context, (home, repository, text) =>

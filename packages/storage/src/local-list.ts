@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { forEachBounded, toPrimaError } from '@prima/base';
 import { type FolderEntry, walkFolders } from './folder-walk.ts';
 import type { ListOptions, ObjectInfo } from './object-store.ts';
+import { onceMoreWhenStale } from './stale.ts';
 import { unlessAbsent } from './unless-absent.ts';
 
 /** How many files of a folder are asked for their size at once. */
@@ -35,7 +36,9 @@ async function entriesOf(
   folder: string,
   wanted: (name: string) => boolean,
 ): Promise<FolderEntry[]> {
-  const found = await unlessAbsent(readdir(join(root, folder), { withFileTypes: true }));
+  const found = await onceMoreWhenStale(`listing ${folder} in ${root}`, () =>
+    unlessAbsent(readdir(join(root, folder), { withFileTypes: true })),
+  );
   const entries: FolderEntry[] = [];
   for (const item of found ?? []) {
     const key = folder + item.name;
@@ -56,6 +59,8 @@ async function withSizes(root: string, entries: readonly FolderEntry[]): Promise
 }
 
 async function infoOf(root: string, key: string): Promise<ObjectInfo | undefined> {
-  const found = await unlessAbsent(stat(join(root, key)));
+  const found = await onceMoreWhenStale(`looking for ${key} in ${root}`, () =>
+    unlessAbsent(stat(join(root, key))),
+  );
   return found?.isFile() ? { key, size: found.size, modified: found.mtimeMs } : undefined;
 }

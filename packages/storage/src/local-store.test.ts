@@ -144,3 +144,17 @@ test('a store is opened by path or file URL; other kinds are named in the error'
     await assert.rejects(openStore(''), { code: 'usage' });
     await assert.rejects(openStore(join(path, 'config')), { code: 'not-found' });
   }));
+
+test('on NFS lists take their time to settle, and what NFS keeps of removed files is not listed', () =>
+  withFolder(async (folder) => {
+    const fileSystem = {
+      type: async () => 0x6969,
+      mounts: async () => '1 0 0:5 / / rw - nfs4 nas:/x rw,acdirmax=90\n',
+    };
+    const store = await openLocalStore(folder, { fileSystem });
+    assert.equal(store.settleMs, 95_000);
+    await store.putIfAbsent('packs/a', Buffer.from('x'));
+    await writeFile(join(folder, 'packs/.nfs00000000000a1b2c00000001'), 'x');
+    assert.deepEqual(await keysOf(store), ['packs/a']);
+    assert.equal((await openLocalStore(folder)).settleMs, 0);
+  }));

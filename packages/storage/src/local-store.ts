@@ -2,7 +2,7 @@
  * Objects as files in a folder: the key `packs/ab/cd` is the file `packs/ab/cd`. Files have mode
  * 0600, folders 0700. Creation is atomic by link(2), so the file system has to know hard links.
  */
-import { type FileHandle, mkdir, open, readdir, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, realpath, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import {
   createFile,
@@ -12,6 +12,7 @@ import {
   throwIfAborted,
   toPrimaError,
 } from '@prima/base';
+import { type FileSystemProbe, settleMsOf } from './file-system.ts';
 import { listFolder } from './local-list.ts';
 import { tidyFolder } from './local-leftovers.ts';
 import { roomLeft } from './local-room.ts';
@@ -23,6 +24,7 @@ import type {
   ObjectStore,
   StoreCallOptions,
 } from './object-store.ts';
+import { onceMoreWhenStale } from './stale.ts';
 import {
   assertKey,
   assertPrefix,
@@ -37,6 +39,8 @@ import { isAbsent, unlessAbsent } from './unless-absent.ts';
 export interface LocalStoreOptions {
   /** Makes the folder when it is not there. Default false. */
   create?: boolean;
+  /** Tells what the folder is on; tests bring their own. */
+  fileSystem?: FileSystemProbe;
 }
 
 /**
@@ -57,7 +61,10 @@ export async function openLocalStore(folder: string, options: LocalStoreOptions 
     }
     throw toPrimaError(error, `opening the store ${root}`);
   }
-  return new LocalStore(root);
+  const settleMs = await settleMsOf(await realpath(root), options.fileSystem).catch((error: unknown) => {
+    throw toPrimaError(error, `looking at the file system of ${root}`);
+  });
+  return new LocalStore(root, settleMs);
 }
 
 /** Makes `path` and the folders above it, and makes every name that is new durable. */
@@ -69,12 +76,14 @@ async function makeFolders(path: string): Promise<void> {
 
 class LocalStore implements ObjectStore {
   readonly url: string;
+  readonly settleMs: number;
   /** Folders whose own names, up to the root, are known to be durable, or are being made so. */
   readonly #durableFolders = new Map<string, Promise<void>>();
   #tidied: Promise<number> | undefined;
 
-  constructor(root: string) {
+  constructor(root: string, settleMs: number) {
     this.url = root;
+    this.settleMs = settleMs;
   }
 
   async putIfAbsent(
@@ -85,13 +94,17 @@ class LocalStore implements ObjectStore {
     assertKey(key);
     const doing = `storing ${key} in ${this.url}`;
     throwIfAborted(options.signal, doing);
-    const path = join(this.url, key);
     try {
       await (this.#tidied ??= tidyFolder(this.url, Date.now()));
-      await this.#durableFolder(dirname(path));
-      const created = await createFile(path, piecesOf(body));
-      if (!created) await this.#assertObject(path, doing);
-      return created ? 'created' : 'exists';
+      let tries = 0;
+      const outcome = await onceMoreWhenStale(doing, () => {
+        if (tries > 0) this.#durableFolders.clear(); // another computer removed a folder
+        tries += 1;
+        return this.#create(key, body, doing);
+      });
+      if (outcome === 'created' || tries === 1) return outcome;
+      // the first try may have got as far as the name
+      return Buffer.concat(piecesOf(body)).equals(await this.get(key)) ? 'created' : 'exists';
     } catch (error) {
       if (systemErrorCode(error) === 'ENOENT') this.#durableFolders.clear(); // somebody removed a folder
       const failure = toPrimaError(error, doing);
@@ -100,11 +113,17 @@ class LocalStore implements ObjectStore {
       throw new StorageError(
         'no-space',
         `${doing}: no room for its ${bodyLength(body)} bytes (${systemErrorCode(error)})${room}`,
-        {
-          cause: error,
-        },
+        { cause: error },
       );
     }
+  }
+
+  async #create(key: string, body: ObjectBody, doing: string): Promise<'created' | 'exists'> {
+    const path = join(this.url, key);
+    await this.#durableFolder(dirname(path));
+    if (await createFile(path, piecesOf(body))) return 'created';
+    await this.#assertObject(path, doing);
+    return 'exists';
   }
 
   /**
@@ -142,10 +161,12 @@ class LocalStore implements ObjectStore {
     assertKey(key);
     throwIfAborted(options.signal, `reading ${key} in ${this.url}`);
     try {
-      await using handle = await open(join(this.url, key), 'r');
-      const status = await handle.stat();
-      if (!status.isFile()) throw missingObject(key, this.url);
-      return await readExactly(handle, { key, url: this.url, size: status.size }, range);
+      return await onceMoreWhenStale(`reading ${key} in ${this.url}`, async () => {
+        await using handle = await open(join(this.url, key), 'r');
+        const status = await handle.stat();
+        if (!status.isFile()) throw missingObject(key, this.url);
+        return await readExactly(handle, { key, url: this.url, size: status.size }, range);
+      });
     } catch (error) {
       if (isAbsent(error)) throw missingObject(key, this.url, error);
       throw toPrimaError(error, `reading ${key} in ${this.url}`);
@@ -156,7 +177,9 @@ class LocalStore implements ObjectStore {
     assertKey(key);
     throwIfAborted(options.signal, `looking for ${key} in ${this.url}`);
     try {
-      const found = await unlessAbsent(stat(join(this.url, key)));
+      const found = await onceMoreWhenStale(`looking for ${key} in ${this.url}`, () =>
+        unlessAbsent(stat(join(this.url, key))),
+      );
       return found?.isFile() ? { key, size: found.size, modified: found.mtimeMs } : undefined;
     } catch (error) {
       throw toPrimaError(error, `looking for ${key} in ${this.url}`);

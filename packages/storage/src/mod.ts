@@ -14,3 +14,5 @@ export * from './rate-limited-store.ts';
 export * from './retry-store.ts';
 export { openS3Store, type S3StoreOptions, undeleteS3Objects } from './s3-store.ts';
 export * from './sftp-store.ts';
+export type { StorageFigures } from './storage-figures.ts';
+export * from './storage-test.ts';

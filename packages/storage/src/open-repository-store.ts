@@ -21,8 +21,8 @@ export async function openRepositoryStore(
   url: string,
   options: RepositoryStoreOptions = {},
 ): Promise<ObjectStore> {
-  const { create } = options;
-  const store = await openStore(url, create === undefined ? {} : { create });
+  const { create, logger } = options;
+  const store = await openStore(url, { ...(create !== undefined && { create }), ...(logger && { logger }) });
   return wrapStore(store, isRemote(url), options);
 }
 

@@ -37,6 +37,12 @@ export function isRemote(url: string): boolean {
   return url.includes('://') && !/^file:/i.test(url);
 }
 
+/** The folder that `url` names, for stores of folders of this machine; undefined for all others. */
+export function folderOfUrl(url: string): string | undefined {
+  if (/^file:/i.test(url)) return pathOf(url);
+  return url.includes('://') ? undefined : url;
+}
+
 function pathOf(url: string): string {
   try {
     return fileURLToPath(url);

@@ -27,6 +27,7 @@ import type {
 import {
   type FileCall,
   readFolder,
+  removeTree,
   readPieces,
   statFile,
   unlessMissing,
@@ -68,6 +69,21 @@ export async function openSftpStore(url: string, options: SftpStoreOptions = {})
   } catch (error) {
     await store.close();
     throw error;
+  }
+}
+
+/** Removes the folder that an address names with everything in it. Nothing happens when it is not there. */
+export async function removeSftpFolder(url: string, options: SftpStoreOptions = {}): Promise<void> {
+  const location = parseSftpLocation(url);
+  const line = new SftpLine(location, options.logger ?? silentLogger);
+  try {
+    await line.call(`removing ${location.url}`, options.signal, async (call) => {
+      const folders = new SftpFolders();
+      await folders.findRoot(call, location);
+      await removeTree(call, folders.root);
+    });
+  } finally {
+    await line.close();
   }
 }
 

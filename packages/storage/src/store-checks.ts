@@ -235,13 +235,15 @@ export const storeChecks: readonly StoreCheck[] = [
             await new Promise((resolve) => setImmediate(resolve));
           }
         };
-        const watching = watch();
-        const outcomes = await Promise.all(
+        const puts = Promise.all(
           Array.from({ length: 8 }, (_, index) =>
             (index % 2 ? store : other).putIfAbsent(key, new Uint8Array(size).fill(index)),
           ),
         ).finally(() => race.abort());
-        await watching;
+        const [put, watched] = await Promise.allSettled([puts, watch()]);
+        if (watched.status === 'rejected') throw watched.reason;
+        if (put.status === 'rejected') throw put.reason;
+        const outcomes = put.value;
         same(outcomes.filter((outcome) => outcome === 'created').length, 1);
         const stored = await store.get(key);
         sameBytes(stored, new Uint8Array(size).fill(outcomes.indexOf('created')));

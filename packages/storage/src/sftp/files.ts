@@ -165,3 +165,19 @@ export async function unlessMissing<T>(result: Promise<T>): Promise<T | undefine
     throw error;
   }
 }
+
+/** Removes a folder with everything in it; links are removed, not followed. */
+export async function removeTree(call: FileCall, path: string): Promise<void> {
+  const { session, doing, signal } = call;
+  const entries = await readFolder(call, path);
+  if (entries === undefined) return;
+  await forEachBounded(entries, 8, async ({ filename, attrs }) => {
+    const inside = `${path}/${filename}`;
+    if (attrs.isDirectory()) await removeTree(call, inside);
+    else
+      await unlessMissing(
+        session.request<void>(doing, (sftp, answer) => sftp.unlink(inside, answer), signal),
+      );
+  });
+  await unlessMissing(session.request<void>(doing, (sftp, answer) => sftp.rmdir(path, answer), signal));
+}
