@@ -144,7 +144,10 @@ export interface DiskDifference extends Range {
 }
 
 export interface CheckFault {
-  /** What is wrong: `missing-pack`, `damaged-blob`, `missing-chunk`, `damaged-outcome`, `log-gap`, … */
+  /**
+   * What is wrong: `missing-pack`, `damaged-pack`, `unreadable-pack`, `damaged-segment`, `missing-chunk`,
+   * `damaged-outcome`, `missing-point`, `changed-point`, `log-gap`, `damaged-list`.
+   */
   kind: string;
   object: string;
   message: string;
@@ -160,6 +163,36 @@ export interface CheckReport {
   faults: CheckFault[];
   /** Harmless: packs of dead sessions and the like; a collection removes them. */
   leftovers: string[];
+  /** What the check did besides looking: what it recorded, or why it could not. */
+  notes: string[];
+  verification: VerificationFigures;
+}
+
+/** When the packs of the index were last read, by this check and those before it. */
+export interface VerificationFigures {
+  /** Packs that were never read, or not since they were found damaged. */
+  never: number;
+  /** The longest ago that any other pack was read, ISO 8601. */
+  oldest?: string;
+  /** How many packs were read in so many days. */
+  within: { days: number; packs: number }[];
+}
+
+export interface CheckOptions {
+  /** Read and verify every stored byte, not only that all is there and fits together. */
+  readData: boolean;
+  /** Read about so many bytes of packs, those first that were not read for longest. */
+  budgetBytes?: number;
+  /** Ids of points: only what these reach. Default: all. */
+  points?: readonly string[];
+  /** Write down damage and what was verified, for backups to mend and later checks to go on from. Default true. */
+  record?: boolean;
+  /** First write index segments that are missing, from the directories of packs. */
+  rebuildIndex?: boolean;
+  /** Takes the log and the keys as they are for the newest state, after a rollback that is right. */
+  acceptHead?: boolean;
+  signal?: AbortSignal;
+  onProgress?: ProgressListener;
 }
 
 export interface CollectReport {
@@ -260,13 +293,8 @@ export interface Repository {
    * `not-found` when the point is forgotten, `usage` for a time that is past or beyond 100 years.
    */
   lock(point: Point, until: number): Promise<Point>;
-  check(options: {
-    readData: boolean;
-    /** Takes the log and the keys as they are for the newest state, after a rollback that is right. */
-    acceptHead?: boolean;
-    signal?: AbortSignal;
-    onProgress?: ProgressListener;
-  }): Promise<CheckReport>;
+  /** Faults are part of the report; raises only where the store cannot be read at all. */
+  check(options: CheckOptions): Promise<CheckReport>;
   collect(options: {
     dryRun?: boolean;
     /** How long to wait for running backups, milliseconds. Default 10 minutes. */

@@ -335,7 +335,10 @@ async function isDetected(store: ObjectStore): Promise<boolean> {
   try {
     const repository = await openRepository(store, secret, small);
     const report = await repository.check({ readData: true });
-    return report.faults.length > 0 || report.leftovers.some((text) => text.includes('log of roots'));
+    return (
+      report.faults.length > 0 ||
+      report.leftovers.some((text) => /log of roots|is damaged|belongs to no/.test(text))
+    );
   } catch (error) {
     assert.ok(error instanceof PrimaError && error.code !== 'internal', String(error));
     return true;

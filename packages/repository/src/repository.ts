@@ -202,7 +202,9 @@ class OpenRepository implements Repository {
     if (fault !== undefined) this.#warn(`${fault}; points may be missing: prima check`);
     const wanted = this.#context.log.points ?? 0;
     const listed = await listSessions(this.#context, { namesOnly: true });
-    const sessions = await readOutcomes(this.#context, listed);
+    const sessions = await readOutcomes(this.#context, listed, (_id, { message }) =>
+      this.#warn(`${message}; this restore point is left out, see: prima check`),
+    );
     await this.#context.catalogue.tidy(new Set(listed.map(({ id }) => id)));
     const points = sessions.flatMap(({ outcome, isForgotten, lockedUntil }) =>
       outcome.state === 'committed' && outcome.point && !isForgotten

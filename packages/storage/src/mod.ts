@@ -5,6 +5,7 @@ export type { StoreUnderTest } from './store-checks.ts';
 export * from './counting-store.ts';
 export * from './fault-schedule.ts';
 export * from './faulty-store.ts';
+export * from './filter-store.ts';
 export * from './local-store.ts';
 export * from './memory-store.ts';
 export * from './object-store.ts';

@@ -57,6 +57,18 @@ export class DamageSet {
     return ids.length === 0 ? undefined : { ...entry, ids };
   }
 
+  /** Whether both speak of the same places, whatever the reasons. */
+  equals(other: DamageSet): boolean {
+    const isSame = (a: PackDamage['ids'], b: PackDamage['ids'] | undefined) =>
+      a === 'all' || b === 'all' ? a === b : b?.size === a.size && a.isSubsetOf(b);
+    return (
+      this.packs.size === other.packs.size &&
+      this.missing.size === other.missing.size &&
+      [...this.packs].every(([name, { ids }]) => isSame(ids, other.packs.get(name)?.ids)) &&
+      [...this.missing.keys()].every((id) => other.missing.has(id))
+    );
+  }
+
   entries(): DamageEntry[] {
     const entries: DamageEntry[] = [...this.packs].map(([pack, { kind, ids, why }]) => ({
       pack,

@@ -4,7 +4,7 @@ import { type Context, getRecord, getSealed, idFromHex } from '../context.ts';
 import { loadDamage } from '../damage/lists.ts';
 import type { DamageRegister } from '../damage/register.ts';
 import { blobType } from '../format/blob.ts';
-import { parseSegment, type Segment, type SegmentPack } from '../format/segment.ts';
+import { parseSegment, type Segment, type SegmentEntry, type SegmentPack } from '../format/segment.ts';
 import { type CommittedSession, listSessions, readOutcomes } from '../session/sessions.ts';
 import { type BlobPlace, IdTable } from './id-table.ts';
 
@@ -136,17 +136,20 @@ export class RepositoryIndex {
     await loadDamage(context);
     const condemned = await readCondemned(context);
     const { keys, sessions } = await listSegments(context);
-    const committed = await committedAmong(context, sessions);
+    const damaged = new Map<string, PrimaError>();
+    const committed = await committedAmong(context, sessions, options.strict ? undefined : damaged);
     const superseded = new Set(committed.flatMap(({ outcome }) => outcome.superseded ?? []));
     const counted = new Set(committed.map(({ id }) => id));
+    const index = new RepositoryIndex(context.damage);
     const wanted: typeof keys = [];
     for (const entry of keys) {
       if (superseded.has(entry.key)) continue;
-      if (counted.has(entry.session)) wanted.push(entry);
+      const outcomeError = damaged.get(entry.session);
+      if (outcomeError) index.#leaveOut(entry.key, outcomeError, { context, options });
+      else if (counted.has(entry.session)) wanted.push(entry);
       // an unfinished session's, unless a collection removed both it and its outcome since they were listed
       else if (!(await context.store.stat(entry.key))) throw missing(entry.key);
     }
-    const index = new RepositoryIndex(context.damage);
     index.checkpoints.push(
       ...committed.filter(({ outcome, isForgotten }) => outcome.kind === 'checkpoint' && !isForgotten),
     );
@@ -188,6 +191,14 @@ export class RepositoryIndex {
       const length = places[i * 3 + 2] ?? 0;
       if (this.#table.has(id)) this.#addOther(id, { pack: number, offset, length });
       else this.#table.set(id, number, offset, length);
+    }
+  }
+
+  /** Adds a pack that no segment speaks of: for finding out what is in it. */
+  addPack(pack: SegmentPack, entries: readonly Pick<SegmentEntry, 'id' | 'offset' | 'length'>[]): void {
+    const number = this.#number(pack, new Set());
+    for (const { id, offset, length } of entries) {
+      if (!this.#table.has(id)) this.#table.set(id, number, offset, length);
     }
   }
 
@@ -276,7 +287,13 @@ async function listSegments(context: Context): Promise<{ keys: ListedSegment[]; 
   return { keys, sessions };
 }
 
-async function committedAmong(context: Context, sessions: ReadonlySet<string>): Promise<CommittedSession[]> {
+/** @param damaged takes the sessions whose outcome does not open; without it that is raised */
+async function committedAmong(
+  context: Context,
+  sessions: ReadonlySet<string>,
+  damaged: Map<string, PrimaError> | undefined,
+): Promise<CommittedSession[]> {
   const entries = (await listSessions(context)).filter(({ id }) => sessions.has(id));
-  return (await readOutcomes(context, entries)).filter(({ outcome }) => outcome.state === 'committed');
+  const read = await readOutcomes(context, entries, damaged && ((id, error) => void damaged.set(id, error)));
+  return read.filter(({ outcome }) => outcome.state === 'committed');
 }

@@ -1,22 +1,11 @@
 /** Checks: that everything is there and fits together, and on demand that every byte is as it was written. */
-import { createHash } from 'node:crypto';
-import { PrimaError, type ProgressListener, throwIfAborted, toPrimaError } from '@prima/base';
-import { type Context, hexOf, idFromHex } from '../context.ts';
-import type { CheckFault, CheckReport, Point, PointDisk } from '../contract.ts';
-import { blobType } from '../format/blob.ts';
-import {
-  type PackEntry,
-  packKey,
-  packTrailerBytes,
-  parsePackDirectory,
-  parsePackKey,
-  parsePackTrailer,
-} from '../format/pack.ts';
-import { BlobReader } from '../index/blob-reader.ts';
-import { IdSet } from '../index/id-table.ts';
-import { RepositoryIndex } from '../index/repository-index.ts';
-import { PageTree } from '../manifest/page-tree.ts';
-import { ChunkPool } from '../pool/chunk-pool.ts';
+import { PrimaError, toPrimaError } from '@prima/base';
+import { type Context, idFromHex } from '../context.ts';
+import type { CheckFault, CheckOptions, CheckReport, Point } from '../contract.ts';
+import { readDamagedLists, type StoredLists, writeDamagedLists } from '../damage/lists.ts';
+import { type DamageEntry, DamageSet } from '../damage/register.ts';
+import { packKey, parsePackKey } from '../format/pack.ts';
+import { type IndexedPack, RepositoryIndex } from '../index/repository-index.ts';
 import type { LogEntry } from '../session/root-log.ts';
 import {
   type CommittedSession,
@@ -26,15 +15,13 @@ import {
   unlessGone,
   verifyForgotten,
 } from '../session/sessions.ts';
+import { type Examination, examine, packIsGone, readPacks } from './check-packs.ts';
+import { nameAffected, type Reach, reachOf } from './check-reach.ts';
+import { checkingStore } from './checking-store.ts';
 import { checkKeySlots } from './key-slots.ts';
+import { Ledger } from './ledger.ts';
+import { rebuildIndex } from './rebuild-index.ts';
 import { compareLog, trulyMissing } from './survey.ts';
-
-export interface CheckOptions {
-  readData: boolean;
-  acceptHead?: boolean;
-  signal?: AbortSignal;
-  onProgress?: ProgressListener;
-}
 
 /** Faults are collected up to this many; a repository with more is beyond counting. */
 const maxFaults = 10_000;
@@ -42,13 +29,18 @@ const maxFaults = 10_000;
 /** A collection may take away what is being checked; then all is looked at again, this often at most. */
 const maxRuns = 3;
 
-export async function check(context: Context, options: CheckOptions): Promise<CheckReport> {
+export async function check(original: Context, options: CheckOptions): Promise<CheckReport> {
+  const context: Context = { ...original, store: checkingStore(original.store) };
+  const rebuilt = options.rebuildIndex ? await rebuildIndex(context, options) : [];
   for (let run = 1; ; run += 1) {
     const before = await segmentKeys(context);
-    const report = await new Check(context, options).run();
-    if (report.faults.length === 0 || run === maxRuns) return report;
-    const after = await segmentKeys(context);
-    if (before.isSubsetOf(after)) return report;
+    const checking = new Check(context, options);
+    const report = await checking.run();
+    const isOver = report.faults.length === 0 || run === maxRuns;
+    if (isOver || before.isSubsetOf(await segmentKeys(context))) {
+      if (options.record ?? true) await checking.record();
+      return { ...report, notes: [...rebuilt, ...report.notes] };
+    }
     context.logger.info('a collection ran during the check, which therefore begins again');
   }
 }
@@ -65,9 +57,11 @@ class Check {
   readonly #options: CheckOptions;
   readonly #faults: CheckFault[] = [];
   readonly #leftovers: string[] = [];
-  /** Ids of blobs that cannot be read, and the fault that says why. */
-  readonly #lost = new Map<string, CheckFault>();
-  #bytesRead = 0;
+  readonly #notes: string[] = [];
+  #index: RepositoryIndex | undefined;
+  #ledger: Ledger | undefined;
+  #lists: StoredLists = { lists: [], unreadable: [] };
+  #damage: DamageEntry[] = [];
 
   constructor(context: Context, options: CheckOptions) {
     this.#context = context;
@@ -75,20 +69,54 @@ class Check {
   }
 
   async run(): Promise<CheckReport> {
-    this.#faults.push(...(await checkKeySlots(this.#context)));
-    const points = await this.#points();
-    const index = await RepositoryIndex.load(this.#context);
-    await this.#packs(index);
-    await this.#reach(index, points);
-    await this.#name(index, points);
+    const context = this.#context;
+    this.#faults.push(...(await checkKeySlots(context)));
+    const points = this.#chosen(await this.#points());
+    this.#lists = await readDamagedLists(context);
+    for (const { key, error } of this.#lists.unreadable) this.#fault('damaged-list', key, error);
+    const index = await RepositoryIndex.load(context, {
+      onBadSegment: (key, error) => void this.#fault('damaged-segment', key, error),
+    });
+    this.#index = index;
+    const ledger = await Ledger.load(context);
+    this.#ledger = ledger;
+    for (const { key, error } of ledger.unreadable) {
+      this.#leftovers.push(`${key} cannot be read, its packs count as never verified: ${error.message}`);
+    }
+    const reach = await reachOf({ context, index, points }, this.#options.signal);
+    const bytesRead = await this.#packs(index, { ledger, reach });
+    await this.#nameLost({ context, index, points }, reach);
     return {
       points: points.length,
       packs: index.packs.length,
       blobs: index.size,
-      bytesRead: this.#bytesRead,
+      bytesRead,
       faults: this.#faults,
       leftovers: this.#leftovers,
+      notes: this.#notes,
+      verification: ledger.figures(index.packs),
     };
+  }
+
+  /** Writes down what was found. A store that cannot be written is no fault; it is said in the notes. */
+  async record(): Promise<void> {
+    if (!this.#index || !this.#ledger) return;
+    try {
+      if (await this.#recordDamage()) {
+        this.#notes.push(
+          'the damage is recorded: the next backups read these ranges again and mend what they can',
+        );
+      }
+      await this.#ledger.save(this.#index.packs);
+    } catch (error) {
+      const { message } = toPrimaError(error, 'recording what the check found');
+      this.#notes.push(`what was found could not be written down: ${message}`);
+    }
+  }
+
+  #chosen(points: Point[]): Point[] {
+    const ids = this.#options.points && new Set(this.#options.points);
+    return ids ? points.filter(({ id }) => ids.has(id)) : points;
   }
 
   /** Reads every outcome and holds them against the log. */
@@ -167,168 +195,142 @@ class Check {
     }
   }
 
-  /** Every pack of the index is there, has its size and, on demand, its bytes. */
-  async #packs(index: RepositoryIndex): Promise<void> {
+  /** Every pack of the index is there, has its size and, on demand, its bytes; how many were read. */
+  async #packs(index: RepositoryIndex, found: { ledger: Ledger; reach: Reach }): Promise<number> {
+    const { ledger, reach } = found;
+    const context = this.#context;
+    const suspects = new Set(context.damage.all().packs.keys());
+    const listed = await this.#listed(index);
+    for (const { name, size } of index.packs) if (listed.get(name) !== size) suspects.add(name);
+    const toRead = this.#chosenPacks(index, found).filter(({ name }) => !suspects.has(name));
+    const { signal, onProgress } = this.#options;
+    const reading = await readPacks(context, toRead, { signal, onProgress });
+    for (const name of reading.suspects) suspects.add(name);
+    for (const name of reading.good) ledger.add(name, true);
+    const examined = await examine(context, {
+      segments: index.segments,
+      suspects: index.packs.filter(({ name }) => suspects.has(name)),
+    });
+    for (const { pack, error } of [...reading.unreachable, ...examined.unreachable]) {
+      this.#fault('unreadable-pack', packKey(pack.kind, pack.name), error);
+    }
+    for (const { name } of examined.good) {
+      ledger.add(name, true);
+      if (reading.suspects.has(name))
+        this.#notes.push(`pack ${name} was read wrong once, but is as it was written`);
+    }
+    for (const { pack = '' } of examined.damage) ledger.add(pack, false);
+    this.#damage = [...examined.damage, ...this.#missing(index, reach), ...this.#unexamined(index, examined)];
+    context.damage.replace(this.#damage);
+    return reading.bytesRead;
+  }
+
+  /** Sizes of all packs in the store, by name. */
+  async #listed(index: RepositoryIndex): Promise<Map<string, number>> {
     const listed = new Map<string, number>();
     for await (const { key, size } of this.#context.store.list('packs/')) {
       const pack = parsePackKey(key);
       if (pack) listed.set(pack.name, size);
       if (pack && !index.hasPack(pack.name)) this.#leftovers.push(`${key} belongs to no finished session`);
     }
-    const total = index.packs.reduce((sum, pack) => sum + pack.size, 0);
-    const pool = this.#options.readData
-      ? new ChunkPool({
-          keys: this.#context.keys,
-          chunkSize: this.#context.chunkSize,
-          ...(this.#context.workers === undefined ? {} : { workers: this.#context.workers }),
-        })
-      : undefined;
-    try {
-      for (const pack of index.packs) {
-        throwIfAborted(this.#options.signal, 'checking the repository');
-        const key = packKey(pack.kind, pack.name);
-        const size = listed.get(pack.name);
-        if (size === undefined) this.#fault('missing-pack', key, 'the pack is not there');
-        else if (size !== pack.size)
-          this.#fault('damaged-pack', key, `the pack has ${size} bytes, wanted ${pack.size}`);
-        if (pool && size !== undefined) await this.#readPack(key, pack.name, pool);
-        this.#options.onProgress?.({
-          phase: 'checking packs',
-          done: this.#bytesRead,
-          ...(pool ? { total } : {}),
-        });
-      }
-    } finally {
-      await pool?.close();
-    }
-    await this.#lostWith(index, listed);
+    return listed;
   }
 
-  /** Reads a pack to the end: its name, its directory, and each blob in it. */
-  async #readPack(key: string, name: string, pool: ChunkPool): Promise<void> {
-    let bytes: Uint8Array;
-    let entries: PackEntry[];
-    try {
-      bytes = await this.#context.store.get(key);
-      this.#bytesRead += bytes.length;
-      const found = createHash('sha256').update(bytes).digest('hex');
-      if (found !== name) this.#fault('damaged-pack', key, 'the pack is not what its name says');
-      const trailer = parsePackTrailer(bytes.subarray(-packTrailerBytes), bytes.length, key);
-      entries = parsePackDirectory(
-        bytes.subarray(trailer.offset, trailer.offset + trailer.length),
-        trailer,
-        key,
+  /** The packs that this check reads, in order: those first that were not read for longest. */
+  #chosenPacks(index: RepositoryIndex, { ledger, reach }: { ledger: Ledger; reach: Reach }): IndexedPack[] {
+    const { readData, budgetBytes, points } = this.#options;
+    if (!readData && budgetBytes === undefined) return [];
+    const reached = points ? [...reach.packs].flatMap((number) => index.packs[number] ?? []) : index.packs;
+    if (budgetBytes === undefined) return [...reached];
+    let left = budgetBytes;
+    return reached
+      .toSorted((a, b) => ledger.verified(a.name) - ledger.verified(b.name))
+      .filter(({ size }) => {
+        const fits = left > 0;
+        left -= size;
+        return fits;
+      });
+  }
+
+  /** Blobs that are in no pack: those that were met now, and of those that were known the ones still missing. */
+  #missing(index: RepositoryIndex, reach: Reach): DamageEntry[] {
+    const ids = new Set(reach.missing);
+    const known = this.#options.points ? this.#context.damage.all().missing.keys() : [];
+    for (const hex of known) if (!index.find(idFromHex(hex))) ids.add(hex);
+    if (ids.size === 0) return [];
+    return [{ ids: [...ids], why: 'no pack of the index holds it' }];
+  }
+
+  /** What was known of packs that could not be looked at now. */
+  #unexamined(index: RepositoryIndex, { unreachable }: Examination): DamageEntry[] {
+    const names = new Set(unreachable.map(({ pack }) => pack.name));
+    return this.#context.damage
+      .all()
+      .entries()
+      .filter(({ pack }) => pack !== undefined && index.hasPack(pack) && names.has(pack));
+  }
+
+  /** A fault for each damaged pack and for missing blobs, with what is affected. */
+  async #nameLost(where: { context: Context; index: RepositoryIndex; points: Point[] }, reach: Reach) {
+    if (this.#damage.length === 0) return;
+    if (reach.missing.size > 0) {
+      this.#notes.push(
+        'blobs may be missing because their index segment is: prima check --rebuild-index looks in the packs',
       );
-    } catch (error) {
-      this.#fault('damaged-pack', key, error);
-      return;
     }
-    await Promise.all(entries.map((entry) => this.#readBlob(entry, bytes, { key, pool })));
+    const faults = new Map<string, CheckFault>();
+    for (const { pack, kind = 'data', ids, why } of this.#damage) {
+      const isGone = ids === 'all' && why === packIsGone;
+      const object = pack === undefined ? (ids[0] ?? '') : packKey(kind, pack);
+      const what = pack === undefined ? 'missing-chunk' : isGone ? 'missing-pack' : 'damaged-pack';
+      const count = pack === undefined ? ` (${reach.missing.size} blobs in all)` : '';
+      faults.set(pack ?? '', { kind: what, object, message: `${why}${count}`, affected: [] });
+    }
+    await nameAffected(where, (id) => {
+      const place = where.index.find(id);
+      if (!place) return faults.get('');
+      return place.isDamaged ? faults.get(place.in.name) : undefined;
+    });
+    for (const fault of faults.values()) this.#addLost(fault);
   }
 
-  async #readBlob(
-    entry: PackEntry,
-    pack: Uint8Array,
-    { key, pool }: { key: string; pool: ChunkPool },
-  ): Promise<void> {
-    const { id, type, offset, length, plainLength } = entry;
-    const where = `${key} at ${offset}`;
-    const slot = await pool.slot();
-    try {
-      const blob = pack.subarray(offset, offset + length);
-      const fits = plainLength <= slot.bytes.length;
-      await this.#context.keyring.learnEpochOf(blob);
-      if (type !== blobType.chunk || !fits) this.#context.opener.open(blob, { type, id }, where);
-      else await pool.open(blob, { type, id, into: slot.bytes.subarray(0, plainLength), where });
-    } catch (error) {
-      this.#lost.set(hexOf(id), this.#fault('damaged-blob', where, error));
-    } finally {
-      slot.release();
-    }
+  /** Damage that costs no point anything is a leftover; but of part of the points that cannot be told. */
+  #addLost(fault: CheckFault): void {
+    const isLeftover = fault.affected.length === 0 && !this.#options.points;
+    if (!isLeftover) this.#addFault(fault);
+    else
+      this.#leftovers.push(`${fault.object} is damaged (${fault.message}), but no point needs what is lost`);
   }
 
-  /** Blobs of packs that are gone or cut are lost with them. */
-  async #lostWith(index: RepositoryIndex, listed: ReadonlyMap<string, number>): Promise<void> {
-    const gone = new Map(
-      index.packs
-        .filter((pack) => listed.get(pack.name) !== pack.size)
-        .map((pack) => [pack.name, this.#faults.find((fault) => fault.object.endsWith(pack.name))]),
-    );
-    this.#isGone = (id) => {
-      const place = index.find(id);
-      return place ? gone.get(place.in.name) : undefined;
-    };
-  }
-
-  #isGone: (id: Uint8Array) => CheckFault | undefined = () => undefined;
-
-  /** Every page and chunk of every point is in the index; pages are read on the way. */
-  async #reach(index: RepositoryIndex, points: readonly Point[]): Promise<void> {
-    const tree = new PageTree(this.#context, new BlobReader(this.#context, index));
-    const seen = new IdSet(index.size);
-    const visit = (id: Uint8Array): boolean => {
-      if (!seen.add(id)) return false;
-      const hex = hexOf(id);
-      if (!index.find(id)) this.#lost.set(hex, this.#fault('missing-chunk', hex, 'no pack holds this chunk'));
-      return true;
-    };
-    for (const point of points) {
-      for (const file of point.files) for (const id of file.ids) visit(idFromHex(id));
-      for (const disk of disksOf(point)) {
-        throwIfAborted(this.#options.signal, 'checking the repository');
-        await tree.walk(disk.root, disk.size, {
-          page: visit,
-          chunk: (id) => void visit(id),
-          onError: (error, _range, id) => {
-            if (!this.#lost.has(hexOf(id)))
-              this.#lost.set(hexOf(id), this.#fault('damaged-page', hexOf(id), error));
-          },
-        });
-      }
+  /** Brings the damaged lists up to date; true when there is damage. */
+  async #recordDamage(): Promise<boolean> {
+    const { store } = this.#context;
+    const { lists, unreadable } = this.#lists;
+    const known = new DamageSet();
+    for (const entry of lists.flatMap(({ list }) => list.entries)) known.add(entry);
+    const found = new DamageSet();
+    for (const entry of this.#damage) found.add(entry);
+    const isFull = this.#options.readData && this.#options.points === undefined;
+    const spent = isFull ? unreadable.map(({ key }) => key) : [];
+    if (!known.equals(found)) {
+      await writeDamagedLists(this.#context, 'check', found.entries());
+      spent.push(...lists.map(({ key }) => key));
     }
-  }
-
-  /** Says for each fault which points, disks and ranges it takes away. */
-  async #name(index: RepositoryIndex, points: readonly Point[]): Promise<void> {
-    if (this.#faults.length === 0) return;
-    const tree = new PageTree(this.#context, new BlobReader(this.#context, index));
-    for (const point of points) {
-      for (const disk of disksOf(point)) {
-        const hit = (id: Uint8Array, offset: number, length: number) => {
-          const fault = this.#lost.get(hexOf(id)) ?? this.#isGone(id);
-          if (!fault || fault.affected.length >= maxFaults) return;
-          const last = fault.affected.at(-1);
-          const follows =
-            last?.point === point.id && last.disk === disk.name && last.offset + last.length === offset;
-          if (last && follows) last.length += length;
-          else
-            fault.affected.push({
-              point: point.id,
-              machine: point.machine.name,
-              disk: disk.name,
-              offset,
-              length,
-            });
-        };
-        await tree.walk(disk.root, disk.size, {
-          page: () => true,
-          chunk: (id, range) => hit(id, range.offset, range.length),
-          onError: (_error, range, id) => hit(id, range.offset, range.length),
-        });
-      }
-    }
+    this.#context.damage.setRecorded(found.entries());
+    for (const key of spent) await store.delete(key);
+    return !found.isEmpty;
   }
 
   #fault(kind: string, object: string, cause: unknown): CheckFault {
     const message = typeof cause === 'string' ? cause : toPrimaError(cause, 'checking').message;
     const fault: CheckFault = { kind, object, message, affected: [] };
-    if (this.#faults.length >= maxFaults)
-      throw new PrimaError('integrity', `more than ${maxFaults} faults; the last: ${message}`);
-    this.#faults.push(fault);
+    this.#addFault(fault);
     return fault;
   }
-}
 
-function disksOf(point: Point): PointDisk[] {
-  return point.memory ? [...point.disks, point.memory] : point.disks;
+  #addFault(fault: CheckFault): void {
+    if (this.#faults.length >= maxFaults)
+      throw new PrimaError('integrity', `more than ${maxFaults} faults; the last: ${fault.message}`);
+    this.#faults.push(fault);
+  }
 }

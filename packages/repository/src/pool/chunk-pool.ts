@@ -97,6 +97,10 @@ export class ChunkPool {
     return this.#slots.length;
   }
 
+  get threadCount(): number {
+    return this.#threadCount;
+  }
+
   get packBufferCount(): number {
     return this.#threadCount * packBuffersPerWorker;
   }
@@ -141,11 +145,15 @@ export class ChunkPool {
     blob: Uint8Array,
     wanted: { type: BlobType; id: Uint8Array; into: Uint8Array; where: string },
   ): Promise<void> {
-    // a message takes along all of the memory that a view in it looks at
-    const isWhole = blob.byteLength === blob.buffer.byteLength && blob.buffer instanceof ArrayBuffer;
-    const own = isWhole ? blob : Uint8Array.from(blob);
+    const own = ownMemory(blob);
     const id = Uint8Array.from(wanted.id);
-    await this.#run({ op: 'open', blob: own, ...wanted, id }, [own.buffer as ArrayBuffer]);
+    await this.#run({ op: 'open', blob: own, ...wanted, id }, [own.buffer]);
+  }
+
+  /** Looks whether `pack` (whose memory is given away) is what its name says and each blob in it opens; if not, why. */
+  async verify(pack: Uint8Array, wanted: { name: string; where: string }): Promise<string | undefined> {
+    const own = ownMemory(pack);
+    return (await this.#run({ op: 'verify', pack: own, ...wanted }, [own.buffer])).fault;
   }
 
   /** Has every worker finish its open pack; all packs have reached `onPack` when it resolves. */
@@ -262,4 +270,12 @@ function ownThread(setup: WorkerSetup, receive: (answer: Answer) => void): Port 
       isOver = true;
     },
   };
+}
+
+/** `bytes`, or a copy: a message takes along all of the memory that a view in it looks at. */
+function ownMemory(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer } = bytes;
+  if (!(buffer instanceof ArrayBuffer) || bytes.byteLength !== buffer.byteLength)
+    return Uint8Array.from(bytes);
+  return new Uint8Array(buffer);
 }

@@ -7,6 +7,7 @@ import { blobId, Opener, Sealer } from '../crypto/sealer.ts';
 import { blobType } from '../format/blob.ts';
 import { PackBuilder } from '../format/pack-builder.ts';
 import type { Answer, Request, WorkerSetup } from './messages.ts';
+import { verifyPack } from './verify-pack.ts';
 
 type SealRequest = Extract<Request, { op: 'seal' }>;
 
@@ -71,10 +72,13 @@ export class ChunkWork {
           return {};
         });
         break;
+      case 'verify':
+        this.#answer(request.job, () => ({ fault: verifyPack(this.#opener, request.pack, request) }));
+        break;
     }
   }
 
-  #answer(job: number, work: () => { id?: Uint8Array; length?: number }): void {
+  #answer(job: number, work: () => { id?: Uint8Array; length?: number; fault?: string | undefined }): void {
     let message: Answer;
     try {
       message = { op: 'done', job, ...work() };

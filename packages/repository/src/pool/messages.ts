@@ -33,9 +33,11 @@ export type Request =
       type: BlobType;
       into: Uint8Array;
       where: string;
-    };
+    }
+  /** Is this a whole pack of this name, and does every blob in it open? */
+  | { op: 'verify'; job: number; pack: Uint8Array; name: string; where: string };
 
 export type Answer =
-  | { op: 'done'; job: number; id?: Uint8Array; length?: number }
+  | { op: 'done'; job: number; id?: Uint8Array; length?: number; fault?: string | undefined }
   | { op: 'failed'; job: number; code: ErrorCode; message: string }
   | { op: 'pack'; buffer: number; name: string; size: number; ids: Uint8Array; places: Uint32Array };

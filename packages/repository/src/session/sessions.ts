@@ -245,15 +245,26 @@ export function lockStates(
 /**
  * The outcomes of all decided sessions, from the catalogue or else from the store, 16 at a time; those that
  * vanish meanwhile are left out.
+ * @param onDamaged told of outcomes that do not open, which are left out then; without it that is raised
  */
 export async function readOutcomes(
   context: Context,
   entries: readonly SessionEntry[],
+  onDamaged?: (id: string, error: PrimaError) => void,
 ): Promise<CommittedSession[]> {
   const limit = new Semaphore(16);
   const known = await context.catalogue.entries();
+  const unlessDamaged = async (id: string) => {
+    try {
+      return await readOutcome(context, id);
+    } catch (error) {
+      if (!onDamaged || !(error instanceof PrimaError) || error.code !== 'integrity') throw error;
+      onDamaged(id, error);
+      return undefined;
+    }
+  };
   const fetched = async (id: string) => {
-    const read = await limit.run(() => unlessGone(readOutcome(context, id)));
+    const read = await limit.run(() => unlessGone(unlessDamaged(id)));
     if (read) await context.catalogue.add(read);
     return read;
   };
