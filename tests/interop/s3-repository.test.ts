@@ -127,6 +127,45 @@ test('credentials that may not delete are enough for backup, restore and check, 
   await prima(collector, 'check', '--read-data');
 });
 
+test('what plain deletes hid in a bucket with versions is brought back', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const folder = await temporaryFolder(t);
+  const bucket = await lab.newBucket('versions');
+  const proxy = stack.use(await lab.conditionalProxy());
+  const url = `s3://${bucket}/prima?endpoint=${proxy.endpoint}`;
+  const repository = { url, folder, user: lab.owner };
+  const disk = join(folder, 'mail.raw');
+  await randomFile(disk, { size: 8 * MiB, seed: 31 });
+  await prima(repository, 'init');
+  await prima(repository, 'backup', disk, '--name', 'mail');
+  const { Versions = [] } = await lab.admin.listObjectVersions({ Bucket: bucket });
+  for (const { Key } of Versions) await lab.admin.deleteObject({ Bucket: bucket, Key });
+  assert.equal((await run(repository, 'points')).status, 3);
+  const planned = (await prima(repository, 'storage', 'undelete', url, '--dry-run')) as { keys: string[] };
+  const done = (await prima(repository, 'storage', 'undelete', url)) as { keys: string[] };
+  assert.deepEqual(done.keys, planned.keys);
+  assert.equal(done.keys.length, Versions.length);
+  await prima(repository, 'check', '--read-data');
+  await prima(repository, 'restore', 'mail@latest', '--to', join(folder, 'out'));
+  assert.equal(await restoredHash(join(folder, 'out')), await sha256File(disk));
+});
+
+test('prima storage test passes on S3, leaves nothing behind, and finds a server that overwrites', async (t) => {
+  const folder = await temporaryFolder(t);
+  const [good, bad] = [await lab.newBucket(), await lab.newBucket('versions')];
+  const at = (bucket: string) => ({
+    url: `s3://${bucket}/x?endpoint=${lab.endpoint}`,
+    folder,
+    user: lab.owner,
+  });
+  await prima(at(good), 'storage', 'test', at(good).url);
+  assert.deepEqual((await lab.admin.listObjectsV2({ Bucket: good })).Contents, undefined);
+  const { status, stdout } = await run(at(bad), 'storage', 'test', at(bad).url);
+  assert.equal(status, 24, stdout);
+  assert.match(stdout, /ignores If-None-Match/);
+  assert.deepEqual((await lab.admin.listObjectVersions({ Bucket: bad })).Versions, undefined);
+});
+
 test('without a key, a bucket or a server prima says what to do', async (t) => {
   const folder = await temporaryFolder(t);
   const nobody = { accessKeyId: '', secretAccessKey: '' };

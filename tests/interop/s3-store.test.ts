@@ -1,8 +1,10 @@
 /** The S3 store against Ceph's object gateway: the suite of all stores, and what is S3's own. */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { MiB, seededRandom } from '@prima/base';
+import { MiB, runProgram, seededRandom } from '@prima/base';
 import {
   type ObjectStore,
   openS3Store,
@@ -10,7 +12,7 @@ import {
   storeConformance,
   undeleteS3Objects,
 } from '@prima/storage';
-import { type ProxyFault, startObjectProxy, waitUntil } from '@prima/testbed';
+import { type ProxyFault, startObjectProxy, temporaryFolder, waitUntil } from '@prima/testbed';
 import { allow, type BucketKind, type S3Lab, startS3Lab } from './s3-fixtures.ts';
 
 let lab: S3Lab;
@@ -305,6 +307,30 @@ test('credentials that may not delete are enough to store, read and list', async
   await assert.rejects(store.delete('a'), { code: 'permission' });
   assert.deepEqual(await keysOf(store), ['a']);
   assert.equal(Buffer.from(await store.get('a')).toString(), 'first');
+});
+
+test('TLS: the authority that the URL names is trusted, another is not', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const folder = await temporaryFolder(t);
+  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+  const subject = ['-subj', '/CN=gateway', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const kind = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  await runProgram('openssl', [...kind, '-days', '2', '-keyout', key, '-out', cert, ...subject]);
+  const tls = { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') };
+  const proxy = stack.use(await startObjectProxy(lab.endpoint, { tls }));
+  const place = { bucket: await lab.newBucket(), endpoint: proxy.endpoint };
+  await assert.rejects(open(stack, place), {
+    code: 'remote',
+    retryable: false,
+    message:
+      /certificate that is not trusted \(DEPTH_ZERO_SELF_SIGNED_CERT\); name the authority's with ca=FILE/,
+  });
+  const store = await open(stack, { ...place, more: `&ca=${cert}` });
+  const body = seededRandom(6).bytes(new Uint8Array(3 * MiB));
+  assert.equal(await store.putIfAbsent('a', body), 'created');
+  assert.equal(await store.putIfAbsent('a', body), 'exists');
+  assert.equal(Buffer.compare(await store.get('a'), body), 0);
+  await assert.rejects(open(stack, { ...place, more: '&ca=/no/such/file' }), { code: 'not-found' });
 });
 
 test('a list of more than a page is whole', async () => {

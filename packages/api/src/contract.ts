@@ -429,6 +429,14 @@ export interface PrimaApi {
   machineConsole(request: { machine: string; bytes?: number }, options?: CallOptions): Promise<string>;
   /** Holds a user's own storage to what repositories need, and measures it, in a folder that is removed again. */
   storageTest(request: { url: string }, options?: CallOptions): Promise<StorageTestResult>;
+  /**
+   * Brings back what plain deletes hid in an S3 bucket that keeps versions. Returns the keys, in the bucket, of what
+   * came back. `dryRun` only says which.
+   */
+  storageUndelete(
+    request: { url: string; dryRun?: boolean },
+    options?: CallOptions,
+  ): Promise<{ url: string; keys: string[] }>;
   /** Runs the demonstration; events tell the story, the result is its table. */
   demo(request: { folder?: string; keep?: boolean }, options?: CallOptions): Promise<DemoResult>;
   close(): Promise<void>;

@@ -99,6 +99,10 @@ const requests: readonly (readonly [string, Call])[] = [
   ['check --accept-head', { method: 'check', request: { acceptHead: true } }],
   ['key remove k1 --force', { method: 'keyRemove', request: { id: 'k1', force: true } }],
   ['storage test sftp://u@nas/b', { method: 'storageTest', request: { url: 'sftp://u@nas/b' } }],
+  [
+    'storage undelete s3://b/p --dry-run',
+    { method: 'storageUndelete', request: { url: 's3://b/p', dryRun: true } },
+  ],
   ['host list', { method: 'hostList' }],
   [
     'host add lab machines',

@@ -185,6 +185,7 @@ export const answers: Answers = {
     left: [],
     elapsedMs: 9000,
   }),
+  storageUndelete: ({ url }) => ({ url, keys: ['p/config'] }),
   hostList: () => [{ name: 'lab', platform: 'qemu', location: '/machines' }],
   hostAdd: (request) => request,
   hostTest: () => ({

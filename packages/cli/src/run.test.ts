@@ -23,7 +23,7 @@ test('help lists every command, on standard output', async () => {
 test('help of a group lists its commands', async () => {
   const groups = {
     key: 'list add remove',
-    storage: 'test',
+    storage: 'test undelete',
     host: 'list add test remove',
     machine: 'list show create start stop suspend resume delete screenshot console',
   };

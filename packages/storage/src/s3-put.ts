@@ -85,7 +85,7 @@ export async function sha256(bytes: Uint8Array, signal?: AbortSignal): Promise<s
 }
 
 /** An object of ours that is no object of the repository: its name is no key, so no list shows it. */
-const probeKey = '.prima-conditional-put';
+export const probeKey = '.prima-conditional-put';
 
 /**
  * Makes sure that the server refuses to overwrite: without that two writers could both believe that they created a

@@ -2,6 +2,7 @@
  * Objects in a bucket of an S3 server. Creation is atomic by a conditional PUT (`If-None-Match: *`), which is tried
  * out before the first object is written; servers that ignore it are refused. Bodies are verified by the server.
  */
+import type { _Object } from '@aws-sdk/client-s3';
 import { assert, MiB, ProtocolError, throwIfAborted, toPrimaError } from '@prima/base';
 import type {
   ListOptions,
@@ -18,7 +19,7 @@ import { isMissingObject, notS3 } from './s3-errors.ts';
 import { getObject } from './s3-get.ts';
 import { parseS3Location } from './s3-location.ts';
 import { uploadIfAbsent } from './s3-multipart.ts';
-import { putObjectIfAbsent, verifyConditionalPut } from './s3-put.ts';
+import { probeKey, putObjectIfAbsent, verifyConditionalPut } from './s3-put.ts';
 import { assertObjectLock, objectLockRetention } from './s3-retention.ts';
 import { deleteVersions, keepsVersions, removeDeleteMarkers } from './s3-versions.ts';
 import { assertKey, assertPrefix, missingObject, piecesOf, rangeWithin } from './store-key.ts';
@@ -53,15 +54,35 @@ export async function openS3Store(url: string, options: S3StoreOptions = {}): Pr
 
 /**
  * Brings back what was hidden by plain deletes in a bucket with versions: removes the delete markers below the
- * store's prefix. Returns the bucket's keys of what came back. Raises what opening raises, and `permission`.
+ * store's prefix (with `dryRun` none). Returns the bucket's keys of what came back. Raises what opening raises, and `permission`.
  */
 export async function undeleteS3Objects(
   url: string,
-  options: S3ConnectionOptions & { signal?: AbortSignal } = {},
+  options: S3ConnectionOptions & { signal?: AbortSignal | undefined; dryRun?: boolean } = {},
 ): Promise<string[]> {
   const connection = await S3Connection.open(parseS3Location(url), options);
   try {
-    return await removeDeleteMarkers(connection, options.signal);
+    return await removeDeleteMarkers(connection, options);
+  } finally {
+    connection.close();
+  }
+}
+
+/**
+ * Removes the small objects by which conditional writes were tried out, below the store's prefix. For prefixes that
+ * were only for a test. Raises what opening raises, `refused` and `permission`.
+ */
+export async function removeS3Probes(url: string, options: S3ConnectionOptions = {}): Promise<void> {
+  const location = parseS3Location(url);
+  const connection = await S3Connection.open(location, options);
+  try {
+    const versions = await keepsVersions(connection);
+    for await (const { Key = '' } of listBucket(connection, location.prefix)) {
+      if (!Key.endsWith(`/${probeKey}`)) continue;
+      const key = Key.slice(location.prefix.length);
+      if (versions) await deleteVersions(connection, key);
+      else await deleteObject(connection, key);
+    }
   } finally {
     connection.close();
   }
@@ -134,25 +155,14 @@ class S3Store implements ObjectStore {
   async *list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
     assertPrefix(prefix);
     const { location } = this.#connection;
-    const input = { Bucket: location.bucket, Prefix: this.#connection.keyOf(prefix) };
-    let last = '';
-    for (let token: string | undefined; ; ) {
-      const page = await this.#connection.call(
-        `listing "${prefix}"`,
-        { signal: options.signal },
-        (s3, settings) => s3.listObjectsV2({ ...input, ContinuationToken: token }, settings),
-      );
-      if (page.Name === undefined) throw notS3(`listing "${prefix}"`, location);
-      for (const { Key = '', Size, LastModified } of page.Contents ?? []) {
-        if (Key <= last) throw this.#outOfOrder(prefix, last, Key);
-        last = Key;
-        const key = Key.slice(location.prefix.length);
-        if (keyPattern.test(key)) yield infoOf(key, Size, LastModified);
-      }
-      if (page.IsTruncated !== true) return;
-      if (!page.NextContinuationToken || page.NextContinuationToken === token)
-        throw this.#outOfOrder(prefix, last);
-      token = page.NextContinuationToken;
+    const inBucket = this.#connection.keyOf(prefix);
+    for await (const { Key = '', Size, LastModified } of listBucket(
+      this.#connection,
+      inBucket,
+      options.signal,
+    )) {
+      const key = Key.slice(location.prefix.length);
+      if (keyPattern.test(key)) yield infoOf(key, Size, LastModified);
     }
   }
 
@@ -164,13 +174,7 @@ class S3Store implements ObjectStore {
       await deleteVersions(this.#connection, key, signal);
       return;
     }
-    try {
-      await this.#connection.call(`deleting ${key}`, { signal }, (s3, settings) =>
-        s3.deleteObject(this.#connection.object(key), settings),
-      );
-    } catch (error) {
-      if (!isMissingObject(error)) throw error; // some servers do not say 204 for what is not there
-    }
+    await deleteObject(this.#connection, key, signal);
   }
 
   async close(): Promise<void> {
@@ -193,12 +197,46 @@ class S3Store implements ObjectStore {
     });
     return this.#versions;
   }
+}
 
-  #outOfOrder(prefix: string, last: string, next?: string): ProtocolError {
-    const found = next === undefined ? 'does not go on' : `has "${next}"`;
-    return new ProtocolError(
-      `listing "${prefix}" in ${this.url}: the list is not in ascending order: after "${last}" it ${found}`,
+/** What is in the bucket below `prefix`, in order. Raises `protocol` for lists that cannot be relied on. */
+async function* listBucket(
+  connection: S3Connection,
+  prefix: string,
+  signal?: AbortSignal,
+): AsyncGenerator<_Object> {
+  const { bucket, url } = connection.location;
+  const doing = `listing what begins with "${prefix}"`;
+  const unreliable = (last: string, found: string) =>
+    new ProtocolError(`${doing} in ${url}: the list is not in ascending order: after "${last}" it ${found}`);
+  let last = '';
+  for (let token: string | undefined; ; ) {
+    const input = { Bucket: bucket, Prefix: prefix, ContinuationToken: token };
+    const page = await connection.call(doing, { signal }, (s3, settings) =>
+      s3.listObjectsV2(input, settings),
     );
+    if (page.Name === undefined) throw notS3(doing, connection.location);
+    for (const object of page.Contents ?? []) {
+      const { Key = '' } = object;
+      if (Key <= last) throw unreliable(last, `has "${Key}"`);
+      last = Key;
+      yield object;
+    }
+    if (page.IsTruncated !== true) return;
+    if (!page.NextContinuationToken || page.NextContinuationToken === token) {
+      throw unreliable(last, 'does not go on');
+    }
+    token = page.NextContinuationToken;
+  }
+}
+
+async function deleteObject(connection: S3Connection, key: string, signal?: AbortSignal): Promise<void> {
+  try {
+    await connection.call(`deleting ${key}`, { signal }, (s3, settings) =>
+      s3.deleteObject(connection.object(key), settings),
+    );
+  } catch (error) {
+    if (!isMissingObject(error)) throw error; // some servers do not say 204 for what is not there
   }
 }
 

@@ -100,7 +100,10 @@ async function whyKept(
  * Brings back what somebody hid by plain deletes: removes the delete markers over objects below the store's prefix.
  * Returns the keys in the bucket, in order. Raises `permission`.
  */
-export async function removeDeleteMarkers(connection: S3Connection, signal?: AbortSignal): Promise<string[]> {
+export async function removeDeleteMarkers(
+  connection: S3Connection,
+  { signal, dryRun = false }: { signal?: AbortSignal | undefined; dryRun?: boolean } = {},
+): Promise<string[]> {
   const recovered: string[] = [];
   let key = '';
   let markers: Version[] = [];
@@ -115,7 +118,7 @@ export async function removeDeleteMarkers(connection: S3Connection, signal?: Abo
       markers.push(version); // hidden twice
       continue;
     }
-    for (const { id } of markers) {
+    for (const { id } of dryRun ? [] : markers) {
       await connection.call(`bringing back ${key}`, { signal }, (s3, settings) =>
         s3.deleteObject({ Bucket: connection.location.bucket, Key: version.key, VersionId: id }, settings),
       );

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { assert, forEachBounded, PrimaError, toPrimaError } from '@prima/base';
 import type { ObjectStore } from './object-store.ts';
 import { folderOfUrl, openStore, type OpenStoreOptions } from './open-store.ts';
+import { removeS3Probes } from './s3-store.ts';
 import { removeSftpFolder } from './sftp-store.ts';
 
 const scratchPattern = /\/prima-test-[0-9a-f]{12}$/;
@@ -37,7 +38,9 @@ export async function removeScratch(url: string, options: OpenStoreOptions): Pro
   }
   const store = await openStore(url, options);
   try {
-    return await emptied(store);
+    const kept = await emptied(store);
+    if (bare.startsWith('s3:')) await removeS3Probes(url);
+    return kept;
   } finally {
     await store.close();
   }

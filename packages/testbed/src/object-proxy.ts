@@ -10,6 +10,7 @@ import {
   request as send,
   type ServerResponse,
 } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { Mutex } from '@prima/base';
 
 /**
@@ -22,12 +23,14 @@ export type ProxyFault = 'drop' | 'lose-answer' | 'stall' | 'break';
 export interface ProxyRules {
   /** Asked once for each request; `path` is percent-encoded and has no query. */
   fault?: ((method: string, path: string) => ProxyFault | undefined) | undefined;
+  /** Serves TLS with this certificate and key (PEM); not to be changed later. */
+  tls?: { cert: string; key: string } | undefined;
   /** Whether an object is there, for requests with `If-None-Match`; the proxy answers 412 when it is. */
   exists?: ((path: string) => Promise<boolean>) | undefined;
 }
 
 export interface ObjectProxy extends AsyncDisposable {
-  /** `http://127.0.0.1:PORT`. */
+  /** `http://127.0.0.1:PORT`, or `https:` with `tls`. */
   readonly endpoint: string;
   readonly rules: ProxyRules;
   /** Method and path of each request so far. */
@@ -37,12 +40,13 @@ export interface ObjectProxy extends AsyncDisposable {
 /** Starts a proxy on loopback to `endpoint`. Disposing of it breaks all connections. */
 export async function startObjectProxy(endpoint: string, rules: ProxyRules = {}): Promise<ObjectProxy> {
   const proxy = new Proxy(new URL(endpoint), rules);
-  const server = createServer((request, response) => void proxy.serve(request, response));
+  const serve = (request: IncomingMessage, response: ServerResponse) => void proxy.serve(request, response);
+  const server = rules.tls ? createSecureServer(rules.tls, serve) : createServer(serve);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   const port = address !== null && typeof address === 'object' ? address.port : 0;
   return {
-    endpoint: `http://127.0.0.1:${port}`,
+    endpoint: `${rules.tls ? 'https' : 'http'}://127.0.0.1:${port}`,
     rules,
     requests: proxy.requests,
     [Symbol.asyncDispose]: async () => {

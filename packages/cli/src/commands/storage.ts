@@ -9,7 +9,9 @@ import { type Column, facts, table } from '../terminal/table.ts';
 import { printable } from '../terminal/width.ts';
 
 export function registerStorage(program: Command, cli: Cli): void {
-  const storage = program.command('storage').description('test storage for repositories');
+  const storage = program
+    .command('storage')
+    .description('test storage for repositories, bring back what was hidden there');
   storage
     .command('test')
     .description('test what a folder, an S3 bucket or an SFTP server promises, and how fast it is')
@@ -19,6 +21,21 @@ export function registerStorage(program: Command, cli: Cli): void {
         const result = await invocation.call((api, call) => api.storageTest({ url }, call));
         invocation.result(result, (page) => rendered(result, page));
         if (!result.ok) invocation.exitStatus = errorCodes['verify-failed'].exit;
+      }),
+    );
+  storage
+    .command('undelete')
+    .description('bring back what plain deletes hid in an S3 bucket that keeps versions')
+    .argument('<url>', 'the repository, s3://…')
+    .option('--dry-run', 'only say what would come back')
+    .action(
+      cli.action({}, async (invocation, url: string, { dryRun = false }: { dryRun?: boolean }) => {
+        const request = { url, ...(dryRun && { dryRun }) };
+        const result = await invocation.call((api, call) => api.storageUndelete(request, call));
+        invocation.result(result, () => {
+          const what = `${count(result.keys.length, 'object')} of ${printable(result.url)}`;
+          return dryRun ? `${what} would come back` : `${what} came back`;
+        });
       }),
     );
 }

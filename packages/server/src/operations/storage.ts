@@ -1,9 +1,9 @@
 /** Operations on storage, whether there is a repository or not. */
 import type { PrimaApi } from '@prima/api';
-import { testStorage } from '@prima/storage';
+import { testStorage, undeleteS3Objects } from '@prima/storage';
 import type { Context } from '../context.ts';
 
-export type StorageOperations = Pick<PrimaApi, 'storageTest'>;
+export type StorageOperations = Pick<PrimaApi, 'storageTest' | 'storageUndelete'>;
 
 export function storageOperations(context: Context): StorageOperations {
   return {
@@ -17,5 +17,10 @@ export function storageOperations(context: Context): StorageOperations {
         });
         return { ...report, elapsedMs: performance.now() - started };
       }),
+    storageUndelete: ({ url, dryRun }, options) =>
+      context.run(options, async ({ signal }) => ({
+        url,
+        keys: await undeleteS3Objects(url, { signal, dryRun: dryRun ?? false }),
+      })),
   };
 }
