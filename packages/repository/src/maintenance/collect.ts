@@ -287,7 +287,7 @@ class Collection {
       for (const kind of ['data', 'meta'] as const) await store.delete(packKey(kind, name));
     });
     await deleteSpentLists(this.#context, now, new Set([...plan.dead, ...plan.rewrite]));
-    const removed = await this.#deleteSessions(now);
+    const removed = await this.#deleteSessions(now, superseded);
     await this.#deleteCondemned(now);
     return removed;
   }
@@ -301,20 +301,27 @@ class Collection {
     }
   }
 
-  /** Segments of aborted sessions, and those that an earlier collection replaced but did not come to delete. */
+  /**
+   * Segments of aborted sessions, and those that an earlier collection replaced but did not come to delete. That
+   * one is not in the index is no reason: a list may have lacked it.
+   */
   async #deleteStraySegments(now: Survey): Promise<void> {
-    const current = new Set(now.index.segments);
+    const outcomes = [...now.outcomes.values()].map(({ outcome }) => outcome);
+    const replaced = new Set(outcomes.flatMap(({ superseded }) => superseded ?? []));
     for await (const { key } of this.#context.store.list('index/')) {
       const session = key.slice(6, 38);
-      const decided = now.outcomes.get(session);
-      if (session !== this.#session && decided && !current.has(key)) await this.#context.store.delete(key);
+      const isAborted = now.outcomes.get(session)?.outcome.state === 'aborted';
+      if (session !== this.#session && (isAborted || replaced.has(key)))
+        await this.#context.store.delete(key);
     }
   }
 
-  async #deleteSessions(now: Survey): Promise<number> {
+  async #deleteSessions(now: Survey, superseded: readonly string[]): Promise<number> {
     const { store } = this.#context;
     const forgotten = new Set(now.forgotten.map(({ id }) => id));
-    const withSegments = new Set<string>();
+    // what either list shows is there: an outcome that is removed too early takes its segments with it
+    const left = new Set(now.index.segments).difference(new Set(superseded));
+    const withSegments = new Set([...left].map((key) => key.slice(6, 38)));
     for await (const { key } of store.list('index/')) withSegments.add(key.slice(6, 38));
     let removed = 0;
     for (const entry of now.sessions) {
