@@ -87,7 +87,7 @@ export class RootLog {
         await this.#follow();
       } catch (error) {
         if (!isDamage(error)) throw error;
-        this.#fault = error.message;
+        this.#fault ??= error.message;
       }
       return this.#fault;
     });
@@ -289,8 +289,9 @@ export function refusal(doing: string, fault: string): PrimaError {
   );
 }
 
+/** `wrong-key`: of an epoch that is in none of the key sets that are there. */
 function isDamage(error: unknown): error is PrimaError {
-  return error instanceof PrimaError && (error.code === 'integrity' || error.code === 'format');
+  return error instanceof PrimaError && ['integrity', 'format', 'wrong-key'].includes(error.code);
 }
 
 function pointsAfter(points: number, event: LogEntry['event']): number {
