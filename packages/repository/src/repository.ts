@@ -46,7 +46,7 @@ import { RepositoryIndex } from './index/repository-index.ts';
 import { check } from './maintenance/check.ts';
 import { collect } from './maintenance/collect.ts';
 import { addKeySlot, createKeys, listKeySlots, removeKeySlot, rotateKeys } from './maintenance/key-slots.ts';
-import { missingPoints } from './maintenance/survey.ts';
+import { missingPoints } from './maintenance/missing-points.ts';
 import { PageTree } from './manifest/page-tree.ts';
 import { ChunkPool } from './pool/chunk-pool.ts';
 import { BackupSession } from './session/backup-session.ts';
@@ -211,7 +211,8 @@ class OpenRepository implements Repository {
         ? [withLock(outcome.point, lockedUntil)]
         : [],
     );
-    if (points.length < wanted) await this.#tellMissing();
+    // the count may be off by points that are just being forgotten: only then the log is read
+    if (points.length < wanted) for (const text of await missingPoints(this.#context)) this.#warn(text);
     return points.sort((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
   }
 
@@ -328,20 +329,6 @@ class OpenRepository implements Repository {
   async close(): Promise<void> {
     await this.#pool?.close();
     await this.#context.store.close();
-  }
-
-  /** Says which points of the log are not there. The cheap count may be off by points that are just being forgotten. */
-  async #tellMissing(): Promise<void> {
-    try {
-      const ids = await missingPoints(this.#context);
-      if (ids.length === 0) return;
-      const named = ids.slice(0, 3).map((id) => id.slice(0, 12));
-      this.#warn(
-        `the log of roots knows ${ids.length} restore points that are not there (${named.join(', ')}${ids.length > 3 ? ', …' : ''}): somebody removed them, or the store does not list everything; see: prima check`,
-      );
-    } catch (error) {
-      this.#warn(`${toPrimaError(error, 'reading the log of roots').message}; see: prima check`);
-    }
   }
 
   /** Says a thing once. */

@@ -207,14 +207,6 @@ export async function trulyMissing(context: Context, missing: readonly string[])
   return missing.filter((id) => !forgotten.has(id));
 }
 
-/** Ids of points that the log knows, that were not forgotten and are not there. Reads the whole log. */
-export async function missingPoints(context: Context): Promise<string[]> {
-  const { entries } = await context.log.readAll(); // before the points, as always
-  const outcomes = await readOutcomes(context, await listSessions(context, { namesOnly: true }));
-  const committed = outcomes.filter(({ outcome }) => outcome.state === 'committed' && outcome.point);
-  return await trulyMissing(context, compareLog(entries, committed).missing);
-}
-
 /** Mends what a crash left out of the log; refuses where somebody took points away. */
 async function reconcileLog(
   context: Context,
