@@ -8,7 +8,6 @@ import {
   type Range,
   silentLogger,
   systemClock,
-  toPrimaError,
   UserError,
 } from '@prima/base';
 import type { ObjectStore } from '@prima/storage';
