@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { StorageError } from '@prima/base';
 import { openStore, testStorage } from './mod.ts';
 import { filterStore } from './filter-store.ts';
 import { childUrl, removeScratch } from './scratch-store.ts';
@@ -61,6 +62,11 @@ test('a cancelled test removes its folder, one of a folder that is not there mak
     const onProgress = ({ done }: { done: number }) => done === 2 && stop.abort();
     await assert.rejects(testStorage(folder, { signal: stop.signal, onProgress }), { code: 'cancelled' });
     await assert.rejects(testStorage(join(folder, 'none')), { code: 'not-found' });
+    const open: typeof openStore = async (url, options) => {
+      if (url.includes('prima-test-')) throw new StorageError('permission', 'not for us');
+      return openStore(url, options);
+    };
+    await assert.rejects(testStorage(folder, { open }), { code: 'permission' });
     assert.deepEqual(await readdir(folder), []);
   }));
 

@@ -62,6 +62,7 @@ export async function testStorage(url: string, options: StorageTestOptions = {})
   let figures: StorageFigures | undefined;
   let left: string[] = [];
   try {
+    await (await open(scratch, { create: true, logger })).close(); // raises what would break every promise
     for (const [index, check] of storeChecks.entries()) {
       onProgress?.({ phase: check.promise, done: index, total: storeChecks.length + 1 });
       promises.push(await tried(check, { url: childUrl(scratch, `c${index}`), about, open, logger, signal }));
