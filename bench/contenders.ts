@@ -5,6 +5,7 @@
  */
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { statIfThere } from '@prima/base';
 import { projectRoot } from '@prima/testbed';
 import { type ProgramRun, runMeasured } from './program-run.ts';
 
@@ -22,11 +23,18 @@ export interface Contender {
 
 const secret = 'not a secret: the benchmark';
 
-export function prima(name: string, options: { readBack: boolean }): Contender {
+/** Environment variables that name another place for a contender's repository than its own folder. */
+export type PlaceOf = (folder: string) => Record<string, string>;
+
+const ownFolder: PlaceOf = () => ({});
+
+export function prima(name: string, options: { readBack: boolean; placeOf?: PlaceOf }): Contender {
+  const { placeOf = ownFolder } = options;
   const environment = (folder: string) => ({
     PRIMA_REPO: join(folder, 'repository'),
     PRIMA_HOME: join(folder, 'home'),
     PRIMA_PASSPHRASE: secret,
+    ...placeOf(folder),
   });
   const run = (folder: string, ...args: string[]) =>
     runMeasured([join(projectRoot, 'bin/prima'), ...args, '--quiet'], { env: environment(folder) });
@@ -46,31 +54,31 @@ export function prima(name: string, options: { readBack: boolean }): Contender {
 }
 
 /** Its local repository flushes by itself. Encrypts always; default compression (`auto`, zstd) and cache. */
-export const restic: Contender = {
-  name: 'restic',
-  prepare: async (folder) => void (await resticRun(folder, ['init'])),
-  backup: (folder, disk) => resticRun(folder, ['backup', '--quiet', disk]),
-  again: (folder, disk) => resticRun(folder, ['backup', '--quiet', '--force', disk]),
-  restore: async (folder, disk, target) => {
-    const path = join(target, 'disk.raw');
-    // `restic restore` of this version writes every zero; piping into dd leaves holes, and is the faster way
-    const script = `set -o pipefail; restic dump latest "$0" | dd of="$1" bs=1M iflag=fullblock conv=sparse,fdatasync`;
-    return { ...(await runResticCommand(folder, ['bash', '-c', script, disk, path])), path };
-  },
-};
-
-function resticRun(folder: string, args: string[]): Promise<ProgramRun> {
-  return runResticCommand(folder, ['restic', ...args]);
-}
-
-function runResticCommand(folder: string, command: string[]): Promise<ProgramRun> {
-  const env = {
-    RESTIC_REPOSITORY: join(folder, 'repository'),
-    RESTIC_PASSWORD: secret,
-    RESTIC_CACHE_DIR: join(folder, 'cache'),
+export function resticAt(name: string, placeOf: PlaceOf = ownFolder): Contender {
+  const run = (folder: string, command: string[]) => {
+    const env = {
+      RESTIC_REPOSITORY: join(folder, 'repository'),
+      RESTIC_PASSWORD: secret,
+      RESTIC_CACHE_DIR: join(folder, 'cache'),
+      ...placeOf(folder),
+    };
+    return runMeasured(command, { env });
   };
-  return runMeasured(command, { env });
+  return {
+    name,
+    prepare: async (folder) => void (await run(folder, ['restic', 'init'])),
+    backup: (folder, disk) => run(folder, ['restic', 'backup', '--quiet', disk]),
+    again: (folder, disk) => run(folder, ['restic', 'backup', '--quiet', '--force', disk]),
+    restore: async (folder, disk, target) => {
+      const path = join(target, 'disk.raw');
+      // `restic restore` of this version writes every zero; piping into dd leaves holes, and is the faster way
+      const script = `set -o pipefail; restic dump latest "$0" | dd of="$1" bs=1M iflag=fullblock conv=sparse,fdatasync`;
+      return { ...(await run(folder, ['bash', '-c', script, disk, path])), path };
+    },
+  };
 }
+
+export const restic = resticAt('restic');
 
 /** Flushes its repository by itself, not what it extracts. `repokey` is its faster encryption here. */
 export const borg: Contender = {
@@ -124,6 +132,7 @@ export const qemuImg: Contender = {
 /** What the files below `folder` occupy, bytes. */
 export async function storedBytes(folder: string): Promise<number> {
   let total = 0;
+  if ((await statIfThere(folder)) === undefined) return 0; // it is on a server
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     if (entry.isFile()) total += (await stat(join(entry.parentPath, entry.name))).size;
   }

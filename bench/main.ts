@@ -3,7 +3,7 @@
  * measured and how to read it is in docs/operating/benchmarks.md.
  *
  * usage: npm run bench [-- [--rounds N] [--only NAME]… [--tebibytes N] [--json]]
- *        NAME: backup, unchanged, restore, incremental, points, index, nbd
+ *        NAME: backup, unchanged, restore, incremental, s3, points, index, nbd
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg } from 'node:os';
@@ -17,11 +17,12 @@ import { benchIncremental, type IncrementalResult } from './incremental.ts';
 import { benchPoints } from './many-points.ts';
 import { benchNbd } from './nbd.ts';
 import type { ProgramRun } from './program-run.ts';
+import { onS3, raceOnS3 } from './on-s3.ts';
 import { benchScale } from './scale.ts';
 import { isHeld, median, renderRows, renderTable, type Row } from './results.ts';
 import { buildTestDisk, type TestDisk } from './test-disk.ts';
 
-const names = [...stages, 'incremental', 'points', 'index', 'nbd'] as const;
+const names = [...stages, 'incremental', 's3', 'points', 'index', 'nbd'] as const;
 type Name = (typeof names)[number];
 
 const passphrase = 'not a secret: the benchmark';
@@ -124,6 +125,15 @@ async function measureAll(bench: Bench): Promise<{ rows: Row[]; details: object 
     rows.unshift(...raceRows(entries, disk, only), ...incrementalRows(incrementals));
     bench.log.info(`\n${renderEntries(entries)}`);
   }
+  if (only.has('s3')) {
+    const disk = await buildTestDisk({ log: bench.log });
+    const folder = join(bench.folder, 's3');
+    await mkdir(folder);
+    const entries = await raceOnS3({ ...bench, folder, disk: disk.path, stages });
+    details['s3'] = Object.fromEntries(entries);
+    rows.push(...s3Rows(entries, disk));
+    bench.log.info(`\n${renderEntries(entries)}`);
+  }
   return { rows, details };
 }
 
@@ -215,6 +225,29 @@ function raceRows(entries: ReadonlyMap<string, Entry>, disk: TestDisk, only: Rea
   }
   for (const stage of stages) if (only.has(stage)) rows.push(memoryRow(stage, entries));
   return rows;
+}
+
+/** With read-back, and peers' own caches; the server takes processor time of its own from both. */
+function s3Rows(entries: ReadonlyMap<string, Entry>, disk: TestDisk): Row[] {
+  const time = (name: string, stage: Stage) => seconds(entries.get(name)?.runs[stage]);
+  const row = (item: string, stage: Stage, atLeast?: number): Row => ({
+    item,
+    ...compared('restic', time(onS3.prima, stage), time(onS3.restic, stage)),
+    ...(atLeast === undefined ? {} : { wanted: { atLeast } }),
+  });
+  const rate = disk.facts.allocatedBytes / time(onS3.prima, 'unchanged') / 1e9;
+  return [
+    row('S3: first backup, read-back', 'backup', 2),
+    row('S3: nothing changed, all read', 'unchanged'),
+    {
+      item: 'S3: nothing changed, all read',
+      prima: `${time(onS3.prima, 'unchanged').toFixed(2)} s`,
+      value: rate,
+      unit: 'GB/s',
+      wanted: { atLeast: 1.5 },
+    },
+    row('S3: restore to a raw file', 'restore', 3),
+  ];
 }
 
 function sizeRow(entries: ReadonlyMap<string, Entry>, peer: string, atMost?: number): Row {
