@@ -7,6 +7,7 @@ import { type Context, hexOf, openBlob } from '../context.ts';
 import { assertReachable, isDamage } from '../damage/lists.ts';
 import { blobHeaderBytes, type BlobType } from '../format/blob.ts';
 import { packKey } from '../format/pack.ts';
+import { PackWindows } from './pack-windows.ts';
 import { type Located, RepositoryIndex } from './repository-index.ts';
 
 interface StoredBlob {
@@ -29,11 +30,13 @@ const maxReloads = 3;
 
 export class BlobReader {
   readonly #context: Context;
+  readonly #windows: PackWindows;
   #index: RepositoryIndex;
   #reloading: Promise<RepositoryIndex> | undefined;
 
   constructor(context: Context, index: RepositoryIndex) {
     this.#context = context;
+    this.#windows = new PackWindows(context.store);
     this.#index = index;
   }
 
@@ -117,8 +120,11 @@ export class BlobReader {
     const where = `${key} at ${place.offset}`;
     if (place.length < blobHeaderBytes)
       throw new IntegrityError(`${where}: the index gives a blob of ${place.length} bytes`);
-    const range = { offset: place.offset, length: place.length };
-    return { bytes: await this.#context.store.get(key, range, { signal, fresh }), where };
+    const { offset, length } = place;
+    const bytes = fresh
+      ? await this.#context.store.get(key, { offset, length }, { signal, fresh })
+      : await this.#windows.get({ key, offset, length, packSize: place.in.size }, { signal });
+    return { bytes, where };
   }
 
   #note(place: Located, id: Uint8Array, failure: Failure): void {
