@@ -290,9 +290,14 @@ export interface Repository {
   /**
    * Locks the point until `until` (milliseconds since 1970): nobody can forget it before, nor take its lock away. A
    * lock that lasts longer stays as it is. May be repeated. Answers the point as it is locked then. Raises
-   * `not-found` when the point is forgotten, `usage` for a time that is past or beyond 100 years.
+   * `not-found` when the point is forgotten, `usage` for a time that is past or beyond 100 years. Where the store can, it
+   * keeps all that the point needs from being deleted.
    */
-  lock(point: Point, until: number): Promise<Point>;
+  lock(
+    point: Point,
+    until: number,
+    options?: { signal?: AbortSignal; onProgress?: ProgressListener },
+  ): Promise<Point>;
   /** Faults are part of the report; raises only where the store cannot be read at all. */
   check(options: CheckOptions): Promise<CheckReport>;
   collect(options: {

@@ -276,8 +276,8 @@ class OpenRepository implements Repository {
     await this.#context.log.append({ event: 'forgotten', session: point.id, outcome: digest });
   }
 
-  async lock(point: Point, until: number): Promise<Point> {
-    return await extendLock(this.#context, point, until, async () => undefined);
+  async lock(...[point, until, options]: Parameters<Repository['lock']>): Promise<Point> {
+    return await extendLock(this.#context, point, until, options);
   }
 
   async check(options: Parameters<Repository['check']>[0]): Promise<CheckReport> {

@@ -23,6 +23,8 @@ export interface Located extends BlobPlace {
 export interface LoadOptions {
   /** Raises where a segment or outcome cannot be read, instead of going on without it. Default false. */
   strict?: boolean;
+  /** A session that has not ended, whose segments count all the same: what it has written so far. */
+  also?: string;
   /** Told of segments that are left out because they cannot be read. */
   onBadSegment?: (key: string, error: PrimaError) => void;
 }
@@ -46,7 +48,11 @@ export class RepositoryIndex {
   readonly checkpoints: CommittedSession[] = [];
   /** Segments that could not be read: what they say is not in the index. */
   readonly unreadable: string[] = [];
+  /** Segments that are there although a collection has replaced them. */
+  readonly replaced: string[] = [];
   readonly #damage: DamageRegister;
+  /** Of each pack, the segments that speak of it. */
+  readonly #segmentsOf: string[][] = [];
   readonly #numbers = new Map<string, number>();
   #table = new IdTable();
   /** Other places of blobs that are stored twice, for when the first turns out to be damaged. */
@@ -112,6 +118,11 @@ export class RepositoryIndex {
     return whole.size > 0 && this.#table.usesPacks(whole);
   }
 
+  /** Keys of the segments that speak of the pack of this number. */
+  segmentsOf(pack: number): readonly string[] {
+    return this.#segmentsOf[pack] ?? [];
+  }
+
   hasPack(name: string): boolean {
     return this.#numbers.has(name);
   }
@@ -140,10 +151,14 @@ export class RepositoryIndex {
     const committed = await committedAmong(context, sessions, options.strict ? undefined : damaged);
     const superseded = new Set(committed.flatMap(({ outcome }) => outcome.superseded ?? []));
     const counted = new Set(committed.map(({ id }) => id));
+    if (options.also !== undefined) counted.add(options.also);
     const index = new RepositoryIndex(context.damage);
     const wanted: typeof keys = [];
     for (const entry of keys) {
-      if (superseded.has(entry.key)) continue;
+      if (superseded.has(entry.key)) {
+        index.replaced.push(entry.key);
+        continue;
+      }
       const outcomeError = damaged.get(entry.session);
       if (outcomeError) index.#leaveOut(entry.key, outcomeError, { context, options });
       else if (counted.has(entry.session)) wanted.push(entry);
@@ -177,13 +192,14 @@ export class RepositoryIndex {
       if (!read) continue;
       this.segments.push(read.key);
       this.segmentCounts.set(read.key, read.segment.count);
-      this.#add(read.segment, condemned);
+      this.#add(read.key, read.segment, condemned);
     }
   }
 
-  #add(segment: Segment, condemned: ReadonlySet<string>): void {
+  #add(key: string, segment: Segment, condemned: ReadonlySet<string>): void {
     const { ids, places } = segment;
     const numbers = segment.packs.map((pack) => this.#number(pack, condemned));
+    for (const number of numbers) (this.#segmentsOf[number] ??= []).push(key);
     for (let i = 0; i < segment.count; i += 1) {
       const id = ids.subarray(i * 32, i * 32 + 32);
       const number = numbers[places[i * 3] ?? 0] ?? 0;

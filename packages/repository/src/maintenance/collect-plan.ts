@@ -44,8 +44,16 @@ export interface Budget {
   round: number;
 }
 
-/** The packs with the least live share come first. */
-export function planOf(now: Survey, listed: ReadonlyMap<string, ListedPack>, budget: Budget): Plan {
+/**
+ * The packs with the least live share come first.
+ * @param kept packs that cannot be deleted: they stay as they are
+ */
+export function planOf(
+  now: Survey,
+  listed: ReadonlyMap<string, ListedPack>,
+  budget: Budget,
+  kept: ReadonlyMap<string, number> = new Map(),
+): Plan {
   const plan: Plan = {
     dead: new Set(),
     rewrite: new Set(),
@@ -59,6 +67,7 @@ export function planOf(now: Survey, listed: ReadonlyMap<string, ListedPack>, bud
     const live = now.livePerPack[number] ?? 0;
     const dead = deadIn(size, live, now.liveBlobs[number] ?? 0);
     if (now.spoilt.has(number) || now.hidden.length > 0) continue; // see "Damage" of the format
+    if (kept.has(name)) continue;
     if (live === 0) plan.dead.add(name);
     else if (now.damaged.has(name) || dead > Math.max(size * deadShare, deadBytes)) {
       partly.push({ name, live, size });
@@ -83,7 +92,9 @@ export function planOf(now: Survey, listed: ReadonlyMap<string, ListedPack>, bud
     (plan.later.at(-1) ?? plan.rewrite).add(name);
     if (plan.later.length === 0) plan.rewriteBytes = inRound;
   }
-  for (const name of listed.keys()) if (!now.index.hasPack(name)) plan.orphans.add(name);
+  for (const name of listed.keys()) {
+    if (!now.index.hasPack(name) && !kept.has(name)) plan.orphans.add(name);
+  }
   return plan;
 }
 

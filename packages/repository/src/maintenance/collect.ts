@@ -22,6 +22,7 @@ import {
   beginSession,
   byBeginning,
   decide,
+  deleteUnlessKept,
   forgottenKey,
   listSessions,
   outcomeKey,
@@ -40,6 +41,7 @@ import {
   whyTooMuch,
 } from './collect-plan.ts';
 import { copiedBytes, copyBlobs, planSegments } from './collect-rewrite.ts';
+import { keptPacks, longestLock, notesOnKept, retainCollection, retainedUntil } from './kept-by-store.ts';
 import { deleteSpentLists, spareDamaged } from './spare-damaged.ts';
 import { type Survey, survey, type SurveyOptions } from './survey.ts';
 
@@ -78,8 +80,9 @@ export async function collect(context: Context, options: CollectOptions): Promis
 async function dryRun(context: Context, budget: Budget, options: CollectOptions): Promise<CollectReport> {
   const listed = await listPacks(context);
   const now = await survey(context, surveyOptions(options));
-  const plan = planOf(now, listed, budget);
-  const notes = spareDamaged(plan, now);
+  const kept = await keptPacks(context, now, listed);
+  const plan = planOf(now, listed, budget, kept);
+  const notes = [...spareDamaged(plan, now), ...notesOnKept(now, listed, kept)];
   const refusal = whyTooMuch(plan, listed, options.maxDeleteShare ?? 0.8);
   let copied = 0;
   for (const rewrite of [plan.rewrite, ...plan.later]) {
@@ -156,7 +159,8 @@ class Collection {
   async run(listed: Map<string, ListedPack>, budget: Budget): Promise<{ report: CollectReport; plan: Plan }> {
     this.#progress('marking');
     const first = await survey(this.#context, surveyOptions(this.#options));
-    const plan = planOf(first, listed, budget);
+    const kept = await keptPacks(this.#context, first, listed);
+    const plan = planOf(first, listed, budget, kept);
     spareDamaged(plan, first);
     const refusal = whyTooMuch(plan, listed, this.#options.maxDeleteShare ?? 0.8);
     if (refusal) throw refusal;
@@ -172,10 +176,10 @@ class Collection {
     this.#progress('marking again');
     const second = await survey(this.#context, { ...surveyOptions(this.#options), earlier: first });
     this.#rescue(plan, second);
-    this.#notes.push(...spareDamaged(plan, second));
-    const { superseded, copied } = await this.#rewrite(plan, second);
+    this.#notes.push(...spareDamaged(plan, second), ...notesOnKept(second, listed, kept));
+    const { superseded, copied, written } = await this.#rewrite(plan, second);
     this.#progress('deleting');
-    const sessionsRemoved = await this.#delete(plan, second, superseded);
+    const sessionsRemoved = await this.#delete(plan, second, { superseded, written });
     const report = reportOf(second, plan, { listed, dryRun: false, copied });
     const notes = [...report.notes, ...this.#notes];
     return { report: { ...report, sessionsRemoved, fenced: this.#fenced, notes }, plan };
@@ -251,8 +255,14 @@ class Collection {
   }
 
   /** Copies live blobs out of packs to be rewritten, and writes segments without the packs that go. */
-  async #rewrite(plan: Plan, now: Survey): Promise<{ superseded: string[]; copied: number }> {
-    const { packs, entries, superseded, copies } = await planSegments(this.#context, now, plan);
+  async #rewrite(
+    plan: Plan,
+    now: Survey,
+  ): Promise<{ superseded: string[]; copied: number; written: readonly string[] }> {
+    const { packs, entries, copies, ...planned } = await planSegments(this.#context, now, plan);
+    // what the store did not let an earlier collection delete must not count again when the outcome of that one goes
+    const superseded =
+      planned.superseded.length > 0 ? [...new Set([...planned.superseded, ...now.index.replaced])] : [];
     const sink = new PackSink(this.#context, this.#session, { isUnique: true });
     const total = copies.reduce((sum, { from }) => sum + from.length, 0);
     await copyBlobs(
@@ -266,6 +276,8 @@ class Collection {
     );
     // whoever reads the index looks at outcomes only of sessions that have segments
     await sink.finish({ packs, entries, evenIfEmpty: superseded.length > 0 });
+    const until = longestLock(now);
+    await retainCollection(this.#context, this.#session, until);
     const time = new Date(this.#context.clock.now()).toISOString();
     const { digest } = await decide(this.#context, {
       session: this.#session,
@@ -276,16 +288,27 @@ class Collection {
     });
     if (digest === undefined)
       throw new PrimaError('refused', 'another collection gave up on this one; nothing was deleted');
-    return { superseded, copied: sink.storedBytes };
+    await retainCollection(this.#context, this.#session, until);
+    return { superseded, copied: sink.storedBytes, written: sink.keys };
   }
 
-  async #delete(plan: Plan, now: Survey, superseded: readonly string[]): Promise<number> {
-    const { store } = this.#context;
+  async #delete(
+    plan: Plan,
+    now: Survey,
+    { superseded, written }: { superseded: readonly string[]; written: readonly string[] },
+  ): Promise<number> {
     await this.#deleteStraySegments(now); // before the segments because of which they do not count
-    await forEachBounded(superseded, concurrency, (key) => store.delete(key));
+    await forEachBounded(superseded, concurrency, async (key) => void (await this.#remove(key)));
+    let keptUntil = 0;
     await forEachBounded([...plan.dead, ...plan.rewrite, ...plan.orphans], concurrency, async (name) => {
-      for (const kind of ['data', 'meta'] as const) await store.delete(packKey(kind, name));
+      for (const kind of ['data', 'meta'] as const) {
+        const key = packKey(kind, name);
+        if (await this.#remove(key)) continue;
+        keptUntil = Math.max(keptUntil, (await retainedUntil(this.#context, key)) ?? 0);
+      }
     });
+    // a backup has locked what was condemned: of its blobs the copies count now
+    await retainCollection(this.#context, this.#session, keptUntil, written);
     await deleteSpentLists(this.#context, now, new Set([...plan.dead, ...plan.rewrite]));
     const removed = await this.#deleteSessions(now, superseded);
     await this.#deleteCondemned(now);
@@ -297,7 +320,7 @@ class Collection {
     const { store } = this.#context;
     for await (const { key } of store.list('condemned/')) {
       const session = key.slice(10);
-      if (session === this.#session || now.outcomes.has(session)) await store.delete(key);
+      if (session === this.#session || now.outcomes.has(session)) await this.#remove(key);
     }
   }
 
@@ -311,8 +334,7 @@ class Collection {
     for await (const { key } of this.#context.store.list('index/')) {
       const session = key.slice(6, 38);
       const isAborted = now.outcomes.get(session)?.outcome.state === 'aborted';
-      if (session !== this.#session && (isAborted || replaced.has(key)))
-        await this.#context.store.delete(key);
+      if (session !== this.#session && (isAborted || replaced.has(key))) await this.#remove(key);
     }
   }
 
@@ -339,19 +361,27 @@ class Collection {
         await this.#deleteKeys(entry, { last: outcomeKey(entry.id) });
       } else if (decided?.state === 'aborted' && entry.keys.length > 1) {
         // the aborted outcome stays: it keeps a late writer from committing
-        for (const key of entry.keys) if (key !== outcomeKey(entry.id)) await store.delete(key);
+        for (const key of entry.keys) if (key !== outcomeKey(entry.id)) await this.#remove(key);
       } else continue;
       removed += 1;
     }
     return removed;
   }
 
+  /** In this order, and as far as the store lets go of them: the next collection goes on. */
   async #deleteKeys({ keys }: SessionEntry, order: { first?: string; last: string }): Promise<void> {
-    const { store } = this.#context;
     const { first, last } = order;
-    if (first !== undefined) await store.delete(first);
-    for (const key of keys) if (key !== first && key !== last) await store.delete(key);
-    await store.delete(last);
+    if (first !== undefined && !(await this.#remove(first))) return;
+    let isAllGone = true;
+    for (const key of keys) {
+      if (key !== first && key !== last && !(await this.#remove(key))) isAllGone = false;
+    }
+    if (isAllGone) await this.#remove(last);
+  }
+
+  /** False when the store keeps it. */
+  async #remove(key: string): Promise<boolean> {
+    return await deleteUnlessKept(this.#context, key);
   }
 
   #progress(phase: string): void {

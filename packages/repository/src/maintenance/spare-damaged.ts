@@ -3,6 +3,7 @@ import type { Context } from '../context.ts';
 import { readDamagedLists } from '../damage/lists.ts';
 import type { DamageEntry } from '../damage/register.ts';
 import { idFromHex } from '../format/hex-id.ts';
+import { deleteUnlessKept } from '../session/sessions.ts';
 import type { Plan } from './collect-plan.ts';
 import type { Survey } from './survey.ts';
 
@@ -49,6 +50,6 @@ export async function deleteSpentLists(
     return ids.every((hex) => !live.has(idFromHex(hex)) || !index.isLost(idFromHex(hex)));
   };
   for (const { key, list } of (await readDamagedLists(context)).lists) {
-    if (list.entries.every(isSpent)) await context.store.delete(key);
+    if (list.entries.every(isSpent)) await deleteUnlessKept(context, key);
   }
 }

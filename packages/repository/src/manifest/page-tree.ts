@@ -94,6 +94,38 @@ export class PageTree {
     }
   }
 
+  /**
+   * Visits every page and chunk below a root but for what `before`, a disk of the same size, has at the same place.
+   * Unlike `walk` it does not ask `visit` whether to go below a page, and raises where one cannot be read.
+   */
+  async walkSince(
+    root: RootRef,
+    before: RootRef | undefined,
+    size: number,
+    visit: (id: Uint8Array) => void,
+  ): Promise<void> {
+    const level = rootLevel(size, this.#context.chunkSize);
+    await this.#walkSince([refOfRoot(root, size), before && refOfRoot(before, size)], level, visit);
+  }
+
+  async #walkSince(
+    [ref, before]: [PageRef, PageRef | undefined],
+    level: number,
+    visit: (id: Uint8Array) => void,
+  ): Promise<void> {
+    if (!ref.id || (before && sameId(ref.id, before.id))) return;
+    visit(ref.id);
+    const [refs, others] = await Promise.all([
+      this.#childrenOf(ref, level),
+      before?.id ? this.#childrenOf(before, level) : [],
+    ]);
+    for (const [i, child] of refs.entries()) {
+      const other = others[i];
+      if (level > 0) await this.#walkSince([child, other], level - 1, visit);
+      else if (child.id && !(other && sameId(child.id, other.id))) visit(child.id);
+    }
+  }
+
   async *#chunksBelow(ref: PageRef, level: number, offset: number, range: Range): AsyncGenerator<ChunkRef> {
     if (!ref.id) {
       const start = Math.max(offset, range.offset);

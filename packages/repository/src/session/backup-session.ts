@@ -13,6 +13,7 @@ import { DiskWriter } from './disk-writer.ts';
 import { PackSink } from './pack-sink.ts';
 import { checkedLockEnd } from './locks.ts';
 import { refusal } from './root-log.ts';
+import { retainContents, retainRecords } from './retaining.ts';
 import { beginSession, decide, startBeats } from './sessions.ts';
 
 export interface BackupSessionOptions {
@@ -124,7 +125,7 @@ export class BackupSession implements WriteSession {
       await this.#checkpoints.end();
       await this.#sink.finish();
       const warnings = [...point.warnings, ...this.#warnings];
-      const whole: Point = { id: this.id, ...point, ...this.#lockOf(point), warnings };
+      const whole = await this.#locked({ id: this.id, ...point, warnings });
       const time = new Date(this.#context.clock.now()).toISOString();
       const mine = {
         session: this.id,
@@ -145,18 +146,25 @@ export class BackupSession implements WriteSession {
       }
       this.#state = 'committed';
       await this.#end();
-      await this.#log(digest);
+      await this.#log(digest, whole);
       await this.#checkpoints.release(this.#index.checkpoints);
       return whole;
     });
   }
 
-  /** The lock that the caller wants, or the repository when that one is longer. */
-  #lockOf({ lockedUntil: wanted }: Omit<Point, 'id'>): { lockedUntil?: string } {
+  /** The point with the lock that the caller wants, or the repository's when that one is longer; kept by the store, too. */
+  async #locked(point: Point): Promise<Point> {
     const { lockMs, clock } = this.#context;
     const own = lockMs === undefined ? 0 : clock.now() + lockMs;
-    const until = wanted === undefined ? own : Math.max(own, Date.parse(wanted));
-    return until > 0 ? { lockedUntil: new Date(checkedLockEnd(this.#context, until)).toISOString() } : {};
+    const wanted = point.lockedUntil === undefined ? own : Math.max(own, Date.parse(point.lockedUntil));
+    if (wanted === 0) return point;
+    const until = checkedLockEnd(this.#context, wanted);
+    const retained = await retainContents(this.#context, point, until, { session: this.id });
+    return {
+      ...point,
+      lockedUntil: new Date(until).toISOString(),
+      ...(retained !== undefined && { retainedUntil: new Date(retained).toISOString() }),
+    };
   }
 
   async abort(why: string): Promise<void> {
@@ -193,12 +201,22 @@ export class BackupSession implements WriteSession {
   }
 
   /** The point stands without its log entry; the next collection adds one that could not be written. */
-  async #log(outcome: string): Promise<void> {
+  async #log(outcome: string, { lockedUntil }: Point): Promise<void> {
+    let key: string | undefined;
     try {
-      await this.#context.log.append({ event: 'committed', session: this.id, outcome });
+      key = await this.#context.log.append({ event: 'committed', session: this.id, outcome });
     } catch (error) {
       const { message } = toPrimaError(error, 'writing the log of roots');
       this.#context.logger.warn(`the restore point is committed, but its log entry is not: ${message}`);
+    }
+    if (lockedUntil === undefined) return;
+    try {
+      await retainRecords(this.#context, this.id, Date.parse(lockedUntil), key === undefined ? [] : [key]);
+    } catch (error) {
+      const { message } = toPrimaError(error, 'locking in the store');
+      this.#context.logger.error(
+        `the restore point is committed and its data is locked in the store, but the record of it is not (${message}); lock it again: prima lock ${this.id.slice(0, 12)} --until ${lockedUntil}`,
+      );
     }
   }
 

@@ -3,6 +3,7 @@ import { PrimaError, toPrimaError, UserError } from '@prima/base';
 import { type Context, putSigned } from '../context.ts';
 import type { Point } from '../contract.ts';
 import { blobType } from '../format/blob.ts';
+import { logKeysOf, retainContents, type RetainOptions, retainRecords } from './retaining.ts';
 import {
   type CommittedSession,
   forgottenKey,
@@ -48,21 +49,29 @@ export async function assertUnlocked(context: Context, id: string): Promise<void
 }
 
 /**
- * Locks the point until `until` or, where it is locked for longer, leaves it so. May be repeated.
- * @param retain asks the store to keep what the point needs; called before the lock is written down, and after it
- * for the lock's own objects
+ * Locks the point until `until` or, where it is locked for longer, leaves it so. May be repeated: what the store was not
+ * asked to keep, because somebody died in between, it is asked to keep then.
  */
 export async function extendLock(
   context: Context,
   point: Point,
   until: number,
-  retain: (session: CommittedSession, until: number, written: string[]) => Promise<void>,
+  options: Omit<RetainOptions, 'session'> = {},
 ): Promise<Point> {
-  const end = checkedLockEnd(context, until);
-  const session = await committedPoint(context, point.id);
-  const before = session.lockedUntil;
-  if (before >= end) return withLock(point, before);
-  await retain(session, end, []);
+  const wanted = checkedLockEnd(context, until);
+  const { outcome, lockedUntil: before } = await committedPoint(context, point.id);
+  const end = Math.max(wanted, before);
+  await retainContents(context, outcome.point ?? point, end, options);
+  if (before < end) await writeLock(context, point, { before, end });
+  await retainRecords(context, point.id, end, await logKeysOf(context, point.id));
+  return withLock(point, end);
+}
+
+async function writeLock(
+  context: Context,
+  point: Point,
+  { before, end }: { before: number; end: number },
+): Promise<void> {
   const key = lockKey(point.id, end);
   const record = { session: point.id, until: isoOf(end), made: isoOf(context.clock.now()) };
   await putSigned(context, key, blobType.lock, record);
@@ -73,8 +82,7 @@ export async function extendLock(
     await takeBack(context, key);
     throw new UserError('not-found', `the restore point ${point.id} was forgotten before it was locked`);
   }
-  await retain(session, end, [key]);
-  return withLock(point, end);
+  await retainRecords(context, point.id, end, [key]);
 }
 
 /** The lock of a point that goes; a collection removes what cannot be removed here. */

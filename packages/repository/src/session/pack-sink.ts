@@ -55,6 +55,7 @@ export class PackSink {
   readonly #onFailure: (error: unknown) => void;
   readonly #onStored: (bytes: number) => void;
   readonly #isUnique: boolean;
+  readonly #keys: string[] = [];
   #storedBytes = 0;
   #failure: unknown;
 
@@ -74,6 +75,11 @@ export class PackSink {
   /** Bytes of the packs that are stored, those that were taken included. */
   get storedBytes(): number {
     return this.#storedBytes;
+  }
+
+  /** Keys of all packs that were stored. */
+  get keys(): readonly string[] {
+    return this.#keys;
   }
 
   /** True when this session has stored the blob, or is about to. */
@@ -204,6 +210,7 @@ export class PackSink {
   ): Promise<void> {
     const { name, bytes, ids, places } = pack;
     await this.#context.store.putIfAbsent(packKey(kind, name), bytes);
+    this.#keys.push(packKey(kind, name));
     this.#packs.push({ name, kind, size: bytes.length, ids, places });
     this.#storedBytes += bytes.length;
     this.#onStored(bytes.length);

@@ -52,7 +52,7 @@ const start = '0'.repeat(64);
 const maxRaces = 1000;
 const readAtOnce = 16;
 
-const logKey = (seq: number) => `log/${String(seq).padStart(10, '0')}`;
+export const logKey = (seq: number) => `log/${String(seq).padStart(10, '0')}`;
 const nameOf = ({ event, session }: Pick<LogEntry, 'event' | 'session'>) => `${event} ${session}`;
 
 export class RootLog {
@@ -108,16 +108,17 @@ export class RootLog {
   /**
    * Appends an entry; when somebody else takes the number, tries the next. Does nothing when somebody has logged the same
    * since the last look, which the caller took before it made what is logged. Raises `integrity` when the log's end is damaged.
+   * @returns the key of the entry; undefined when it is somebody else's
    */
-  async append(event: NewEntry): Promise<void> {
-    await this.#turn.run(async () => {
+  async append(event: NewEntry): Promise<string | undefined> {
+    return await this.#turn.run(async () => {
       for (let race = 0; race < maxRaces; race += 1) {
         const head = this.#head ?? (await this.#begin());
         this.#head = head;
-        if (this.#known.has(nameOf(event))) return;
+        if (this.#known.has(nameOf(event))) return undefined;
         if (await this.#put(head, event)) {
           await this.#remember();
-          return;
+          return logKey(head.seq + 1);
         }
         await this.#advance(head);
       }

@@ -65,7 +65,7 @@ export function sessionTime(id: string): number {
   return Number.parseInt(id.slice(20), 16);
 }
 
-const markerKey = (id: string) => `sessions/${id}/marker`;
+export const markerKey = (id: string) => `sessions/${id}/marker`;
 export const outcomeKey = (id: string) => `sessions/${id}/outcome`;
 export const lockKey = (id: string, until: number) =>
   `sessions/${id}/locked-${String(until).padStart(13, '0')}`;
@@ -108,12 +108,31 @@ export function startBeats(context: Context, id: string): () => void {
   return () => clearInterval(timer);
 }
 
-/** Removes all traces of a session without an outcome that can never get one: a reader at its end, or one that died. */
+/**
+ * Removes all traces of a session without an outcome that can never get one: a reader at its end, or one that died. With
+ * credentials that cannot delete they stay; a collection takes them for those of a dead reader and removes them.
+ */
 export async function endSession(context: Context, id: string): Promise<void> {
   const keys: string[] = [];
   for await (const { key } of context.store.list(`sessions/${id}/beat-`)) keys.push(key);
-  // the marker last: with it, whatever is left is known to be a reader's
-  for (const key of [...keys, markerKey(id)]) await context.store.delete(key);
+  try {
+    // the marker last: with it, whatever is left is known to be a reader's
+    for (const key of [...keys, markerKey(id)]) await context.store.delete(key);
+  } catch (error) {
+    if (!(error instanceof PrimaError) || !['permission', 'refused'].includes(error.code)) throw error;
+    context.logger.debug(`the traces of reader ${id} are left to the next collection: ${error.message}`);
+  }
+}
+
+/** Deletes `key`. False when the store keeps it from being deleted: then it is left to a later collection. */
+export async function deleteUnlessKept(context: Context, key: string): Promise<boolean> {
+  try {
+    await context.store.delete(key);
+    return true;
+  } catch (error) {
+    if (error instanceof PrimaError && error.code === 'refused') return false;
+    throw error;
+  }
 }
 
 /** `endSession` for a reader that is done. Where it may not delete, its marker counts until a collection removes it. */

@@ -47,7 +47,7 @@ export async function namedPoint(repository: Repository, text: string): Promise<
 async function lock(
   repository: Repository,
   { points: names, until, forMs }: LockRequest,
-  { signal, logger }: Call,
+  { signal, logger, onProgress }: Call,
 ): Promise<PointDto[]> {
   if (names.length === 0) throw new UserError('usage', 'no point is named to be locked');
   if ((until === undefined) === (forMs === undefined)) {
@@ -58,7 +58,10 @@ async function lock(
   const locked: PointDto[] = [];
   for (const point of new Set(names.map((text) => resolvePoint(all, text)))) {
     throwIfAborted(signal, `locking points (${locked.length} are locked)`);
-    const now = await repository.lock(point, end);
+    const now = await repository.lock(point, end, {
+      signal,
+      onProgress: (progress) => onProgress(point.machine.name, progress),
+    });
     logger.info(`${point.id.slice(0, 12)} of ${point.machine.name} is locked until ${now.lockedUntil}`);
     locked.push(pointDto(now));
   }
