@@ -46,6 +46,19 @@ async function temporariesIn(root: string): Promise<string[]> {
 
 const body = (): Uint8Array => seededRandom(7).bytes(new Uint8Array(48 * MiB));
 
+test('bodies are paced piece by piece, both ways', async (t) => {
+  const { store } = await freshStore(t);
+  const counts = { sent: 0, taken: 0, largest: 0 };
+  const pacing = (way: 'sent' | 'taken') => async (bytes: number) => {
+    counts[way] += bytes;
+    counts.largest = Math.max(counts.largest, bytes);
+  };
+  await store.putIfAbsent('packs/a', new Uint8Array(5 * MiB), { pace: pacing('sent') });
+  await store.get('packs/a', { offset: MiB, length: 3 * MiB }, { pace: pacing('taken') });
+  assert.deepEqual([counts.sent, counts.taken], [5 * MiB, 3 * MiB]);
+  assert.ok(store.paces && counts.largest <= MiB, `${counts.largest}`);
+});
+
 test('a connection that is killed in the middle of a put: it is made anew and the object is whole', async (t) => {
   const { store, root, said } = await freshStore(t);
   const bytes = body();

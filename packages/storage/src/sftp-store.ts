@@ -97,6 +97,7 @@ interface PutAttempt {
 
 class SftpStore implements ObjectStore {
   readonly url: string;
+  readonly paces = true;
   readonly #location: SftpLocation;
   readonly #logger: Logger;
   readonly #folders = new SftpFolders();
@@ -130,7 +131,8 @@ class SftpStore implements ObjectStore {
   ): Promise<'created' | 'exists'> {
     assertKey(key);
     const attempt: PutAttempt = { linkUnanswered: false };
-    return this.#line.call(`storing ${key} in ${this.url}`, options.signal, async (call) => {
+    return this.#line.call(`storing ${key} in ${this.url}`, options.signal, async (connected) => {
+      const call: FileCall = { ...connected, pace: options.pace };
       this.#tidied ??= tidySftp(call, this.#folders.root, Date.now());
       await this.#tidied.catch((error: unknown) => {
         this.#tidied = undefined;
@@ -242,7 +244,7 @@ class SftpStore implements ObjectStore {
   async get(key: string, range?: ObjectRange, options: StoreCallOptions = {}): Promise<Uint8Array> {
     assertKey(key);
     return this.#line.call(`reading ${key} in ${this.url}`, options.signal, (call) =>
-      this.#read(call, key, range),
+      this.#read({ ...call, pace: options.pace }, key, range),
     );
   }
 

@@ -13,6 +13,8 @@ export interface FileCall {
   /** What is being done, for messages. */
   doing: string;
   signal?: AbortSignal;
+  /** See `ObjectStore.paces`. */
+  pace?: (bytes: number) => Promise<void>;
 }
 
 /** Runs `task` with the open file and closes it on every path. */
@@ -45,11 +47,12 @@ export async function writePieces(
   handle: Buffer,
   body: readonly Uint8Array[],
 ): Promise<void> {
-  const { session, doing, signal } = call;
+  const { session, doing, signal, pace } = call;
   await forEachBounded(
     cut(body),
     piecesAtOnce,
     async ({ bytes, offset }, inner) => {
+      await pace?.(bytes.length);
       await session.request<void>(
         doing,
         (sftp, answer) => sftp.write(handle, bytes, 0, bytes.length, offset, answer),
@@ -97,6 +100,7 @@ export async function readPieces(
           end = Math.min(end, at);
           return;
         }
+        await call.pace?.(read);
         at += read;
       }
     },
