@@ -105,6 +105,8 @@ export interface RestoreToFolderRequest {
   /** Only this disk: its name or number. */
   disk?: string;
   force?: boolean;
+  /** Go on where the point cannot be read, with zeros; the result lists them. */
+  allowDamaged?: boolean;
 }
 
 export interface RestoreToHostRequest {
@@ -112,6 +114,7 @@ export interface RestoreToHostRequest {
   host: string;
   as?: string;
   start?: boolean;
+  allowDamaged?: boolean;
 }
 
 export interface RestoreResult {
@@ -121,6 +124,8 @@ export interface RestoreResult {
   machine?: MachineDto;
   bytesRead: number;
   bytesWritten: number;
+  /** What holds zeros because it cannot be read: bytes. */
+  damaged: { disk: string; offset: number; length: number }[];
   elapsedMs: number;
 }
 
@@ -131,6 +136,8 @@ export interface ExportRequest {
   listen?: string;
   /** Writes go to a temporary overlay that ends with the export. */
   writable?: boolean;
+  /** Serve zeros where the point cannot be read. Without it clients get an I/O error there. */
+  allowDamaged?: boolean;
 }
 
 /** An export that is being served until `stop` is called or the signal aborts. */
@@ -218,7 +225,25 @@ export interface CheckResult {
     affected: { point: string; machine: string; disk: string; offset: number; length: number }[];
   }[];
   leftovers: string[];
+  /** What the check did besides looking. */
+  notes: string[];
+  /** When the packs were last read: how many in so many days, how many never, the oldest of the others. */
+  verification: { never: number; oldest?: string; within: { days: number; packs: number }[] };
   elapsedMs: number;
+}
+
+export interface CheckRequest {
+  /** Read and verify every stored byte. */
+  readData?: boolean;
+  /** Read about so many bytes, of what was not read for longest. */
+  budgetBytes?: number;
+  /** Only what the points of this machine need. */
+  machine?: string;
+  /** False: write nothing to the repository. */
+  record?: boolean;
+  /** First write index segments that are missing, from the packs. */
+  rebuildIndex?: boolean;
+  acceptHead?: boolean;
 }
 
 export interface CollectResult {
@@ -392,7 +417,7 @@ export interface PrimaApi {
   /** Copies points to another repository. */
   copy(request: CopyRequest, options?: CallOptions): Promise<CopyResult>;
   export(request: ExportRequest, options?: CallOptions): Promise<ExportHandle>;
-  check(request: { readData?: boolean; acceptHead?: boolean }, options?: CallOptions): Promise<CheckResult>;
+  check(request: CheckRequest, options?: CallOptions): Promise<CheckResult>;
   forget(request: ForgetRequest, options?: CallOptions): Promise<ForgetResult>;
   collect(
     request: {

@@ -70,6 +70,21 @@ const requests: readonly (readonly [string, Call])[] = [
   ['lock 1f2e --until 2026-12-31', { method: 'lock', request: { points: ['1f2e'], until: '2026-12-31' } }],
   ['check', { method: 'check', request: {} }],
   ['check --read-data', { method: 'check', request: { readData: true } }],
+  [
+    'check --budget 50G --machine web01 --no-record --rebuild-index',
+    {
+      method: 'check',
+      request: { budgetBytes: 50 * 1024 ** 3, machine: 'web01', record: false, rebuildIndex: true },
+    },
+  ],
+  [
+    'restore 1f2e --to /out --allow-damaged',
+    { method: 'restoreToFolder', request: { point: '1f2e', folder: '/out', allowDamaged: true } },
+  ],
+  [
+    'restore 1f2e --to-host lab --allow-damaged',
+    { method: 'restoreToHost', request: { point: '1f2e', host: 'lab', allowDamaged: true } },
+  ],
   ['forget 1f2e aa2e', { method: 'forget', request: { points: ['1f2e', 'aa2e'] } }],
   ['forget --keep-last 3', { method: 'forget', request: { keep: { last: 3 } } }],
   [
@@ -337,6 +352,8 @@ test('check shows the faults and ends with 24', async () => {
     bytesRead: 0,
     faults: [{ kind: 'missing-pack', object: 'packs/0a', message: 'not there', affected }],
     leftovers: ['x'],
+    notes: ['the damage is recorded'],
+    verification: { never: 1, oldest: '2026-01-01T00:00:00.000Z', within: [{ days: 7, packs: 5 }] },
     elapsedMs: 2000,
   });
   const { status, stdout, stderr } = await runFake(['check'], { answers: { check } });
@@ -350,6 +367,8 @@ missing-pack  packs/0a  1f2e3d4c disk0  not there
 Cannot be restored (offset+length in bytes):
   1f2e3d4c web01 disk0 4096+1024
 
+- the damage is recorded
+Verified: 71 % in 7 days; the oldest 2026-01-01T00:00:00.000Z, 1 pack never
 1 harmless leftover; prima collect removes them
 1 fault: 2 points, 7 packs, 90 blobs, 0 B read in 2.0 s
 `,
@@ -357,6 +376,22 @@ Cannot be restored (offset+length in bytes):
   const json = await runFake(['check', '--json'], { answers: { check } });
   assert.equal(json.status, 24);
   assert.equal(JSON.parse(json.stdout).result.ok, false);
+});
+
+test('a restore that had to write zeros lists them and ends with 12', async () => {
+  const restoreToFolder = () => ({
+    point,
+    files: [{ disk: 'disk0', path: '/out/disk0.raw', size: 8192 }],
+    bytesRead: 4096,
+    bytesWritten: 4096,
+    damaged: [{ disk: 'disk0', offset: 4096, length: 512 }],
+    elapsedMs: 1000,
+  });
+  const args = ['restore', '1f2e', '--to', '/out', '--allow-damaged'];
+  const { status, stdout, stderr } = await runFake(args, { answers: { restoreToFolder } });
+  assert.equal(status, 12);
+  assert.match(stdout, /Zeros, because it cannot be read:\nDISK {3}OFFSET {2}LENGTH\ndisk0 {4}4096 {5}512/);
+  assert.match(stderr, /1 range could not be read and hold zeros/);
 });
 
 test('locks are shown while they last', async () => {

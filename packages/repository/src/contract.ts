@@ -1,5 +1,5 @@
 /** What a repository offers to the engine: the shapes; `repository.ts` has the entry points. */
-import type { ProgressListener, Range } from '@prima/base';
+import type { PrimaError, ProgressListener, Range } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
 
 /** Figures of one disk of a restore point. Bytes, but for `chunks*`. */
@@ -137,6 +137,14 @@ export interface WriteSession {
 /** A restore point's disk, ready to be read; closing it ends the pin on the point. */
 export interface PointDevice extends BlockDevice {
   readonly point: Point;
+}
+
+export interface OpenDiskOptions {
+  /**
+   * Told of ranges that cannot be read, perhaps several times and overlapping; they read as zeros then. Without it,
+   * reading them raises `integrity`.
+   */
+  onDamage?: (range: Range, error: PrimaError) => void;
 }
 
 export interface DiskDifference extends Range {
@@ -281,7 +289,7 @@ export interface Repository {
   /** All points that are not forgotten, oldest first. */
   points(): Promise<Point[]>;
   /** Pins the point until the device is closed. `name` is a disk's name, or `memory`. */
-  openDisk(point: Point, name: string): Promise<PointDevice>;
+  openDisk(point: Point, name: string, options?: OpenDiskOptions): Promise<PointDevice>;
   readFile(point: Point, name: string): Promise<Uint8Array>;
   /** Byte ranges (whole chunks) in which two roots of one size differ, without reading any data. */
   difference(a: PointDisk, b: PointDisk): Promise<Range[]>;

@@ -27,6 +27,7 @@ import type {
   CollectReport,
   KeyRotation,
   KeySlotInfo,
+  OpenDiskOptions,
   Point,
   PointDevice,
   PointDisk,
@@ -215,7 +216,7 @@ class OpenRepository implements Repository {
     return points.sort((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
   }
 
-  async openDisk(point: Point, name: string): Promise<PointDevice> {
+  async openDisk(point: Point, name: string, options: OpenDiskOptions = {}): Promise<PointDevice> {
     const disk = findDisk(point, name);
     const unpin = await this.#pin(point);
     try {
@@ -231,6 +232,7 @@ class OpenRepository implements Repository {
         blobs,
         tree,
         pool: this.#pool,
+        onDamage: options.onDamage,
         onClose: async () => {
           await recordDamage(this.#context, 'read');
           await unpin();

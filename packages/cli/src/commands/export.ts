@@ -12,6 +12,7 @@ interface ExportOptions {
   socket?: string;
   listen?: string;
   writable?: boolean;
+  allowDamaged?: boolean;
 }
 
 export function registerExport(program: Command, cli: Cli): void {
@@ -23,6 +24,7 @@ export function registerExport(program: Command, cli: Cli): void {
     .option('--socket <path>', 'on a unix socket')
     .option('--listen <addr:port>', 'on a TCP port')
     .option('--writable', 'let clients write; what they write is dropped at the end')
+    .option('--allow-damaged', 'serve zeros where the repository cannot be read, instead of an I/O error')
     .action(
       cli.action({ repository: true }, async (invocation, point: string, options: ExportOptions) => {
         const request = requestOf(point, options);
@@ -42,7 +44,10 @@ export function registerExport(program: Command, cli: Cli): void {
     );
 }
 
-function requestOf(point: string, { disk, socket, listen, writable }: ExportOptions): ExportRequest {
+function requestOf(
+  point: string,
+  { disk, socket, listen, writable, allowDamaged }: ExportOptions,
+): ExportRequest {
   if ((socket === undefined) === (listen === undefined)) {
     throw new UserError('usage', 'say where to serve: --socket PATH or --listen ADDR:PORT (one of them)');
   }
@@ -52,6 +57,7 @@ function requestOf(point: string, { disk, socket, listen, writable }: ExportOpti
     ...(socket !== undefined && { socket: resolve(socket) }),
     ...(listen !== undefined && { listen }),
     ...(writable && { writable }),
+    ...(allowDamaged && { allowDamaged }),
   };
 }
 

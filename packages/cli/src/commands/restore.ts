@@ -1,10 +1,10 @@
 /** `prima restore`: writes a point's disks to a folder, or brings the machine back on a host. */
 import { resolve } from 'node:path';
 import type { ImageFormat, RestoreResult } from '@prima/api';
-import { formatBytes, formatDuration, UserError } from '@prima/base';
+import { errorCodes, formatBytes, formatDuration, UserError } from '@prima/base';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
-import { shortId } from '../render/point.ts';
+import { count, shortId } from '../render/point.ts';
 import type { Page } from '../terminal/style.ts';
 import { type Column, table } from '../terminal/table.ts';
 import { printable } from '../terminal/width.ts';
@@ -17,6 +17,7 @@ interface RestoreOptions {
   toHost?: string;
   as?: string;
   start?: boolean;
+  allowDamaged?: boolean;
 }
 
 export function registerRestore(program: Command, cli: Cli): void {
@@ -33,10 +34,12 @@ export function registerRestore(program: Command, cli: Cli): void {
     .option('--to-host <host>', 'make a machine of it on this host')
     .option('--as <name>', "with --to-host: the new machine's name")
     .option('--start', 'with --to-host: start it')
+    .option('--allow-damaged', 'go on with zeros where the repository cannot be read, and list them')
     .action(
       cli.action({ repository: true }, async (invocation, point: string, options: RestoreOptions) => {
         check(options);
-        const { to, format, disk, force, toHost, as, start } = options;
+        const { to, format, disk, force, toHost, as, start, allowDamaged } = options;
+        const damage = allowDamaged ? { allowDamaged } : {};
         const result = await invocation.call((api, call) =>
           toHost === undefined
             ? api.restoreToFolder(
@@ -46,15 +49,19 @@ export function registerRestore(program: Command, cli: Cli): void {
                   ...(format && { format }),
                   ...(disk !== undefined && { disk }),
                   ...(force && { force }),
+                  ...damage,
                 },
                 call,
               )
             : api.restoreToHost(
-                { point, host: toHost, ...(as !== undefined && { as }), ...(start && { start }) },
+                { point, host: toHost, ...(as !== undefined && { as }), ...(start && { start }), ...damage },
                 call,
               ),
         );
         invocation.result(result, (page) => rendered(result, page));
+        if (result.damaged.length === 0) return;
+        invocation.fault(`${count(result.damaged.length, 'range')} could not be read and hold zeros`);
+        invocation.exitStatus = errorCodes.integrity.exit;
       }),
     );
 }
@@ -79,13 +86,20 @@ const columns: readonly Column<RestoreResult['files'][number]>[] = [
   { title: 'FILE', value: (file) => file.path, importance: 9, minWidth: 20 },
 ];
 
+const damageColumns: readonly Column<RestoreResult['damaged'][number]>[] = [
+  { title: 'DISK', value: ({ disk }) => disk, importance: 9 },
+  { title: 'OFFSET', value: ({ offset }) => String(offset), align: 'right', importance: 8 },
+  { title: 'LENGTH', value: ({ length }) => String(length), align: 'right', importance: 8 },
+];
+
 function rendered(
-  { point, files, machine, bytesRead, bytesWritten, elapsedMs }: RestoreResult,
+  { point, files, machine, bytesRead, bytesWritten, damaged, elapsedMs }: RestoreResult,
   page: Page,
 ): string {
   const rate = elapsedMs > 0 ? ` (${formatBytes((bytesRead / elapsedMs) * 1000)}/s)` : '';
   return [
     files.length > 0 ? table(columns, files, page) : '',
+    damaged.length > 0 ? `Zeros, because it cannot be read:\n${table(damageColumns, damaged, page)}` : '',
     `Restored ${printable(point.machine)} from point ${shortId(point.id)}: read ${formatBytes(bytesRead)}, ` +
       `wrote ${formatBytes(bytesWritten)}, in ${formatDuration(elapsedMs)}${rate}`,
     machine ? `Machine ${printable(`${machine.host}/${machine.name}`)} is ${printable(machine.state)}` : '',

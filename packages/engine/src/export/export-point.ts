@@ -7,6 +7,7 @@ import { type BlockDevice, openRawFile, overlayDevice } from '@prima/block';
 import { type NbdTarget, serveNbd, writeNbdUri } from '@prima/nbd';
 import type { Point, PointDisk, Repository } from '@prima/repository';
 import type { Journal, JournalEntry } from '../journal.ts';
+import { DamageLog } from '../restore/damage-log.ts';
 import { selectDisk } from '../restore/plan.ts';
 
 export interface ExportOptions {
@@ -15,6 +16,8 @@ export interface ExportOptions {
   listen: NbdTarget;
   /** Writes go to a sparse file in `scratchFolder` and end with the export. */
   writable?: boolean;
+  /** Serve zeros where the point cannot be read, instead of an I/O error; each disk's first such range is logged. */
+  allowDamaged?: boolean;
   /** For the scratch files of a writable export. */
   scratchFolder: string;
   journal: Journal;
@@ -48,9 +51,10 @@ export async function exportPoint(
   await using stack = new AsyncDisposableStack();
   const entry = options.writable ? await options.journal.begin(doing) : undefined;
   if (entry) stack.defer(() => entry.undo());
+  const damage = new DamageLog(options.allowDamaged ?? false, logger);
   const devices = new Map<PointDisk, BlockDevice>();
   for (const disk of disks) {
-    let device: BlockDevice = await repository.openDisk(point, disk.name);
+    let device: BlockDevice = await repository.openDisk(point, disk.name, damage.opening(disk.name));
     stack.defer(() => device.close());
     if (entry) device = await onScratch(device, { disk, entry, folder: options.scratchFolder });
     devices.set(disk, device);

@@ -12,6 +12,7 @@ import { copyDevice, openRawFile } from '@prima/block';
 import { type WriteFormat, writeImage } from '@prima/qemu';
 import type { Point, PointDevice, Repository } from '@prima/repository';
 import type { Journal } from '../journal.ts';
+import { DamageLog, type DamagedRange } from './damage-log.ts';
 import { type ImageFormat, type PlannedFile, planFolder, type PlanOptions } from './plan.ts';
 import { assertRoom, dataBytes } from './space.ts';
 import { type StagedFile, StagedFiles, takenNames } from './staged-files.ts';
@@ -19,6 +20,11 @@ import { type StagedFile, StagedFiles, takenNames } from './staged-files.ts';
 export interface RestoreToFolderOptions extends PlanOptions {
   /** Replace files that are there. */
   force?: boolean;
+  /**
+   * Go on where the point cannot be read: with zeros, which the result and `<disk>.damaged.json` beside the disk list.
+   * Files of the configuration that cannot be read are left out.
+   */
+  allowDamaged?: boolean;
   journal: Journal;
   signal?: AbortSignal;
   logger?: Logger;
@@ -39,7 +45,11 @@ export interface FolderRestore {
   /** Bytes of data read from the repository, and written to the files. */
   bytesRead: number;
   bytesWritten: number;
+  /** Ranges that hold zeros because they cannot be read; empty unless damage is allowed. */
+  damaged: DamagedRange[];
 }
+
+type PlannedDisk = PlannedFile & { kind: 'disk' | 'memory' };
 
 interface Work {
   repository: Repository;
@@ -47,6 +57,7 @@ interface Work {
   folder: string;
   options: RestoreToFolderOptions;
   result: FolderRestore;
+  damage: DamageLog;
 }
 
 /**
@@ -64,19 +75,22 @@ export async function restoreToFolder(
   const { force = false, signal, logger = silentLogger } = options;
   const doing = `restoring ${point.machine.name} to ${folder}`;
   throwIfAborted(signal, doing);
-  if (!force) await assertFree(folder, plan);
+  const names = plan.map(({ name }) => name);
+  if (!force) await assertFree(folder, options.allowDamaged ? [...names, ...names.map(listName)] : names);
   const work: Work = {
     repository,
     point,
     folder,
     options,
-    result: { files: [], bytesRead: 0, bytesWritten: 0 },
+    result: { files: [], bytesRead: 0, bytesWritten: 0, damaged: [] },
+    damage: new DamageLog(options.allowDamaged ?? false, logger),
   };
   const entry = await options.journal.begin(doing);
   try {
     const staged = await StagedFiles.begin(folder, entry);
     await assertRoomFor(work, plan);
-    for (const file of plan) await writeOne(work, file, await staged.stage(file.name));
+    for (const file of plan) await writeOne(work, file, staged);
+    work.result.damaged = work.damage.all();
     throwIfAborted(signal, doing);
     await staged.publish(force);
   } catch (error) {
@@ -88,11 +102,8 @@ export async function restoreToFolder(
   return work.result;
 }
 
-async function assertFree(folder: string, plan: readonly PlannedFile[]): Promise<void> {
-  const taken = await takenNames(
-    folder,
-    plan.map(({ name }) => name),
-  );
+async function assertFree(folder: string, names: readonly string[]): Promise<void> {
+  const taken = await takenNames(folder, names);
   if (taken.length === 0) return;
   throw new UserError(
     'exists',
@@ -102,32 +113,72 @@ async function assertFree(folder: string, plan: readonly PlannedFile[]): Promise
 }
 
 /** Compressed formats take less; what is asked for is room for all the data. */
-async function assertRoomFor({ repository, point, folder, options }: Work, plan: readonly PlannedFile[]) {
+async function assertRoomFor(work: Work, plan: readonly PlannedFile[]) {
+  const { repository, point, folder, options, damage } = work;
   let needed = 0;
   for (const file of plan) {
     if (file.kind === 'file') continue;
-    await using device = closing(await repository.openDisk(point, file.disk.name));
+    await using device = closing(
+      await repository.openDisk(point, file.disk.name, damage.opening(file.disk.name)),
+    );
     needed += await dataBytes(device.device, options.signal);
   }
   await assertRoom(folder, needed);
 }
 
-async function writeOne(work: Work, file: PlannedFile, target: StagedFile): Promise<void> {
-  const { repository, point, options, result } = work;
-  if (file.kind === 'file') {
-    await writeFile(target.temporary, await repository.readFile(point, file.file), {
-      flag: 'wx',
-      mode: 0o600,
-    });
-  } else {
-    await using source = closing(await repository.openDisk(point, file.disk.name));
-    const copied = await writeDisk(source.device, file.format, { target, file, work });
-    result.bytesRead += copied.read;
-    result.bytesWritten += copied.written;
-  }
+async function writeOne(work: Work, file: PlannedFile, staged: StagedFiles): Promise<void> {
+  const { options, result } = work;
+  const target = file.kind === 'file' ? await writeFileOf(work, file, staged) : await staged.stage(file.name);
+  if (!target) return;
+  if (file.kind !== 'file') await writeDiskOf(work, file, target);
   options.signal?.throwIfAborted();
   const { size } = await stat(target.temporary);
   result.files.push({ disk: file.kind === 'file' ? file.file : file.disk.name, path: target.path, size });
+  if (file.kind !== 'file') await writeList(work, file, staged);
+}
+
+/** Where it was written, or undefined when it cannot be read and that is allowed. */
+async function writeFileOf(
+  { repository, point, damage }: Work,
+  { name, file }: PlannedFile & { kind: 'file' },
+  staged: StagedFiles,
+): Promise<StagedFile | undefined> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await repository.readFile(point, file);
+  } catch (error) {
+    damage.lostFile(file, point.files.find((one) => one.name === file)?.length ?? 0, error);
+    return undefined;
+  }
+  const target = await staged.stage(name);
+  await writeFile(target.temporary, bytes, { flag: 'wx', mode: 0o600 });
+  return target;
+}
+
+async function writeDiskOf(work: Work, file: PlannedDisk, target: StagedFile): Promise<void> {
+  const { repository, point, damage, result } = work;
+  const { name } = file.disk;
+  await using source = closing(await repository.openDisk(point, name, damage.opening(name)));
+  const copied = await writeDisk(source.device, file.format, { target, file, work });
+  result.bytesRead += copied.read;
+  result.bytesWritten += copied.written;
+}
+
+/** Says beside a disk what of it is not what it was. */
+async function writeList({ point, damage, result }: Work, file: PlannedDisk, staged: StagedFiles) {
+  const ranges = damage.rangesOf(file.disk.name);
+  if (ranges.length === 0) return;
+  const target = await staged.stage(listName(file.name));
+  const { machine, time } = point;
+  const list = { point: point.id, machine: machine.name, time, disk: file.disk.name, zeroed: ranges };
+  const text = `${JSON.stringify(list, undefined, 2)}\n`;
+  await writeFile(target.temporary, text, { flag: 'wx', mode: 0o600 });
+  result.files.push({ disk: file.disk.name, path: target.path, size: Buffer.byteLength(text) });
+}
+
+/** `disk0.raw` → `disk0.damaged.json`. */
+function listName(name: string): string {
+  return `${name.replace(/\.(?:raw|qcow2|vmdk)$/, '')}.damaged.json`;
 }
 
 /** A vmdk is compressed and in one piece: what ESX, OVF and archives take. */
@@ -139,7 +190,7 @@ const imageFormats: Record<Exclude<ImageFormat, 'raw'>, WriteFormat> = {
 async function writeDisk(
   source: PointDevice,
   format: ImageFormat,
-  { target, file, work }: { target: StagedFile; file: PlannedFile & { kind: 'disk' | 'memory' }; work: Work },
+  { target, file, work }: { target: StagedFile; file: PlannedDisk; work: Work },
 ): Promise<{ read: number; written: number }> {
   const { signal, onProgress } = work.options;
   const subject = `${work.point.machine.name} ${file.disk.name}`;

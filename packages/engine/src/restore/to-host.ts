@@ -11,12 +11,15 @@ import { copyDevice, type WritableDevice } from '@prima/block';
 import type { ConfigFile, Machine, Platform, RestoreRequest, RestoreTarget } from '@prima/platforms';
 import type { Point, PointDisk, Repository } from '@prima/repository';
 import type { Journal } from '../journal.ts';
+import { DamageLog, type DamagedRange } from './damage-log.ts';
 
 export interface RestoreToHostOptions {
   /** The machine's name there; default the one it had. */
   as?: string;
   /** Run it, or let it go on where its memory was taken. */
   start?: boolean;
+  /** Go on where a disk cannot be read: with zeros, which the result lists. */
+  allowDamaged?: boolean;
   journal: Journal;
   signal?: AbortSignal;
   logger?: Logger;
@@ -29,6 +32,7 @@ export interface HostRestore {
   notes: string[];
   bytesRead: number;
   bytesWritten: number;
+  damaged: DamagedRange[];
 }
 
 /**
@@ -50,7 +54,8 @@ export async function restoreToHost(
   try {
     for (const note of target.notes) logger.info(note);
     const result = { files: [] as HostRestore['files'], notes: target.notes, bytesRead: 0, bytesWritten: 0 };
-    const work: Work = { repository, point, options, result };
+    const damage = new DamageLog(options.allowDamaged ?? false, logger);
+    const work: Work = { repository, point, options, result, damage };
     for (const disk of point.disks) {
       const found = target.disks.find(({ slot }) => slot === disk.slot);
       if (!found) throw new UserError('unsupported', `${doing}: the host has no place for ${disk.name}`);
@@ -61,7 +66,7 @@ export async function restoreToHost(
     throwIfAborted(signal, doing);
     const machine = await target.commit({ start: options.start ?? false });
     await entry.end();
-    return { ...result, machine };
+    return { ...result, machine, damaged: damage.all() };
   } catch (error) {
     const failure = toPrimaError(error, doing);
     await target.abort().catch((fault: unknown) => {
@@ -99,7 +104,8 @@ interface Work {
   repository: Repository;
   point: Point;
   options: RestoreToHostOptions;
-  result: Omit<HostRestore, 'machine'>;
+  result: Omit<HostRestore, 'machine' | 'damaged'>;
+  damage: DamageLog;
 }
 
 async function copyMemory(work: Work, memory: PointDisk, target: RestoreTarget): Promise<void> {
@@ -110,8 +116,9 @@ async function copyMemory(work: Work, memory: PointDisk, target: RestoreTarget):
   work.options.logger?.warn(`the host took no memory: ${work.point.machine.name} will start from its disks`);
 }
 
-async function copy({ repository, point, options, result }: Work, disk: PointDisk, device: WritableDevice) {
-  const source = await repository.openDisk(point, disk.name);
+async function copy(work: Work, disk: PointDisk, device: WritableDevice) {
+  const { repository, point, options, result, damage } = work;
+  const source = await repository.openDisk(point, disk.name, damage.opening(disk.name));
   try {
     const copied = await copyDevice(source, device, {
       signal: options.signal,

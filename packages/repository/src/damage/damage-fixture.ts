@@ -29,11 +29,12 @@ export async function reopened(store: ObjectStore): Promise<Repository> {
   return await openRepository(store, secret, small);
 }
 
-/** A disk of random chunks, but for those in `zeros`. */
-export async function randomDisk(chunks: number, zeros: readonly number[] = []): Promise<WritableDevice> {
+/** A disk with random bytes in the chunks `data` (default all), zeros in the others. */
+export async function randomDisk(chunks: number, data?: readonly number[]): Promise<WritableDevice> {
   const device = memoryDevice(chunks * chunk);
-  for (let i = 0; i < chunks; i += 1)
-    if (!zeros.includes(i)) await device.write(i * chunk, randomBytes(chunk));
+  for (let i = 0; i < chunks; i += 1) {
+    if (data?.includes(i) ?? true) await device.write(i * chunk, randomBytes(chunk));
+  }
   return device;
 }
 

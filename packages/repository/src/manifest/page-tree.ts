@@ -24,9 +24,13 @@ export class PageTree {
     this.#blobs = blobs;
   }
 
-  /** The references of a disk in `range`, ascending and gapless; `range` begins and ends at chunks. */
-  async *chunks(root: RootRef, size: number, range: Range): AsyncGenerator<ChunkRef> {
-    yield* this.#chunksBelow(refOfRoot(root, size), rootLevel(size, this.#context.chunkSize), 0, range);
+  /**
+   * The references of a disk in `range`, ascending and gapless; `range` begins and ends at chunks. With `onError`,
+   * which is told of pages that cannot be read and may raise, there are zeros below such a page.
+   */
+  async *chunks(root: RootRef, size: number, range: Range, onError?: PageFailure): AsyncGenerator<ChunkRef> {
+    const level = rootLevel(size, this.#context.chunkSize);
+    yield* this.#chunksBelow(refOfRoot(root, size), { level, offset: 0 }, range, onError);
   }
 
   /**
@@ -126,20 +130,41 @@ export class PageTree {
     }
   }
 
-  async *#chunksBelow(ref: PageRef, level: number, offset: number, range: Range): AsyncGenerator<ChunkRef> {
-    if (!ref.id) {
+  async *#chunksBelow(
+    ref: PageRef,
+    { level, offset }: { level: number; offset: number },
+    range: Range,
+    onError: PageFailure | undefined,
+  ): AsyncGenerator<ChunkRef> {
+    const page = ref.id && (await this.#pageOr(ref, { level, offset }, onError));
+    if (!page) {
       const start = Math.max(offset, range.offset);
       const end = Math.min(offset + ref.length, range.offset + range.length);
       if (end > start) yield { id: undefined, offset: start, length: end - start };
       return;
     }
-    const { refs } = await this.#page(ref, level);
     let position = offset;
-    for (const child of refs) {
+    for (const child of page.refs) {
       const wanted = position < range.offset + range.length && position + child.length > range.offset;
+      const below = { level: level - 1, offset: position };
       if (wanted && level === 0) yield { id: child.id, offset: position, length: child.length };
-      else if (wanted) yield* this.#chunksBelow(child, level - 1, position, range);
+      else if (wanted) yield* this.#chunksBelow(child, below, range, onError);
       position += child.length;
+    }
+  }
+
+  /** The page, or undefined when `onError` takes that it cannot be read. */
+  async #pageOr(
+    ref: PageRef,
+    { level, offset }: { level: number; offset: number },
+    onError: PageFailure | undefined,
+  ): Promise<Page | undefined> {
+    try {
+      return await this.#page(ref, level);
+    } catch (error) {
+      if (!onError || !ref.id) throw error;
+      onError(error, { offset, length: ref.length }, ref.id);
+      return undefined;
     }
   }
 

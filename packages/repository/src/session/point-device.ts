@@ -16,6 +16,8 @@ export interface PointDeviceParts {
   pool: ChunkPool;
   /** Ends the pin. */
   onClose: () => Promise<void>;
+  /** Told of ranges that cannot be read; they read as zeros then. Without it, reading them raises. */
+  onDamage?: ((range: Range, error: PrimaError) => void) | undefined;
 }
 
 /** Decoded chunks that are kept for the next read; a guest reads a chunk in many small pieces. */
@@ -105,21 +107,22 @@ export class RepositoryPointDevice implements PointDevice {
         await pool.open(bytes, { type: blobType.chunk, id, into, where });
       });
     } catch (error) {
-      throw this.#inContext(error, chunk, id);
+      this.#damaged(error, chunk, id);
+      into.fill(0);
     }
   }
 
-  #inContext(error: unknown, chunk: ChunkRef, id: Uint8Array): unknown {
-    if (!(error instanceof PrimaError) || error.code !== 'integrity') return error;
+  /** Says what cannot be read where somebody takes it; raises it, with its place in the disk, where not. */
+  #damaged(error: unknown, { offset, length }: Range, id: Uint8Array): void {
+    if (!(error instanceof PrimaError) || error.code !== 'integrity') throw error;
     const { point } = this;
-    return new PrimaError(
+    const failure = new PrimaError(
       'integrity',
-      `${point.machine.name} ${this.#disk.name} of point ${point.id} is damaged at ${chunk.offset}+${chunk.length}: ${error.message}`,
-      {
-        cause: error,
-        details: { ...error.details, offset: chunk.offset, length: chunk.length, id: hexOf(id) },
-      },
+      `${point.machine.name} ${this.#disk.name} of point ${point.id} is damaged at ${offset}+${length}: ${error.message} (with --allow-damaged the rest is restored)`,
+      { cause: error, details: { ...error.details, offset, length, id: hexOf(id) } },
     );
+    if (!this.#parts.onDamage) throw failure;
+    this.#parts.onDamage({ offset, length }, failure);
   }
 
   async *#chunks(range: Range): AsyncGenerator<ChunkRef> {
@@ -128,7 +131,10 @@ export class RepositoryPointDevice implements PointDevice {
     const { chunkSize } = this.#parts.context;
     const start = alignDown(range.offset, chunkSize);
     const end = Math.min(alignUp(range.offset + range.length, chunkSize), this.size);
-    yield* this.#parts.tree.chunks(this.#disk.root, this.size, { offset: start, length: end - start });
+    const wanted = { offset: start, length: end - start };
+    yield* this.#parts.tree.chunks(this.#disk.root, this.size, wanted, (error, page, id) =>
+      this.#damaged(error, page, id),
+    );
   }
 
   #assertOpen(): void {

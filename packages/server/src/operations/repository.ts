@@ -1,5 +1,6 @@
 /** Operations on the repository as a whole: init, status, check, collect. */
 import type { CheckResult, NewRepositoryDto, PrimaApi } from '@prima/api';
+import { pointsOfMachine } from '@prima/engine';
 import type { Context } from '../context.ts';
 import { addRecoveryKey } from './keys.ts';
 
@@ -21,9 +22,13 @@ export function repositoryOperations(context: Context): RepositoryOperations {
       context.run(options, async ({ signal, onProgress }) => {
         const started = performance.now();
         const repository = await context.repository();
+        const { machine, readData = false, ...wanted } = request;
+        const points =
+          machine === undefined ? undefined : pointsOfMachine(await repository.points(), machine);
         const report = await repository.check({
-          readData: request.readData ?? false,
-          acceptHead: request.acceptHead ?? false,
+          ...wanted,
+          readData,
+          ...(points && { points: points.map(({ id }) => id) }),
           signal,
           onProgress: (progress) => onProgress(progress.phase, progress),
         });

@@ -17,7 +17,7 @@ export function restoreOperations(context: Context): RestoreOperations {
     restoreToFolder: (request, options) =>
       context.run(options, async ({ signal, logger, onProgress }) => {
         const started = performance.now();
-        const { format, disk, force, folder } = request;
+        const { format, disk, force, folder, allowDamaged } = request;
         if (folder === '') throw new UserError('usage', 'no folder is named to restore to');
         if (format !== undefined && !formats.includes(format)) {
           throw new UserError(
@@ -32,6 +32,7 @@ export function restoreOperations(context: Context): RestoreOperations {
           format,
           disk,
           force,
+          allowDamaged,
           journal,
           signal,
           logger,
@@ -46,9 +47,9 @@ export function restoreOperations(context: Context): RestoreOperations {
         const journal = await context.recover(logger);
         const point = await namedPoint(repository, request.point);
         const platform = await context.platform(request.host);
-        const { as, start } = request;
-        const work = { as, start, journal, signal, logger, onProgress };
-        const { machine, files, bytesRead, bytesWritten } = await restoreToHost(
+        const { as, start, allowDamaged } = request;
+        const work = { as, start, allowDamaged, journal, signal, logger, onProgress };
+        const { machine, files, bytesRead, bytesWritten, damaged } = await restoreToHost(
           repository,
           point,
           platform,
@@ -60,6 +61,7 @@ export function restoreOperations(context: Context): RestoreOperations {
           files,
           bytesRead,
           bytesWritten,
+          damaged,
           elapsedMs: performance.now() - started,
         };
       }),
@@ -88,9 +90,18 @@ async function openExport(context: Context, request: ExportRequest, { signal, lo
   const repository = await context.repository();
   const journal = await context.recover(logger);
   const point = await namedPoint(repository, request.point);
-  const { disk, writable } = request;
+  const { disk, writable, allowDamaged } = request;
   const scratchFolder = context.home.exports;
-  return exportPoint(repository, point, { disk, writable, listen, scratchFolder, journal, signal, logger });
+  return exportPoint(repository, point, {
+    disk,
+    writable,
+    allowDamaged,
+    listen,
+    scratchFolder,
+    journal,
+    signal,
+    logger,
+  });
 }
 
 /** Exactly one of a socket's path and ADDR:PORT. Raises `usage`. */
