@@ -322,7 +322,12 @@ test('a whole story over sftp://: init, back up, check, restore, forget, collect
   await prima('check', '--read-data');
   await prima('forget', '--keep-last', '1');
   await prima('collect');
-  await prima('restore', 'latest', '--to', join(folder, 'out'));
+  const cache = join(folder, 'home', 'cache', 'objects');
+  assert.ok((await readdir(cache)).includes('usage'), 'what was read is kept');
+  await rm(cache, { recursive: true });
+  await prima('points', '--cache-size', '0');
+  await assert.rejects(readdir(cache), { code: 'ENOENT' });
+  await prima('restore', 'latest', '--to', join(folder, 'out'), '--limit-download', '100M');
   const [name = ''] = (await readdir(join(folder, 'out'))).filter((file) => file.endsWith('.raw'));
   assert.ok(Buffer.from(bytes).equals(await readFile(join(folder, 'out', name))));
   await prima('check', '--read-data');
