@@ -24,6 +24,8 @@ export interface SshServer extends AsyncDisposable {
   readonly knownHosts: string;
   /** `sftp://…` of a folder below `folder`, with key and known hosts; `parameters` are added or replace these. */
   url(name: string, parameters?: Record<string, string>): string;
+  /** The processes of all connections. */
+  connections(): Promise<number[]>;
   /** Sends a signal to the processes of all connections (not to the one that listens). Returns how many. */
   signalConnections(signal: NodeJS.Signals): Promise<number>;
 }
@@ -75,6 +77,7 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
         const query = new URLSearchParams(all).toString();
         return `sftp://${userInfo().username}@127.0.0.1:${port}${path('files')}/${name}?${query}`;
       },
+      connections: () => descendants(pid),
       signalConnections: async (signal) => {
         const connections = await descendants(pid);
         for (const connection of connections) sendSignal(connection, signal);
