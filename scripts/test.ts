@@ -38,6 +38,7 @@ const matching = (glob: string) =>
 function groups(): Group[] {
   const all: Group[] = [
     { name: 'interop', files: matching('tests/interop/**/*.test.ts'), concurrency: 2, minutes: 10 },
+    { name: 'formats', files: matching('tests/formats/**/*.test.ts'), concurrency: 1, minutes: 5 },
     { name: 'model', files: matching('tests/model/**/*.test.ts'), concurrency: 1, minutes: 10 },
     { name: 'fuzz', files: matching('tests/fuzz/**/*.test.ts'), concurrency: 2, minutes: 10 },
     { name: 'e2e', files: matching('tests/e2e/**/*.test.ts'), concurrency: 1, minutes: 20 },
