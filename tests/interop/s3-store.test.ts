@@ -216,6 +216,16 @@ test('a large body goes in parts, whole or not at all', async () => {
   );
 });
 
+test('a large body that is not wanted is told so in the end', async () => {
+  await using stack = new AsyncDisposableStack();
+  const store = await open(stack, { bucket: await lab.newBucket() });
+  const body = seededRandom(5).bytes(new Uint8Array(64 * MiB));
+  assert.equal(await store.putIfAbsent('pack', body.subarray(0, 5)), 'created');
+  const outcomes = await Promise.all(Array.from({ length: 4 }, () => store.putIfAbsent('pack', body)));
+  assert.deepEqual([...new Set(outcomes)], ['exists']);
+  assert.equal((await store.stat('pack'))?.size, 5);
+});
+
 test('of several who store a large body at once one does, on a server that knows the precondition', async () => {
   await using stack = new AsyncDisposableStack();
   const proxy = stack.use(await lab.conditionalProxy());

@@ -3,7 +3,14 @@
  * ignore it there would overwrite, so it is looked for just before as well. The upload is aborted on every failure.
  */
 import type { CompletedPart } from '@aws-sdk/client-s3';
-import { forEachBounded, PrimaError, RemoteError, systemClock, systemRandom } from '@prima/base';
+import {
+  forEachBounded,
+  PrimaError,
+  RemoteError,
+  systemClock,
+  systemRandom,
+  throwIfAborted,
+} from '@prima/base';
 import type { S3Connection } from './s3-connection.ts';
 import { isMissingObject, notS3, statusOf } from './s3-errors.ts';
 import { carriesMark, newWriterMark, sha256 } from './s3-put.ts';
@@ -37,7 +44,8 @@ export async function uploadIfAbsent(
   const { signal } = options;
   if (await isThere(connection, key, signal)) return 'exists';
   const mark = newWriterMark();
-  const { UploadId: id } = await connection.call(`beginning to store ${key}`, { signal }, (s3, settings) =>
+  // without the signal: an upload whose id we never hear cannot be aborted
+  const { UploadId: id } = await connection.call(`beginning to store ${key}`, {}, (s3, settings) =>
     s3.createMultipartUpload(
       {
         ...connection.object(key),
@@ -52,6 +60,7 @@ export async function uploadIfAbsent(
     throw new RemoteError(`storing ${key} in ${connection.location.url}: the upload has no id`);
   const upload: Upload = { connection, key, id, mark, signal };
   try {
+    throwIfAborted(signal, `storing ${key} in ${connection.location.url}`);
     const parts = await uploadParts(upload, body, options.partBytes);
     const outcome = (await isThere(connection, key, signal)) ? 'exists' : await complete(upload, parts);
     if (outcome === 'exists') await abort(upload);
