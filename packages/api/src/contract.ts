@@ -306,8 +306,6 @@ export interface KeyRotationDto {
   keySet: number;
   /** The data key that backups write with from now on. */
   epoch: number;
-  /** Slots that were removed with the old root key. */
-  removed: KeySlotDto[];
 }
 
 export interface HostDto {
@@ -432,7 +430,7 @@ export interface PrimaApi {
   keyList(options?: CallOptions): Promise<KeySlotDto[]>;
   keyAdd(request: KeyAddRequest, options?: CallOptions): Promise<NewKeySlotDto>;
   keyRemove(request: { id: string; force?: boolean }, options?: CallOptions): Promise<void>;
-  keyRotate(request: Record<string, never>, options?: CallOptions): Promise<KeyRotationDto>;
+  keyRotate(options?: CallOptions): Promise<KeyRotationDto>;
   hostList(options?: CallOptions): Promise<HostDto[]>;
   hostAdd(request: HostDto, options?: CallOptions): Promise<HostDto>;
   hostTest(request: { name: string }, options?: CallOptions): Promise<HostTestResult>;

@@ -105,7 +105,7 @@ const requests: readonly (readonly [string, Call])[] = [
     { method: 'collect', request: { dryRun: true, waitMs: 600_000, maxDeleteShare: 0.5 } },
   ],
   ['key list', { method: 'keyList' }],
-  ['key rotate', { method: 'keyRotate', request: {} }],
+  ['key rotate', { method: 'keyRotate' }],
   [
     'key add --recovery --label safe --read-only',
     { method: 'keyAdd', request: { secret: { kind: 'new-recovery' }, label: 'safe', readOnly: true } },

@@ -165,7 +165,7 @@ export const answers: Answers = {
   keyList: () => [
     { id: 'k1', kind: 'passphrase', access: 'full', label: 'first', created: '2026-03-01T08:00:00Z' },
   ],
-  keyRotate: () => ({ keySet: 2, epoch: 2, removed: [] }),
+  keyRotate: () => ({ keySet: 2, epoch: 2 }),
   keyAdd: () => ({
     id: 'k2',
     kind: 'passphrase',

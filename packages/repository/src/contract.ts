@@ -269,8 +269,6 @@ export interface KeyRotation {
   keySet: number;
   /** The epoch that backups write with from now on. */
   epoch: number;
-  /** Slots that were removed, because their secrets were not at hand; only of a new root key. */
-  removed: KeySlotInfo[];
 }
 
 export interface Repository {

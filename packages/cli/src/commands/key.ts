@@ -1,11 +1,10 @@
 /** `prima key`: what opens the repository. */
 import { resolve } from 'node:path';
-import type { KeyAddRequest, KeyRotationDto, KeySlotDto } from '@prima/api';
+import type { KeyAddRequest, KeySlotDto } from '@prima/api';
 import { UserError } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import type { Invocation } from '../invocation.ts';
-import { count } from '../render/point.ts';
 import { recoverySheet } from '../render/recovery-key.ts';
 import { readSecret } from '../secret.ts';
 import { type Column, table } from '../terminal/table.ts';
@@ -79,15 +78,14 @@ function registerRotate(key: Command, cli: Cli): void {
     .description('use a new data key for what is written from now on')
     .action(
       cli.action({ repository: true }, async (invocation) => {
-        const rotation = await invocation.call((api, call) => api.keyRotate({}, call));
-        invocation.result(rotation, () => rotated(rotation));
+        const rotation = await invocation.call((api, call) => api.keyRotate(call));
+        const { epoch, keySet } = rotation;
+        invocation.result(
+          rotation,
+          () => `Backups use data key ${epoch} from now on (key set ${keySet}); older ones stay for reading`,
+        );
       }),
     );
-}
-
-function rotated({ keySet, epoch, removed }: KeyRotationDto): string {
-  const gone = removed.length > 0 ? `; ${count(removed.length, 'key slot')} removed` : '';
-  return `Backups use data key ${epoch} from now on (key set ${keySet})${gone}`;
 }
 
 const columns: readonly Column<KeySlotDto>[] = [

@@ -111,7 +111,7 @@ export async function rotateKeys(context: Context): Promise<KeyRotation> {
   await putKeySet(context, keySet, keyring.content.key);
   keyring.adopt(keySet);
   await context.log.inspect(); // remembers the new number
-  return { keySet: keySet.number, epoch: keySet.epoch, removed: [] };
+  return { keySet: keySet.number, epoch: keySet.epoch };
 }
 
 /** Faults of the slots, for checks: what no writer of the repository has made. */

@@ -21,11 +21,7 @@ export function keyOperations(context: Context): KeyOperations {
       context.run(options, async () => {
         await (await context.repository()).removeKeySlot(id, { force });
       }),
-    keyRotate: (_request, options) =>
-      context.run(options, async () => {
-        const { removed, ...rotation } = await (await context.repository()).rotateKeys();
-        return { ...rotation, removed: removed.map(slotDto) };
-      }),
+    keyRotate: (options) => context.run(options, async () => (await context.repository()).rotateKeys()),
   };
 }
 
