@@ -150,6 +150,37 @@ test('what plain deletes hid in a bucket with versions is brought back', async (
   assert.equal(await restoredHash(join(folder, 'out')), await sha256File(disk));
 });
 
+test('locked points survive whoever owns the bucket', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const folder = await temporaryFolder(t);
+  const bucket = await lab.newBucket('lock');
+  const proxy = stack.use(await lab.conditionalProxy());
+  const url = `s3://${bucket}/prima?endpoint=${proxy.endpoint}&lock=compliance`;
+  const repository = { url, folder, user: lab.owner };
+  const disk = join(folder, 'mail.raw');
+  await randomFile(disk, { size: 8 * MiB, seed: 31 });
+  await prima(repository, 'init');
+  await prima(repository, 'backup', disk, '--name', 'mail', '--lock', '1d');
+  const { Versions = [] } = await lab.admin.listObjectVersions({ Bucket: bucket });
+  const packs = Versions.filter(({ Key = '' }) => Key.startsWith('prima/packs/'));
+  assert.ok(packs.length >= 2);
+  for (const { Key, VersionId } of packs) {
+    const deleting = lab.admin.deleteObject({
+      Bucket: bucket,
+      Key,
+      VersionId,
+      BypassGovernanceRetention: true,
+    });
+    await assert.rejects(deleting, { name: 'AccessDenied' });
+  }
+  for (const { Key } of Versions) await lab.admin.deleteObject({ Bucket: bucket, Key }); // hides everything
+  assert.equal((await run(repository, 'points')).status, 3);
+  await prima(repository, 'storage', 'undelete', url);
+  await prima(repository, 'check', '--read-data');
+  await prima(repository, 'restore', 'mail@latest', '--to', join(folder, 'out'));
+  assert.equal(await restoredHash(join(folder, 'out')), await sha256File(disk));
+});
+
 test('prima storage test passes on S3, leaves nothing behind, and finds a server that overwrites', async (t) => {
   const folder = await temporaryFolder(t);
   const [good, bad] = [await lab.newBucket(), await lab.newBucket('versions')];
