@@ -116,7 +116,9 @@ class Copier {
   }
 
   async copy({ offset, length }: Range, signal: AbortSignal): Promise<void> {
-    const buffer = this.#buffers.pop() ?? Buffer.allocUnsafeSlow(this.#options.blockBytes ?? MiB);
+    // shared, so that sources whose threads make the bytes can put them there without a copy
+    const buffer =
+      this.#buffers.pop() ?? new Uint8Array(new SharedArrayBuffer(this.#options.blockBytes ?? MiB));
     const bytes = buffer.subarray(0, length);
     await this.#source.read(offset, bytes, signal);
     this.read += length;

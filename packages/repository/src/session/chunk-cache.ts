@@ -43,6 +43,11 @@ export class ChunkCache {
     this.#turns = new Semaphore(concurrency);
   }
 
+  /** True when the chunk is there, or on its way. */
+  has(offset: number): boolean {
+    return this.#entries.has(offset);
+  }
+
   /** Raises what `fill` raises, to all who wait for it; the next reader tries again. */
   async read(offset: number, { fill, look, keep }: ChunkUse): Promise<void> {
     const entry = this.#entries.get(offset) ?? this.#begin(fill);

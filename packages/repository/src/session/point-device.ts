@@ -1,5 +1,14 @@
 /** A disk of a restore point as a BlockDevice. */
-import { alignDown, alignUp, assertWithin, intersect, MiB, PrimaError, throwIfAborted } from '@prima/base';
+import {
+  alignDown,
+  alignUp,
+  assertWithin,
+  intersect,
+  MiB,
+  PrimaError,
+  Semaphore,
+  throwIfAborted,
+} from '@prima/base';
 import type { Extent, ExtentOptions, Range } from '@prima/block';
 import { type Context, hexOf } from '../context.ts';
 import type { Point, PointDevice, PointDisk } from '../contract.ts';
@@ -33,6 +42,7 @@ export class RepositoryPointDevice implements PointDevice {
   readonly #disk: PointDisk;
   readonly #parts: PointDeviceParts;
   readonly #cache: ChunkCache;
+  readonly #turns = new Semaphore(concurrency);
   #closed = false;
 
   constructor(point: Point, disk: PointDisk, parts: PointDeviceParts) {
@@ -89,11 +99,16 @@ export class RepositoryPointDevice implements PointDevice {
 
   /** Who reads a whole chunk will not come back for it; who reads a part will. */
   async #readChunk(chunk: ChunkRef, part: Range, target: Uint8Array): Promise<void> {
+    const isWhole = part.length === chunk.length;
+    if (isWhole && target.buffer instanceof SharedArrayBuffer && !this.#cache.has(chunk.offset)) {
+      await this.#turns.run(() => this.#open(chunk, target)); // a worker puts it where it is wanted
+      return;
+    }
     const start = part.offset - chunk.offset;
     await this.#cache.read(chunk.offset, {
       fill: (memory) => this.#open(chunk, memory.subarray(0, chunk.length)),
       look: (memory) => target.set(memory.subarray(start, start + part.length)),
-      keep: part.length < chunk.length,
+      keep: !isWhole,
     });
   }
 
