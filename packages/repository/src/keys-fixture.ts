@@ -10,7 +10,7 @@ import { openKeyring } from './crypto/keyring.ts';
 import { createRepository, openRepository } from './repository.ts';
 
 export const secret = { kind: 'passphrase', text: 'correct horse' } as const;
-export const kdfCost = { memoryKiB: 8192, passes: 1, lanes: 1 };
+const kdfCost = { memoryKiB: 8192, passes: 1, lanes: 1 };
 const small = { workers: 1, packBytes: MiB };
 const diskBytes = 256 * KiB;
 

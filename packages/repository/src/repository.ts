@@ -271,6 +271,7 @@ class OpenRepository implements Repository {
   }
 
   async forget(point: Point): Promise<void> {
+    this.#context.keyring.signer('forgetting a point');
     await assertUnlocked(this.#context, point.id);
     await this.#context.log.assertSound('forgetting a point');
     const { digest } = await readOutcome(this.#context, point.id);
@@ -279,6 +280,7 @@ class OpenRepository implements Repository {
   }
 
   async lock(...[point, until, options]: Parameters<Repository['lock']>): Promise<Point> {
+    this.#context.keyring.signer('locking a point');
     return await extendLock(this.#context, point, until, options);
   }
 

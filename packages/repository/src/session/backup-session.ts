@@ -244,7 +244,7 @@ async function prepare(context: Context): Promise<string[]> {
   await context.keyring.refresh();
   const fault = await context.log.inspect();
   if (fault === undefined) return [];
-  if (await context.log.isKeySetOlder()) throw refusal(doing, fault);
+  if (context.log.isKeySetOlder) throw refusal(doing, fault);
   const warning = `${fault}; find out why, older points may be missing: prima check`;
   context.logger.warn(warning);
   return [warning];

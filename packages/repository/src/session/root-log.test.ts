@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { forEachBounded } from '@prima/base';
+import { forEachBounded, PrimaError } from '@prima/base';
 import { countingStore, type ObjectStore } from '@prima/storage';
 import { putRecord } from '../context.ts';
 import type { CheckReport, Repository, Trust } from '../contract.ts';
@@ -201,4 +201,18 @@ test('following the log costs two requests, appending one', async () => {
   await context.log.append({ event: 'committed', session: 'x', outcome: 'y' });
   assert.deepEqual([store.counts.get - get, store.counts.list - list], [0, 0]);
   assert.equal(store.counts.put - put, 1);
+});
+
+test('a home that is damaged or full is told, and keeps nobody from backing up', async () => {
+  const { store, repository, trust } = await seen();
+  const full = { ...trust, save: () => Promise.reject(new PrimaError('no-space', 'no room')) };
+  const opened = await open(store, { trust: full });
+  await backup(opened.repository);
+  assert.match(opened.warnings.join(), /no room; a rollback to before it would not be noticed/);
+  const damaged = { ...trust, load: () => Promise.reject(new PrimaError('format', 'head.json is damaged')) };
+  const other = await open(store, { trust: damaged });
+  const { point } = await backup(other.repository);
+  assert.match(point.warnings.join(), /head.json is damaged/);
+  await assert.rejects(other.repository.forget(point), { code: 'refused', message: /--accept-head/ });
+  assert.equal((await repository.points()).length, 5);
 });

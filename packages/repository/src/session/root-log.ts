@@ -2,7 +2,7 @@
  * The log of roots: which restore points there must be. See "Log of roots" of the format. One object for each open
  * repository: it remembers how far it has read, and compares with what this installation saw before.
  */
-import { IntegrityError, Mutex, PrimaError, RemoteError, Semaphore } from '@prima/base';
+import { IntegrityError, Mutex, PrimaError, RemoteError, Semaphore, toPrimaError } from '@prima/base';
 import { type Context, getSealed, putSigned } from '../context.ts';
 import type { SeenHead, Trust } from '../contract.ts';
 import { signerOf } from '../crypto/signature.ts';
@@ -63,6 +63,7 @@ export class RootLog {
   readonly #known = new Set<string>();
   #head: LogHead | undefined;
   #fault: string | undefined;
+  #isKeySetOlder = false;
   #remembered = '';
 
   /** @param contextOf called later: the context has this log as a part */
@@ -100,9 +101,8 @@ export class RootLog {
   }
 
   /** True when the newest key set is older than one that this installation has seen: its data key may be known to others. */
-  async isKeySetOlder(): Promise<boolean> {
-    const seen = await this.#trust?.load(this.#context.id);
-    return seen !== undefined && this.#context.keyring.keySet.number < seen.keySet;
+  get isKeySetOlder(): boolean {
+    return this.#isKeySetOlder;
   }
 
   /**
@@ -133,7 +133,7 @@ export class RootLog {
     return await this.#turn.run(async () => {
       const { read, head } = await this.#readWhole();
       for (const { entry } of read) this.#known.add(nameOf(entry));
-      const seen = await this.#trust?.load(this.#context.id);
+      const seen = await this.#seen();
       if (seen) this.#fault = this.#olderKeySet(seen) ?? compare(seen, read[seen.seq - 1]?.digest, head.seq);
       this.#head = head;
       await this.#remember();
@@ -147,6 +147,7 @@ export class RootLog {
       const { head } = await this.#readWhole();
       this.#head = head;
       this.#fault = undefined;
+      this.#isKeySetOlder = false;
       await this.#trust?.save(this.#context.id, this.#seenOf(head));
     });
   }
@@ -163,7 +164,7 @@ export class RootLog {
 
   /** Where reading begins: at the entry that was seen last or, without one, at the last there is. */
   async #begin(): Promise<LogHead> {
-    const seen = await this.#trust?.load(this.#context.id);
+    const seen = await this.#seen();
     if (seen) this.#fault ??= this.#olderKeySet(seen);
     if (!seen || seen.seq === 0) return seen ? this.#empty() : await this.#last();
     const found = await this.#readSeen(seen);
@@ -255,15 +256,33 @@ export class RootLog {
     if (!this.#trust || this.#fault !== undefined || !this.#head) return;
     const own = this.#seenOf(this.#head);
     if (JSON.stringify(own) === this.#remembered) return;
-    const other = await this.#trust.load(this.#context.id);
+    const other = await this.#seen();
+    if (this.#fault !== undefined) return; // what is there is damaged: a person decides
     const isNewer = !other || own.seq > other.seq || (own.seq === other.seq && own.keySet > other.keySet);
-    if (isNewer) {
-      await this.#trust.save(this.#context.id, {
-        ...own,
-        keySet: Math.max(own.keySet, other?.keySet ?? 0),
-      });
-    }
+    if (isNewer) await this.#save(this.#trust, { ...own, keySet: Math.max(own.keySet, other?.keySet ?? 0) });
     this.#remembered = JSON.stringify(own);
+  }
+
+  /** What was remembered; where that is damaged, so is everything that rests on it. */
+  async #seen(): Promise<SeenHead | undefined> {
+    try {
+      return await this.#trust?.load(this.#context.id);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      this.#fault ??= error.message;
+      return undefined;
+    }
+  }
+
+  /** A home that cannot be written keeps nobody from working; what was remembered before goes on to count. */
+  async #save(trust: Trust, seen: SeenHead): Promise<void> {
+    const { id, logger } = this.#context;
+    try {
+      await trust.save(id, seen);
+    } catch (error) {
+      const { message } = toPrimaError(error, 'remembering the newest entry of the log');
+      logger.warn(`${message}; a rollback to before it would not be noticed`);
+    }
   }
 
   #seenOf({ seq, digest, signer }: LogHead): SeenHead {
@@ -277,7 +296,8 @@ export class RootLog {
 
   #olderKeySet(seen: SeenHead): string | undefined {
     const { number } = this.#context.keyring.keySet;
-    if (number >= seen.keySet) return undefined;
+    this.#isKeySetOlder = number < seen.keySet;
+    if (!this.#isKeySetOlder) return undefined;
     return `the repository was rolled back: its newest key set is number ${number}, this computer has seen number ${seen.keySet}`;
   }
 }

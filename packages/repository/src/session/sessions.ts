@@ -82,6 +82,7 @@ export async function beginSession(
   kind: SessionKind,
   about: Pick<Marker, 'point' | 'parent'> = {},
 ): Promise<string> {
+  if (kind !== 'read') context.keyring.signer(`beginning a ${kind}`); // who cannot sign could not end it
   const now = context.clock.now();
   const id = newSessionId(now);
   const marker: Marker = {
