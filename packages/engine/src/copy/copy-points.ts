@@ -147,8 +147,13 @@ class PointCopier {
   }
 
   async #write(point: Point): Promise<Result> {
-    const { target, options, copies } = this.#work;
-    const session = await target.beginBackup({ readBack: options.readBack, signal: options.signal });
+    const { source, target, options, copies } = this.#work;
+    const { repository, point: first } = originOf(source.id, point);
+    const session = await target.beginBackup({
+      readBack: options.readBack,
+      machine: `copy of ${first} of ${repository}`, // what a copy that was interrupted has stored is not that of a backup
+      signal: options.signal,
+    });
     let copy: Point;
     try {
       const draft = await this.#writeAll(session, point);
