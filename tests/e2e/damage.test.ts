@@ -1,6 +1,6 @@
 /** Damage in a repository, found, restored around and mended, through `bin/prima` alone. */
 import assert from 'node:assert/strict';
-import { chmod, open, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, copyFile, cp, open, readdir, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { BackupResult, CheckResult, CollectResult, PointDto, RestoreResult } from '@prima/api';
@@ -128,4 +128,51 @@ test('a flipped bit: found, named, restored around, mended by the next backup', 
     assert.equal((await prima<CheckResult>(['check', '--rebuild-index', '--read-data'])).ok, true);
     await prima(['restore', first.id, '--to', at('again')]);
   });
+});
+
+test('each loss is named by a check and by a restore that meets it', async (t) => {
+  const folder = await temporaryFolder(t);
+  const at = (...names: string[]) => join(folder, ...names);
+  const run = async (repository: string, ...args: string[]) => {
+    const env = { PRIMA_HOME: at('home'), PRIMA_REPO: at(repository), PRIMA_PASSPHRASE: 'a passphrase' };
+    return await runPrima(['--json', '--quiet', ...args], { env });
+  };
+  await run('repository', 'init');
+  for (const seed of [1, 2]) {
+    await randomFile(at('web.raw'), { size: 4 * MiB, seed });
+    assert.equal((await run('repository', 'backup', at('web.raw'))).status, 0);
+  }
+  const losses: [string, string, (files: string[]) => Promise<void>][] = [
+    ['missing-pack', 'packs/data', async ([one = '']) => rm(one)],
+    ['missing-pack', 'packs/meta', async ([one = '']) => rm(one)],
+    ['damaged-pack', 'packs/data', async ([one = '']) => truncate(one, 1_000_000)],
+    ['damaged-pack', 'packs/data', async ([one = '', other = '']) => copyFile(other, one)],
+    ['damaged-pack', 'packs/meta', async ([one = '']) => flipBit(one)],
+    ['damaged-segment', 'index', async ([one = '']) => flipBit(one)],
+    ['missing-point', 'sessions', async (files) => rm(files.find((path) => path.endsWith('outcome')) ?? '')],
+    ['log-gap', 'log', async ([one = '']) => rm(one)],
+  ];
+  for (const [index, [kind, place, lose]] of losses.entries()) {
+    await t.test(`${kind}: ${place}`, async () => {
+      const name = `copy-${index}`;
+      await cp(at('repository'), at(name), { recursive: true });
+      const files = await filesBelow(at(name, ...place.split('/')));
+      for (const path of files) await chmod(path, 0o600);
+      await lose(files);
+      const { status, stdout } = await run(name, 'check', '--read-data');
+      assert.equal(status, 24, stdout);
+      const { result } = JSON.parse(stdout) as { result: CheckResult };
+      assert.ok(
+        result.faults.some((fault) => fault.kind === kind),
+        stdout,
+      );
+      const restored = await run(name, 'restore', 'latest', '--to', at(`out-${index}`));
+      if (restored.status === 0) {
+        const [disk = ''] = await readdir(at(`out-${index}`));
+        const whole = await readFile(at('web.raw'));
+        const isNewest = whole.equals(await readFile(at(`out-${index}`, disk)));
+        assert.ok(isNewest || kind === 'missing-point', 'only a point that is gone may be passed over');
+      } else assert.match(restored.stdout, /"code":"integrity"/);
+    });
+  }
 });

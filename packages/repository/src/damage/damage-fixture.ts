@@ -8,7 +8,7 @@ import { createRepository, openRepository } from '../repository.ts';
 
 export const chunk = 256 * KiB;
 const secret = { kind: 'passphrase', text: 'correct horse' } as const;
-const small = { workers: 1, packBytes: MiB };
+const small = { workers: 0, packBytes: MiB };
 const kdfCost = { memoryKiB: 8192, passes: 1, lanes: 1 };
 
 export interface Lab {

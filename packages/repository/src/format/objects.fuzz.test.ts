@@ -10,6 +10,7 @@ import { parseKeySlot, type SlotContent, wrapSlot, writeKeySlot } from '../crypt
 import { blobId, Opener, Sealer } from '../crypto/sealer.ts';
 import { RecordSigner } from '../crypto/signature.ts';
 import { blobType, parseBlobHeader } from './blob.ts';
+import { parseLedger, writeLedger } from './ledger.ts';
 import { packTrailerBytes, parsePackDirectory, parsePackTrailer } from './pack.ts';
 import { packBufferBytes, PackBuilder } from './pack-builder.ts';
 import { type PageRef, parsePage, writePage } from './page.ts';
@@ -108,6 +109,20 @@ test('index segments: every place is in a pack that the segment names', async ()
   await fuzz(fuzzRun(4000), segments, (bytes) => {
     const segment = parseSegment(bytes, 'segment');
     for (let i = 0; i < segment.count; i += 1) assert.ok((segment.places[i * 3] ?? 0) < segment.packs.length);
+  });
+});
+
+test('ledgers: what parses is within its bounds', async () => {
+  const entry = (i: number) => ({
+    name: Buffer.alloc(32, i).toString('hex'),
+    time: 1e9 + i,
+    isGood: i % 2 === 0,
+  });
+  const ledgers = [0, 1, 30].map((count) => writeLedger(Array.from({ length: count }, (_, i) => entry(i))));
+  await fuzz(fuzzRun(4000), ledgers, (bytes) => {
+    const entries = parseLedger(bytes, 'x');
+    assert.equal(bytes.length, 8 + 40 * entries.length);
+    assert.ok(entries.every(({ name, time }) => name.length === 64 && time < 2 ** 32));
   });
 });
 

@@ -9,6 +9,7 @@ import { type IndexedPack, RepositoryIndex } from '../index/repository-index.ts'
 import type { LogEntry } from '../session/root-log.ts';
 import {
   type CommittedSession,
+  deleteUnlessKept,
   listSessions,
   lockStates,
   readOutcome,
@@ -304,7 +305,6 @@ class Check {
 
   /** Brings the damaged lists up to date; true when there is damage. */
   async #recordDamage(): Promise<boolean> {
-    const { store } = this.#context;
     const { lists, unreadable } = this.#lists;
     const known = new DamageSet();
     for (const entry of lists.flatMap(({ list }) => list.entries)) known.add(entry);
@@ -317,7 +317,7 @@ class Check {
       spent.push(...lists.map(({ key }) => key));
     }
     this.#context.damage.setRecorded(found.entries());
-    for (const key of spent) await store.delete(key);
+    for (const key of spent) await deleteUnlessKept(this.#context, key);
     return !found.isEmpty;
   }
 

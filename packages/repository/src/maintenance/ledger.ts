@@ -4,7 +4,7 @@ import { type Context, getSealed, putSealed } from '../context.ts';
 import type { VerificationFigures } from '../contract.ts';
 import { blobType } from '../format/blob.ts';
 import { type LedgerEntry, ledgerEntries, parseLedger, writeLedger } from '../format/ledger.ts';
-import { newSessionId, unlessGone } from '../session/sessions.ts';
+import { deleteUnlessKept, newSessionId, unlessGone } from '../session/sessions.ts';
 
 const dayMs = 86_400_000;
 const reportedDays = [1, 7, 30, 90];
@@ -55,7 +55,7 @@ export class Ledger {
     }
     await this.#write(packs.flatMap(({ name }) => this.#newest.get(name) ?? []));
     for (const key of [...this.#keys, ...this.unreadable.map(({ key }) => key)]) {
-      await this.#context.store.delete(key);
+      await deleteUnlessKept(this.#context, key);
     }
   }
 
