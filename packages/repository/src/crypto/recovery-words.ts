@@ -5,7 +5,7 @@ import { entropyToMnemonic, mnemonicToEntropy } from '@scure/bip39';
 import { wordlist } from '@scure/bip39/wordlists/english.js';
 
 const keyBytes = 32;
-export const recoveryWordCount = 24;
+const recoveryWordCount = 24;
 /** Words of the list differ within their first four letters. */
 const tellingLetters = 4;
 
