@@ -9,7 +9,7 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '..');
 const bin = (name: string) => join(root, 'node_modules/.bin', name);
 const paths = process.argv.slice(2);
-const tests = globSync('packages/*/src/**/*.test.ts', { cwd: root }).filter(
+const tests = globSync('packages/*/src/**/*.test.ts', { cwd: root, exclude: ['**/*.long.test.ts'] }).filter(
   (file) => paths.length === 0 || paths.some((path) => file.startsWith(path)),
 );
 

@@ -38,6 +38,7 @@ const matching = (glob: string) =>
 function groups(): Group[] {
   const all: Group[] = [
     { name: 'interop', files: matching('tests/interop/**/*.test.ts'), concurrency: 2, minutes: 10 },
+    { name: 'long', files: matching('packages/*/src/**/*.long.test.ts'), concurrency: 2, minutes: 10 },
     { name: 'formats', files: matching('tests/formats/**/*.test.ts'), concurrency: 1, minutes: 5 },
     { name: 'model', files: matching('tests/model/**/*.test.ts'), concurrency: 1, minutes: 10 },
     { name: 'fuzz', files: matching('tests/fuzz/**/*.test.ts'), concurrency: 2, minutes: 10 },
@@ -45,7 +46,8 @@ function groups(): Group[] {
     { name: 'crash', files: matching('tests/crash/**/*.test.ts'), concurrency: 1, minutes: 20 },
   ];
   if (patterns.length === 0) return all; // an empty group fails: tests do not get lost in silence
-  all.push({ name: 'unit', files: matching('packages/*/src/**/*.test.ts'), concurrency: 2, minutes: 1 });
+  const unit = matching('packages/*/src/**/*.test.ts').filter((file) => !file.endsWith('.long.test.ts'));
+  all.push({ name: 'unit', files: unit, concurrency: 2, minutes: 1 });
   return all.filter((group) => group.files.length > 0);
 }
 

@@ -16,7 +16,7 @@ export const fixtureSecrets = {
   keyfile: { kind: 'keyfile', bytes: Buffer.from('a key file of the fixture, 32 bytes and more') },
 } satisfies Record<string, Secret>;
 
-export const fixtureSize = 40 * MiB;
+const fixtureSize = 40 * MiB;
 export const fixtureFile = {
   name: 'machine.xml',
   bytes: Buffer.from('<domain><name>fixture</name></domain>\n'),
