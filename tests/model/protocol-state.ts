@@ -101,7 +101,7 @@ export interface CollectorPlaces {
   known: number;
 }
 
-export const stateBytes = size;
+const stateBytes = size;
 
 /** Deviations from the protocol, each of which loses data. */
 export interface Variant {

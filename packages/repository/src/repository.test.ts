@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { KiB, MiB, type Range, seededRandom } from '@prima/base';
+import { KiB, MiB, type Range, seededRandom, systemClock } from '@prima/base';
+import { memoryStore } from '@prima/storage';
 import { createRepository, openRepository } from './repository.ts';
 import { backup, content, diskOf, fresh, restored, secret, small, sound } from './repository-fixture.ts';
 
@@ -208,6 +209,20 @@ test('wrong passphrase, other slots, the last slot', async () => {
     (await byFile.keySlots()).map(({ id }) => id),
     [added.id],
   );
+});
+
+test('what an unfinished init left does not keep a later one out, but a running one does', async () => {
+  const store = memoryStore();
+  await createRepository(store, { secret, kdfCost: { memoryKiB: 8192, passes: 1, lanes: 1 } });
+  await store.delete('config');
+  await assert.rejects(createRepository(store, { secret }), { code: 'exists', message: /five minutes/ });
+  const later = { ...systemClock, now: () => Date.now() + 6 * 60_000 };
+  const repository = await createRepository(store, { secret, clock: later });
+  assert.deepEqual((await repository.check({ readData: true })).faults, []);
+  // keys of a repository that lost its config, but not its data, are never removed
+  await store.putIfAbsent('packs/data/ab/cd', new Uint8Array(1));
+  await store.delete('config');
+  await assert.rejects(createRepository(store, { secret, clock: later }), { message: /other things/ });
 });
 
 test('a second repository is not made over the first', async () => {

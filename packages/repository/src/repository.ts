@@ -45,6 +45,7 @@ import { BlobReader } from './index/blob-reader.ts';
 import { RepositoryIndex } from './index/repository-index.ts';
 import { check } from './maintenance/check.ts';
 import { collect } from './maintenance/collect.ts';
+import { prepareEmptyPlace } from './maintenance/empty-place.ts';
 import { addKeySlot, createKeys, listKeySlots, removeKeySlot, rotateKeys } from './maintenance/key-slots.ts';
 import { missingPoints } from './maintenance/missing-points.ts';
 import { PageTree } from './manifest/page-tree.ts';
@@ -105,8 +106,9 @@ export async function createRepository(store: ObjectStore, options: CreateOption
     throw new UserError('usage', 'points are locked for a whole number of seconds, ten years at most');
   if (secret.kind === 'passphrase' && secret.text === '')
     throw new UserError('usage', 'the passphrase is empty');
-  await assertEmpty(store);
-  const created = new Date((options.clock ?? systemClock).now()).toISOString();
+  const { clock = systemClock, logger = silentLogger } = options;
+  await prepareEmptyPlace(store, clock, logger);
+  const created = new Date(clock.now()).toISOString();
   const config: Config = {
     id: randomBytes(16).toString('hex'),
     created,
@@ -144,16 +146,6 @@ export async function openRepository(
   const keyring = await openKeyring(store, secret, { repositoryId, level, logger });
   verifyConfig(text, config.id, keyring.keySet.signers);
   return new OpenRepository(store, { config, keyring }, options);
-}
-
-async function assertEmpty(store: ObjectStore): Promise<void> {
-  for await (const { key } of store.list('')) {
-    const what = key === configKey ? 'a repository' : `other things (${key})`;
-    throw new PrimaError(
-      'exists',
-      `${store.url} holds ${what} already; a repository is made in an empty place`,
-    );
-  }
 }
 
 class OpenRepository implements Repository {

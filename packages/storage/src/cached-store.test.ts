@@ -14,15 +14,12 @@ const segment = `index/${session}-1`;
 const metaPack = `packs/meta/ab/${'ab'.repeat(32)}`;
 const dataPack = `packs/data/ab/${'ab'.repeat(32)}`;
 
-async function temporaryFolder(t: TestContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'prima-cache-'));
-  t.after(() => rm(folder, { recursive: true, force: true }));
-  return join(folder, 'cache');
-}
-
 /** A store with a repository's kinds of objects, and a function that opens it through the cache once more. */
 async function setUp(t: TestContext, options: Partial<CacheOptions> = {}) {
-  const folder = await temporaryFolder(t);
+  const stack = new AsyncDisposableStack(); // stores write in the background until they are closed: the folder goes last
+  t.after(() => stack.disposeAsync());
+  const folder = await mkdtemp(join(tmpdir(), 'prima-cache-'));
+  stack.defer(() => rm(folder, { recursive: true }));
   const inner = countingStore(memoryStore());
   const objects = new Map<string, Buffer>();
   const others = [`sessions/${session}/marker`, `sessions/${session}/forgotten`, `condemned/${session}`];
@@ -33,7 +30,7 @@ async function setUp(t: TestContext, options: Partial<CacheOptions> = {}) {
   for (const [key, bytes] of objects) await inner.putIfAbsent(key, bytes);
   const open = async (store: ObjectStore = inner) => {
     const opened = cachedStore(store, { folder, limitBytes: 16 * MiB, ...options });
-    t.after(() => opened.close());
+    stack.defer(() => opened.close());
     await opened.get('config');
     return opened;
   };

@@ -90,7 +90,8 @@ export async function removeS3Probes(url: string, options: S3ConnectionOptions =
 
 class S3Store implements ObjectStore {
   readonly url: string;
-  readonly packBytes = 64 * MiB;
+  /** Fewer, larger objects cost less; two packs for each worker are in memory, which has to stay below 512 MiB. */
+  readonly packBytes = 40 * MiB;
   readonly retention?: Retention;
   readonly #connection: S3Connection;
   readonly #multipartBytes: number;
