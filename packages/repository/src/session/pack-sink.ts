@@ -18,8 +18,6 @@ const metaPackBytes = 8 * 1024 * 1024;
 /** Plain and stored length of the random blob that makes a pack's name unique. */
 const uniqueBytes = 16;
 export const uniqueBlobBytes = uniqueBytes + blobOverheadBytes;
-/** The largest chunk that a repository can have. */
-const largestPlain = 4 * 1024 * 1024;
 
 /** Number of the pack that a blob is in, while it is not stored yet. */
 const pending = 0xffff_fffe;
@@ -178,7 +176,7 @@ export class PackSink {
     if (open && !open.builder.isFull) return open.builder;
     if (open) await this.#finishOpen(kind);
     const limit = packLimit(this.#context, kind);
-    const buffer = Buffer.alloc(packBufferBytes(limit, largestPlain));
+    const buffer = Buffer.alloc(packBufferBytes(limit, this.#context.chunkSize));
     const builder = new PackBuilder(buffer, limit);
     if (this.#isUnique) {
       const plain = randomBytes(uniqueBytes);
@@ -286,5 +284,5 @@ async function writeSegments(
 
 /** Bytes at which a pack of this kind is closed. */
 export function packLimit(context: Context, kind: PackKind): number {
-  return kind === 'meta' ? metaPackBytes : context.packBytes;
+  return kind === 'meta' ? Math.min(metaPackBytes, context.packBytes) : context.packBytes;
 }
