@@ -41,6 +41,7 @@ function groups(): Group[] {
     { name: 'long', files: matching('packages/*/src/**/*.long.test.ts'), concurrency: 2, minutes: 10 },
     { name: 'formats', files: matching('tests/formats/**/*.test.ts'), concurrency: 1, minutes: 5 },
     { name: 'model', files: matching('tests/model/**/*.test.ts'), concurrency: 1, minutes: 10 },
+    { name: 'simulator', files: matching('tests/simulator/**/*.test.ts'), concurrency: 1, minutes: 10 },
     { name: 'fuzz', files: matching('tests/fuzz/**/*.test.ts'), concurrency: 2, minutes: 10 },
     { name: 'e2e', files: matching('tests/e2e/**/*.test.ts'), concurrency: 1, minutes: 20 },
     { name: 'crash', files: matching('tests/crash/**/*.test.ts'), concurrency: 1, minutes: 20 },

@@ -29,6 +29,7 @@ export const backUp: Actor = async (world, process) => {
   let session: WriteSession | undefined;
   try {
     session = await repository.beginBackup({ machine: `m${number}` });
+    await world.pause(process);
     await write(world, { session, content, number, ...(parent ? { parent } : {}) });
   } catch (error) {
     const state = session && world.points.get(session.id)?.state;
@@ -177,7 +178,8 @@ export const read: Actor = async (world, process) => {
     const device = await repository.openDisk(point, 'disk0');
     isPinned = true;
     const content = world.points.get(point.id)?.content ?? [];
-    for (const [chunk, value] of content.entries()) {
+    for (const [chunk, value] of [...content.entries(), ...content.entries()].reverse()) {
+      await world.pause(process);
       const bytes = Buffer.alloc(chunkSize);
       await device.read(chunk * chunkSize, bytes);
       if (differingChunks([value], bytes).length > 0)

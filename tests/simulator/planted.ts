@@ -161,7 +161,7 @@ function markingOnce(store: ObjectStore): ObjectStore {
     store,
     ({ key }) => {
       if (!hasCondemned) seen.add(key);
-      return looksAgain && isOutcome(key) && known?.has(key) === false;
+      return looksAgain && (isOutcome(key) || key.startsWith('log/')) && known?.has(key) === false;
     },
     (prefix) => {
       if (hasCondemned && prefix === 'log/') looksAgain = true;

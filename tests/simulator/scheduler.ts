@@ -20,13 +20,15 @@ interface Waiting {
 }
 
 /** Weights that a process may have. */
-const speeds = [1, 6, 40, 250];
+const speeds = [1, 12, 150, 2000];
 
 /** Steps that one run may have; more means that something goes round in circles. */
 const maxSteps = 60_000;
 
 export class Scheduler {
   readonly #random: Random;
+  /** Steps for which a process stays as quick as it is, about. */
+  readonly #steadiness: number;
   #waiting: Waiting[] = [];
   #now: number;
   #steps = 0;
@@ -36,6 +38,7 @@ export class Scheduler {
   constructor(random: Random, now = Date.UTC(2030, 0, 1)) {
     this.#random = random;
     this.#now = now;
+    this.#steadiness = [15, 50, 150, 500][random.below(4)] ?? 50;
   }
 
   get now(): number {
@@ -71,6 +74,11 @@ export class Scheduler {
     });
   }
 
+  /** One of the weights. */
+  speed(): number {
+    return speeds[this.#random.below(speeds.length)] ?? 1;
+  }
+
   /** What a dead process still asks for is never done. */
   #add(step: Waiting): void {
     if (!step.process.isKilled) this.#waiting.push(step);
@@ -82,10 +90,11 @@ export class Scheduler {
     this.history.push(`${process.name}: is killed`);
   }
 
+  /** Everybody was held up; signs of life that were due are given at once, or some time later. */
   skipTime(ms: number): void {
     this.#now += ms;
     this.history.push(`${Math.round(ms / 3_600_000)} hours pass`);
-    runIntervals();
+    if (this.#random.below(3) === 0) runIntervals();
   }
 
   /** Lets things happen until `isOver`; `between` may interfere before each step. */
@@ -117,7 +126,7 @@ export class Scheduler {
     const [first] = this.#waiting
       .filter(({ at }) => at !== undefined)
       .sort((a, b) => (a.at ?? 0) - (b.at ?? 0));
-    const wakes = first && (calls.length === 0 || this.#random.below(24) === 0);
+    const wakes = first && (calls.length === 0 || this.#random.below(100) === 0);
     const next = wakes ? first : calls[this.#random.below(Math.max(1, calls.length))];
     if (next === undefined) return undefined;
     this.#waiting.splice(this.#waiting.indexOf(next), 1);
@@ -132,7 +141,7 @@ export class Scheduler {
   #chooseProcess(processes: ReadonlySet<SimulatedProcess>): SimulatedProcess | undefined {
     let total = 0;
     for (const process of processes) {
-      if (this.#random.below(40) === 0) process.weight = speeds[this.#random.below(speeds.length)] ?? 1;
+      if (this.#random.below(this.#steadiness) === 0) process.weight = this.speed();
       total += process.weight;
     }
     let at = this.#random.below(Math.max(1, total));

@@ -24,12 +24,12 @@ const actors: { actor: Actor; name: string; weight: number }[] = [
   { actor: backUp, name: 'backup', weight: 8 },
   { actor: forget, name: 'forget', weight: 5 },
   { actor: collect, name: 'collect', weight: 6 },
-  { actor: read, name: 'read', weight: 2 },
+  { actor: read, name: 'read', weight: 4 },
   { actor: check, name: 'check', weight: 1 },
 ];
 
 /** Chances of a disturbance before a step, one in so many. */
-const rarely = { kill: 400, jump: 500, powerLoss: 1500 };
+const rarely = { kill: 400, jump: 250, powerLoss: 1500 };
 const hourMs = 3_600_000;
 
 /** Repeats exactly for one seed. */
@@ -120,8 +120,8 @@ class Run {
   async #epoch(): Promise<void> {
     const { random, scheduler } = this.#world;
     this.#isPowerLost = false;
-    let left = 6 + random.below(6);
-    const width = 2 + random.below(3);
+    let left = 10 + random.below(10);
+    const width = 2 + random.below(4);
     const isOver = () =>
       this.#world.fault !== undefined || this.#isPowerLost || (left === 0 && this.#living === 0);
     await scheduler.run(isOver, () => {
@@ -148,7 +148,7 @@ class Run {
   }
 
   #spawn(name: string, actor: Actor): void {
-    const process: SimulatedProcess = { name, isKilled: false, weight: 40 };
+    const process = { name, isKilled: false, weight: this.#world.scheduler.speed() };
     this.#processes.push(process);
     this.#living += 1;
     actor(this.#world, process)

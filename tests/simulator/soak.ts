@@ -40,7 +40,7 @@ for (let seed = first; seed < first + Number(values.seeds) && performance.now() 
     console.log(`repeat it with: npm run soak -- --seed ${seed} --seeds 1${more}`);
     process.exit(1);
   }
-  if (total.runs % 500 === 0) report();
+  if (total.runs % 100 === 0) report();
 }
 report();
 process.exit(0);

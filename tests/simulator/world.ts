@@ -97,6 +97,12 @@ export class World {
     });
   }
 
+  /** The process does nothing for a while, half of the time. */
+  async pause(process: SimulatedProcess): Promise<void> {
+    if (this.random.below(2) === 0) return;
+    await this.scheduler.clockOf(process).sleep(this.random.below(30_000));
+  }
+
   fail(message: string): Violation {
     this.#fault ??= new Violation(message);
     return this.#fault;

@@ -112,7 +112,10 @@ async function collectOnce(
     });
     const time = new Date(context.clock.now()).toISOString();
     const why = error instanceof Error ? error.message : String(error);
-    await decide(context, { session, state: 'aborted', kind: 'collection', time, why });
+    const aborted = { session, state: 'aborted' as const, kind: 'collection' as const, time, why };
+    const { outcome, digest } = await decide(context, aborted);
+    // who was given up on sees things go that it takes for needed: that is no news of the repository
+    if (digest === undefined && outcome.state === 'aborted') throw fenced(error);
     throw error;
   } finally {
     stopBeats();
@@ -286,8 +289,7 @@ class Collection {
       time,
       superseded,
     });
-    if (digest === undefined)
-      throw new PrimaError('refused', 'another collection gave up on this one; nothing was deleted');
+    if (digest === undefined) throw fenced();
     await retainCollection(this.#context, this.#session, until);
     return { superseded, copied: sink.storedBytes, written: sink.keys };
   }
@@ -387,6 +389,11 @@ class Collection {
   #progress(phase: string): void {
     this.#options.onProgress?.({ phase, done: 0 });
   }
+}
+
+function fenced(cause?: unknown): PrimaError {
+  const message = 'another collection gave up on this one; nothing was deleted';
+  return new PrimaError('refused', message, cause === undefined ? {} : { cause });
 }
 
 const condemnedKey = (session: string) => `condemned/${session}`;
