@@ -39,10 +39,12 @@ const hints: Record<string, number> = {
   'late-marker': 26,
   'deletes-first': 7,
   'fence-overwritten': 38,
+  'no-wait': 30,
+  'no-second-mark': 59,
+  'forgets-fences': 78,
   'no-pin': 193,
   'packs-after-outcome': 64,
   'no-folder-sync': 4,
-  'no-file-sync': 170,
 };
 
 test('every planted fault is in the documentation', () => {

@@ -358,6 +358,9 @@ class Collection {
       if (forgotten.has(entry.id) || isHalfGone) {
         // the outcome first: at no moment is there a point that is not forgotten
         await this.#deleteKeys(entry, { first: outcomeKey(entry.id), last: forgottenKey(entry.id) });
+      } else if (entry.keys.every((key) => key.includes('/beat-'))) {
+        // a reader's that came too late
+        for (const key of entry.keys) await this.#remove(key);
       } else if (isSpent) {
         // the outcome last: without it the marker would be that of a session that may still commit
         await this.#deleteKeys(entry, { last: outcomeKey(entry.id) });

@@ -305,14 +305,12 @@ export async function whyDead(
   context: Context,
   entry: SessionEntry,
 ): Promise<{ kind: SessionKind; why: string | undefined }> {
-  let kind: SessionKind = 'backup';
-  if (entry.hasMarker) {
-    const marker = await readMarkerIfThere(context, entry.id);
-    if (marker === undefined) return { kind: 'read', why: undefined }; // only readers take their marker away
-    kind = marker.kind;
-    if ((await liveness(marker)) === 'dead') {
-      return { kind, why: `its process ${marker.pid} on ${marker.host} has ended` };
-    }
+  // the marker is there before all else, and only readers take theirs away; a late sign of life may stay behind
+  const marker = entry.hasMarker ? await readMarkerIfThere(context, entry.id) : undefined;
+  if (marker === undefined) return { kind: 'read', why: undefined };
+  const { kind } = marker;
+  if ((await liveness(marker)) === 'dead') {
+    return { kind, why: `its process ${marker.pid} on ${marker.host} has ended` };
   }
   const silentMs = context.clock.now() - Math.max(entry.lastSeen, sessionTime(entry.id));
   const hours = Math.round(silentMs / 3_600_000);
