@@ -112,9 +112,9 @@ async function collectOnce(
     });
     const time = new Date(context.clock.now()).toISOString();
     const why = error instanceof Error ? error.message : String(error);
-    const aborted = { session, state: 'aborted' as const, kind: 'collection' as const, time, why };
-    const { outcome, digest } = await decide(context, aborted);
-    // who was given up on sees things go that it takes for needed: that is no news of the repository
+    const own = { session, state: 'aborted', kind: 'collection', time, why } as const;
+    const { outcome, digest } = await decide(context, own);
+    // who was given up on may miss what it takes for needed: that is no news of the repository
     if (digest === undefined && outcome.state === 'aborted') throw fenced(error);
     throw error;
   } finally {
@@ -394,9 +394,7 @@ class Collection {
   }
 }
 
-function fenced(cause?: unknown): PrimaError {
-  const message = 'another collection gave up on this one; nothing was deleted';
-  return new PrimaError('refused', message, cause === undefined ? {} : { cause });
-}
+const fenced = (cause?: unknown) =>
+  new PrimaError('refused', 'another collection gave up on this one; nothing was deleted', { cause });
 
 const condemnedKey = (session: string) => `condemned/${session}`;
