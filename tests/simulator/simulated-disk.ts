@@ -46,6 +46,10 @@ export class SimulatedDisk {
     }
   }
 
+  get isOrdered(): boolean {
+    return this.#options.isOrdered !== false;
+  }
+
   get(key: string): StoredObject | undefined {
     return this.#names.get(key);
   }
@@ -71,8 +75,7 @@ export class SimulatedDisk {
   syncFolder(key: string): void {
     if (this.#options.ignoresSync) return;
     const folder = folderOf(key);
-    const isSynced = (change: NameChange) =>
-      this.#options.isOrdered !== false || folderOf(change.key) === folder;
+    const isSynced = (change: NameChange) => this.isOrdered || folderOf(change.key) === folder;
     for (const change of this.#journal) if (isSynced(change)) this.#makeDurable(change);
     this.#journal = this.#journal.filter((change) => !isSynced(change));
   }

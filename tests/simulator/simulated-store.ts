@@ -42,6 +42,8 @@ export function simulatedStore(process: SimulatedProcess, parts: StoreParts): Ob
     get: (key, range) =>
       step(`reads ${key}`, () => {
         const { bytes } = existing(key);
+        // LocalStore makes durable what it reads; where the order is kept it would not need to, and leaving it out is harsher
+        if (!disk.isOrdered) disk.syncFolder(key);
         const { offset, length } = range ?? { offset: 0, length: bytes.length };
         if (offset + length > bytes.length)
           throw new StorageError('integrity', `${key} has ${bytes.length} bytes`, { details: { key } });

@@ -13,6 +13,7 @@ import {
   toPrimaError,
 } from '@prima/base';
 import { type FileSystemProbe, settleMsOf } from './file-system.ts';
+import { SettledNames } from './settled-names.ts';
 import { listFolder } from './local-list.ts';
 import { tidyFolder } from './local-leftovers.ts';
 import { roomLeft } from './local-room.ts';
@@ -79,6 +80,7 @@ class LocalStore implements ObjectStore {
   readonly settleMs: number;
   /** Folders whose own names, up to the root, are known to be durable, or are being made so. */
   readonly #durableFolders = new Map<string, Promise<void>>();
+  readonly #settled = new SettledNames();
   #tidied: Promise<number> | undefined;
 
   constructor(root: string, settleMs: number) {
@@ -165,6 +167,7 @@ class LocalStore implements ObjectStore {
         await using handle = await open(join(this.url, key), 'r');
         const status = await handle.stat();
         if (!status.isFile()) throw missingObject(key, this.url);
+        await this.#settled.assure(join(this.url, key), status.ctimeMs);
         return await readExactly(handle, { key, url: this.url, size: status.size }, range);
       });
     } catch (error) {
