@@ -268,7 +268,7 @@ async function assertTidy(world: World, where: string): Promise<void> {
   const files = (await filesBelow(root)).map((path) => path.slice(root.length + 1));
   const strange = files.filter(
     (path) =>
-      !/^(config|keys\/\w+|packs\/.*|index\/[0-9a-f]{32}-\d+|log\/\d{10}|sessions\/\w+\/(marker|outcome))$/.test(
+      !/^(config|keys\/\w+|keyset\/\d{4}|verified\/\w+|packs\/.*|index\/[0-9a-f]{32}-\d+|log\/\d{10}|sessions\/\w+\/(marker|outcome))$/.test(
         path,
       ),
   );
