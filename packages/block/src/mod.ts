@@ -8,6 +8,7 @@ export * from './device.ts';
 export * from './extents.ts';
 export * from './faulty-device.ts';
 export * from './filter-device.ts';
+export * from './growing-file.ts';
 export * from './memory-device.ts';
 export * from './overlay-device.ts';
 export * from './raw-file.ts';
