@@ -85,13 +85,13 @@ export async function forEachBounded<T>(
  * in its turn; who stops early or is failed waits for what was started.
  */
 export async function* inOrder<T, R>(
-  items: Iterable<T>,
+  items: Iterable<T> | AsyncIterable<T>,
   limit: number,
   task: (item: T) => Promise<R>,
 ): AsyncGenerator<R> {
   const running: Promise<R>[] = [];
   try {
-    for (const item of items) {
+    for await (const item of items) {
       const job = task(item);
       job.catch(() => undefined); // raised when its turn comes
       running.push(job);
