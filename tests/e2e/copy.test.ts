@@ -95,6 +95,33 @@ test('points go there, come back from there, and are not copied twice', async (t
   assert.equal(itself.status, 2, itself.stdout);
 });
 
+test('copy --create makes the repository to copy to, with a recovery key of its own', async (t) => {
+  const { at, env, raw, prima } = await world(t);
+  await randomFile(at('web.raw'), { size: 3 * MiB, seed: 34 });
+  await prima<BackupResult>('backup', at('web.raw'));
+  env.PRIMA_TO_PASSPHRASE = 'that of the vault';
+  const to = ['--to', at('c')];
+  const made = await raw(['copy', '--all', ...to, '--create', '--recovery']);
+  assert.equal(made.status, 0, made.stdout + made.stderr);
+  const [{ words }, { result }] = made.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line)) as [{ words: string[] }, { result: CopyResult }];
+  assert.deepEqual([words.length, states(result)], [24, ['copied']]);
+  await writeFile(at('paper'), words.join('\n'), { mode: 0o600 });
+  const inC = ['--repo', at('c'), '--recovery-file', at('paper')];
+  await prima('restore', 'latest', ...inC, '--to', at('out'));
+  const [name = ''] = await readdir(at('out'));
+  assert.equal(await sha256File(at('out', name)), await sha256File(at('web.raw')));
+  // the paper opens it to copy to, too; made again it is not
+  const again = await prima<CopyResult>('copy', '--all', ...to, '--to-recovery-file', at('paper'));
+  assert.deepEqual(states(again), ['present']);
+  const twice = await raw(['copy', '--all', ...to, '--create']);
+  assert.equal(twice.status, 4, twice.stdout);
+  const source = await prima<{ chunkSize: number }>('status');
+  assert.equal((await prima<{ chunkSize: number }>('status', ...inC)).chunkSize, source.chunkSize);
+});
+
 test('kill -9 in the middle of a copy: run again, it ends what it began', async (t) => {
   const w = await world(t);
   const { at, env, prima, inB, toB } = w;

@@ -172,13 +172,18 @@ export interface ForgetResult {
   forgotten: PointDto[];
 }
 
+/** The repository to copy to: a folder's path or a URL, and what opens it. */
+export interface CopyTarget {
+  url: string;
+  secret: SecretSource;
+}
+
 export interface CopyRequest {
   /** Exactly one of: these points, all of a machine (its name or id), everything. */
   points?: string[];
   machine?: string;
   all?: boolean;
-  /** The repository to copy to: a folder's path or a URL, and what opens it. */
-  to: { url: string; secret: SecretSource };
+  to: CopyTarget;
   /** Read both afterwards and compare them, those that had been copied before too. */
   verify?: boolean;
   dryRun?: boolean;
@@ -412,6 +417,14 @@ export interface PrimaApi {
   restoreToHost(request: RestoreToHostRequest, options?: CallOptions): Promise<RestoreResult>;
   /** Locks points, or extends their locks; answers them as they are locked then. */
   lock(request: LockRequest, options?: CallOptions): Promise<PointDto[]>;
+  /**
+   * Makes the repository that points are to be copied to, with the chunk size of this one, and with `recovery` a recovery
+   * key besides. Raises `exists` unless the place is empty.
+   */
+  copyCreate(
+    request: { to: CopyTarget; recovery?: boolean },
+    options?: CallOptions,
+  ): Promise<NewRepositoryDto>;
   /** Copies points to another repository. */
   copy(request: CopyRequest, options?: CallOptions): Promise<CopyResult>;
   export(request: ExportRequest, options?: CallOptions): Promise<ExportHandle>;

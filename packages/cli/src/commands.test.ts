@@ -428,6 +428,39 @@ Copied 1 point to /mnt/copy, read 3.00 MiB; 1 there already
   assert.equal(stderr, 'prima: 1f2e3d4c of web01: disk0 is damaged at 0+4096\n');
 });
 
+test('copy --create makes the repository first and shows its recovery key before it copies', async () => {
+  const line = 'copy --all --to /mnt/copy --create --recovery';
+  const to = { url: '/mnt/copy', secret: { kind: 'passphrase', text: 'other' } };
+  const { status, stdout, calls } = await runFake(line.split(' '), { answers });
+  assert.equal(status, 0);
+  assert.deepEqual(calls, [
+    { method: 'copyCreate', request: { to, recovery: true } },
+    { method: 'copy', request: { all: true, to } },
+  ]);
+  assert.match(stdout, /^Made the repository e0f1 at .*\n\nRecovery key\.[^]*1\. abandon[^]*\n\nRESULT /);
+  const json = await runFake([...line.split(' '), '--json', '--quiet'], { answers });
+  const [first, last, ...others] = json.stdout
+    .trim()
+    .split('\n')
+    .map((text) => JSON.parse(text));
+  assert.deepEqual(first, { type: 'recovery', repository: 'e0f1', words: ['abandon', 'ability'] });
+  assert.deepEqual([last.type, others], ['result', []]);
+});
+
+test('copy --create makes nothing when it is not told well', async () => {
+  for (const [more, message] of [
+    ['--recovery', /--recovery is for a repository that --create makes/],
+    ['--create --dry-run', /--dry-run makes no repository/],
+    ['--create --to-recovery-file paper', /a new repository gets a passphrase or a key file/],
+    ['--to-key-file k --to-recovery-file paper', /only one of --to-passphrase-file, --to-key-file and/],
+  ] as const) {
+    const line = `copy --all --to /mnt/copy ${more}`;
+    const { status, stderr, calls } = await runFake(line.split(' '), { answers });
+    assert.deepEqual([status, calls], [2, []], line);
+    assert.match(stderr, message);
+  }
+});
+
 test('copy never takes the passphrase of the one repository for the other', async () => {
   const env = { PRIMA_REPO: '/repo', PRIMA_PASSPHRASE: 'secret', HOME: '/home/ada' };
   const { status, stderr, calls } = await runFake(['copy', '--all', '--to', '/mnt/copy'], { env, answers });

@@ -122,6 +122,7 @@ export const answers: Answers = {
     damaged: [],
     elapsedMs: 900,
   }),
+  copyCreate: () => ({ ...repository, words: ['abandon', 'ability'] }),
   copy: () => ({
     dryRun: false,
     to: { id: 'c0de', url: '/mnt/copy' },

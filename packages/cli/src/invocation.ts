@@ -127,6 +127,12 @@ export class Invocation {
     else this.print(human(this.page));
   }
 
+  /** Shows a recovery key before the command's end: what comes after may fail, and the words are nowhere else. */
+  recoveryKey(repository: string, words: readonly string[], sheet: string): void {
+    if (this.json) this.#jsonLine({ type: 'recovery', repository, words });
+    else this.print(`\n${sheet}\n`);
+  }
+
   /** A line (or lines) of human output. */
   print(text: string): void {
     this.#view.clear();

@@ -1,13 +1,14 @@
 /** `prima copy`: copies restore points to another repository. */
 import { resolve } from 'node:path';
-import type { CopyRequest, CopyResult, SecretSource } from '@prima/api';
-import { formatBytes } from '@prima/base';
+import type { CallOptions, CopyRequest, CopyResult, PrimaApi, SecretSource } from '@prima/api';
+import { formatBytes, UserError } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import type { Invocation } from '../invocation.ts';
 import { parseDuration } from '../options.ts';
 import { count, shortId } from '../render/point.ts';
-import { readSecret } from '../secret.ts';
+import { recoverySheet } from '../render/recovery-key.ts';
+import { readRecoveryKey, readSecret } from '../secret.ts';
 import type { Page } from '../terminal/style.ts';
 import { type Column, table } from '../terminal/table.ts';
 import { formatMinute } from '../terminal/time.ts';
@@ -17,6 +18,9 @@ interface CopyOptions {
   to: string;
   toPassphraseFile?: string;
   toKeyFile?: string;
+  toRecoveryFile?: string;
+  create?: boolean;
+  recovery?: boolean;
   machine?: string;
   all?: boolean;
   verify?: boolean;
@@ -36,6 +40,9 @@ export function registerCopy(program: Command, cli: Cli): void {
       'read its passphrase from a file (default: PRIMA_TO_PASSPHRASE, or ask)',
     )
     .option('--to-key-file <file>', 'open it with a key file')
+    .option('--to-recovery-file <file>', 'open it with the words of a recovery key')
+    .option('--create', 'make it first, in an empty place')
+    .option('--recovery', 'with --create: make a recovery key for it besides and show its words, once')
     .option('--machine <machine>', "all of this machine's points: its name or id")
     .option('--all', 'all points')
     .option('--verify', 'then read both and compare them, also what had been copied before')
@@ -46,7 +53,10 @@ export function registerCopy(program: Command, cli: Cli): void {
       cli.action({ repository: true }, async (invocation, points: string[], options: CopyOptions) => {
         const secret = await targetSecret(invocation, options);
         const request = requestOf(points, options, secret);
-        const result = await invocation.call((api, call) => api.copy(request, call));
+        const result = await invocation.call(async (api, call) => {
+          if (options.create) await create(invocation, api, { request, options, call });
+          return await api.copy(request, call);
+        });
         invocation.result(result, (page) => rendered(result, page));
         for (const { point, error } of result.results) {
           if (error) invocation.fault(`${shortId(point.id)} of ${point.machine}: ${error.message}`);
@@ -56,17 +66,50 @@ export function registerCopy(program: Command, cli: Cli): void {
     );
 }
 
-async function targetSecret(
+/** Makes the repository to copy to. Its words are shown at once: the copying may take hours, and may fail. */
+async function create(
   invocation: Invocation,
-  { toPassphraseFile, toKeyFile }: CopyOptions,
-): Promise<SecretSource> {
+  api: PrimaApi,
+  { request, options, call }: { request: CopyRequest; options: CopyOptions; call: CallOptions },
+): Promise<void> {
+  const made = await api.copyCreate({ to: request.to, ...(options.recovery && { recovery: true }) }, call);
+  if (!invocation.json)
+    invocation.print(`Made the repository ${printable(made.id)} at ${printable(made.url)}`);
+  if (made.words) invocation.recoveryKey(made.id, made.words, recoverySheet(made.words));
+}
+
+function assertFitting({ create, recovery, dryRun, toRecoveryFile }: CopyOptions): void {
+  if (recovery && !create) throw new UserError('usage', '--recovery is for a repository that --create makes');
+  if (!create) return;
+  if (dryRun) throw new UserError('usage', '--dry-run makes no repository: leave out --create');
+  if (toRecoveryFile === undefined) return;
+  throw new UserError(
+    'usage',
+    'a new repository gets a passphrase or a key file; --recovery makes a recovery key besides',
+  );
+}
+
+async function targetSecret(invocation: Invocation, options: CopyOptions): Promise<SecretSource> {
+  assertFitting(options);
+  const { toPassphraseFile, toKeyFile, toRecoveryFile: file, create = false } = options;
+  const warn = (message: string) => invocation.warn(message);
+  if (file !== undefined && (toPassphraseFile ?? toKeyFile) !== undefined)
+    throw new UserError(
+      'usage',
+      'give only one of --to-passphrase-file, --to-key-file and --to-recovery-file',
+    );
+  const words = await readRecoveryKey(
+    { fromEnvironment: false, warn, ...(file !== undefined && { file }) },
+    invocation.environment,
+  );
+  if (words !== undefined) return { kind: 'recovery', words };
   const secret = await readSecret(
     {
       what: 'passphrase of the repository to copy to',
       variable: 'PRIMA_TO_PASSPHRASE',
       options: { passphraseFile: '--to-passphrase-file', keyFile: '--to-key-file' },
-      confirm: false,
-      warn: (message) => invocation.warn(message),
+      confirm: create,
+      warn,
       ...(toPassphraseFile !== undefined && { passphraseFile: toPassphraseFile }),
       ...(toKeyFile !== undefined && { keyFile: toKeyFile }),
     },

@@ -1,24 +1,25 @@
 /** The copy operation: points of the application's repository go to another one, opened for this call. */
-import type { CopyRequest, CopyResult, PrimaApi } from '@prima/api';
+import type { CopyRequest, CopyResult, CopyTarget, NewRepositoryDto, PrimaApi } from '@prima/api';
 import { UserError } from '@prima/base';
 import { copyPoints, pointsOfMachine, resolvePoint } from '@prima/engine';
 import type { Point } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { errorDto, pointDto } from '../dto.ts';
-import { readSecret } from './keys.ts';
+import type { RepositoryAccess } from '../repository-access.ts';
+import { addRecoveryKey, readSecret } from './keys.ts';
 
-export function copyOperations(context: Context): Pick<PrimaApi, 'copy'> {
+export function copyOperations(context: Context): Pick<PrimaApi, 'copy' | 'copyCreate'> {
   return {
+    copyCreate: (request, options) => context.run(options, () => create(context, request)),
     copy: (request, options) => context.run(options, (call) => copy(context, request, call)),
   };
 }
 
 async function copy(context: Context, request: CopyRequest, call: Call): Promise<CopyResult> {
   const { to, verify, readBack, lockMs, dryRun = false } = request;
-  if (to.url === '') throw new UserError('usage', 'no repository is named to copy to');
   const source = await context.repository();
   const points = chosen(await source.points(), request);
-  const access = context.anotherRepository(to.url, () => readSecret(to.secret));
+  const access = targetOf(context, to);
   try {
     const target = await access.open();
     const copies = await copyPoints(source, target, {
@@ -40,6 +41,34 @@ async function copy(context: Context, request: CopyRequest, call: Call): Promise
   } finally {
     await access.close();
   }
+}
+
+async function create(
+  context: Context,
+  { to, recovery = false }: { to: CopyTarget; recovery?: boolean },
+): Promise<NewRepositoryDto> {
+  if (to.secret.kind === 'recovery') {
+    throw new UserError(
+      'usage',
+      'a new repository gets a passphrase or a key file; a recovery key is made besides',
+    );
+  }
+  const { chunkSize } = await context.repository(); // nothing is made for a source that does not open
+  const access = targetOf(context, to);
+  try {
+    const repository = await access.create({ chunkSize });
+    const status = await repository.status();
+    if (!recovery) return status;
+    const { words } = await addRecoveryKey(repository, 'recovery');
+    return { ...status, words };
+  } finally {
+    await access.close();
+  }
+}
+
+function targetOf(context: Context, to: CopyTarget): RepositoryAccess {
+  if (to.url === '') throw new UserError('usage', 'no repository is named to copy to');
+  return context.anotherRepository(to.url, () => readSecret(to.secret));
 }
 
 /** The points that the request is about. Raises `usage` unless it says in exactly one way which. */
