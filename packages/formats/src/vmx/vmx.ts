@@ -65,6 +65,13 @@ export class Vmx {
     return true;
   }
 
+  /** Removes all lines whose key begins with `prefix` in any case: `scsi0:1.`, `ethernet0.`. */
+  deleteAll(prefix: string): void {
+    const wanted = prefix.toLowerCase();
+    const found = Array.from(this.keys(), (key) => key.toLowerCase());
+    for (const key of found) if (key.startsWith(wanted)) this.delete(key);
+  }
+
   /** The keys as they are spelled in the file, in its order. */
   *keys(): Generator<string> {
     for (const { key } of this.entries()) yield key;

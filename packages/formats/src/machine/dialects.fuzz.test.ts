@@ -1,0 +1,65 @@
+/** Damaged and invented configurations: every reader refuses them with a format error, or reads and writes on. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { PrimaError } from '@prima/base';
+import { fuzzRun, mutate } from '@prima/testbed';
+import { readDomain } from '../libvirt/read-domain.ts';
+import { writeDomain } from '../libvirt/write-domain.ts';
+import { readVmxDescription } from '../vmx/read-description.ts';
+import { parseVmx, writeVmx } from '../vmx/vmx.ts';
+import { writeVmxDescription } from '../vmx/write-description.ts';
+import { writeXml } from '../xml/write-xml.ts';
+import { parseXml } from '../xml/xml.ts';
+import { randomDescription } from './description-fixture.ts';
+
+/** Runs `read` on what became of one of `valid`; anything but a format error is a failure. */
+function fuzz(valid: readonly string[], rounds: number, read: (bytes: Buffer) => void): void {
+  const run = fuzzRun(rounds);
+  const originals = valid.map((text) => Buffer.from(text));
+  for (let round = 0; round < run.rounds; round += 1) {
+    const original = originals[run.random.below(originals.length)] ?? Buffer.alloc(0);
+    const bytes = mutate(run.random, original, originals);
+    try {
+      read(bytes);
+    } catch (error) {
+      const isFormat = error instanceof PrimaError && error.code === 'format';
+      assert.ok(isFormat, `seed ${run.seed}, round ${round}: ${String(error)}\n${bytes.toString('utf8')}`);
+    }
+  }
+}
+
+const descriptions = (count: number) => {
+  const { random } = fuzzRun(count);
+  return Array.from({ length: count }, () => randomDescription(random));
+};
+
+test('.vmx files', () => {
+  const valid = descriptions(20).map((description) =>
+    writeVmx(writeVmxDescription(description, { flavour: 'plain-qemu' }).result),
+  );
+  fuzz(valid, 1500, (bytes) => {
+    const over = parseVmx(bytes);
+    const { result } = readVmxDescription(over, 'x');
+    writeVmxDescription(result, { flavour: 'vmware', over });
+  });
+});
+
+test('libvirt domains', () => {
+  const valid = descriptions(20).map((description) => writeXml(writeDomain(description).result));
+  fuzz(valid, 1500, (bytes) => {
+    const over = parseXml(bytes, 'x');
+    const { result } = readDomain(over);
+    writeXml(writeDomain({ ...result, name: 'y', nics: [] }, { over }).result);
+  });
+});
+
+test('what parses as XML is written, and parses again', () => {
+  const valid = [
+    '<?xml version="1.0"?><a:b xmlns:a="urn:x" c="d&lt;"><!-- e --><f/>g<![CDATA[h]]><?i j?></a:b>',
+    ...descriptions(3).map((description) => writeXml(writeDomain(description).result)),
+  ];
+  fuzz(valid, 3000, (bytes) => {
+    const written = writeXml(parseXml(bytes, 'x'));
+    assert.equal(writeXml(parseXml(written, 'x')), written);
+  });
+});
