@@ -2,6 +2,7 @@
  * Every operation of Prima, as the command line and (later) HTTP see it: one method a command, plain
  * JSON in and out. The server package implements it in process; a client speaks it over HTTP later.
  */
+import type { PartitionTableDto } from './partition-table.ts';
 
 /** What long work tells while it goes on. `bytes` and rates are for progress bars. */
 export type JobEvent =
@@ -55,6 +56,8 @@ export interface DiskDto extends FiguresDto {
   format?: string;
   changed: 'all' | 'tracked';
   whyFull?: string;
+  /** Only where it was asked for. */
+  partitionTable?: PartitionTableDto;
 }
 
 export interface PointDto extends FiguresDto {
@@ -411,7 +414,8 @@ export interface PrimaApi {
   status(options?: CallOptions): Promise<RepositoryDto>;
   backup(request: BackupRequest, options?: CallOptions): Promise<BackupResult>;
   points(request: { machine?: string; tags?: string[] }, options?: CallOptions): Promise<PointDto[]>;
-  show(request: { point: string }, options?: CallOptions): Promise<PointDto>;
+  /** With `partitions`, the disks' partition tables are read from the point, too. */
+  show(request: { point: string; partitions?: boolean }, options?: CallOptions): Promise<PointDto>;
   diff(request: { a: string; b: string }, options?: CallOptions): Promise<DiffResult>;
   restoreToFolder(request: RestoreToFolderRequest, options?: CallOptions): Promise<RestoreResult>;
   restoreToHost(request: RestoreToHostRequest, options?: CallOptions): Promise<RestoreResult>;

@@ -1,2 +1,3 @@
 /** The contract between Prima's operations and whoever calls them. */
 export * from './contract.ts';
+export type * from './partition-table.ts';

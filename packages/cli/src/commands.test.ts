@@ -34,6 +34,7 @@ const requests: readonly (readonly [string, Call])[] = [
   ['points', { method: 'points', request: {} }],
   ['points web01 --tag x', { method: 'points', request: { machine: 'web01', tags: ['x'] } }],
   ['show web01@latest', { method: 'show', request: { point: 'web01@latest' } }],
+  ['show latest --partitions', { method: 'show', request: { point: 'latest', partitions: true } }],
   ['diff 1f2e latest', { method: 'diff', request: { a: '1f2e', b: 'latest' } }],
   ['restore latest --to /out', { method: 'restoreToFolder', request: { point: 'latest', folder: '/out' } }],
   [
@@ -247,6 +248,68 @@ Bring it back
   prima restore 1f2e3d4c --to FOLDER
   prima restore 1f2e3d4c --to-host lab --start
 `,
+  );
+});
+
+test('show --partitions tells what is on the disks, in 80 columns', async () => {
+  const MiB = 1024 * 1024;
+  const partition = {
+    index: 1,
+    offset: MiB,
+    length: 512 * MiB,
+    typeId: 'ef',
+    typeName: 'EFI system',
+    bootable: false,
+  };
+  const named = { name: 'EFI System Partition', uuid: 'c12a7328-0000-0000-0000-000000000001' };
+  const partitionTable = {
+    kind: 'gpt' as const,
+    sectorSize: 512,
+    diskId: 'c12a7328-0000-0000-0000-00000000d15c',
+    partitions: [
+      {
+        ...partition,
+        ...named,
+        fileSystem: { kind: 'vfat', role: 'file-system' as const, uuid: '1a2b-3c4d' },
+      },
+      {
+        ...partition,
+        ...named,
+        index: 2,
+        offset: 513 * MiB,
+        length: 7000 * MiB,
+        typeName: 'Linux root (x86-64)',
+        bootable: true,
+        fileSystem: { kind: 'ext4', role: 'file-system' as const, label: 'root', uuid: named.uuid },
+      },
+      { ...partition, index: 3, offset: 7600 * MiB, length: 100 * MiB, typeId: '0x99', typeName: 'unknown' },
+    ],
+    notes: ['the backup GPT is damaged: it is not there'],
+  };
+  const empty = { kind: 'mbr' as const, sectorSize: 512, partitions: [], notes: [] };
+  const [disk] = point.disks;
+  assert.ok(disk);
+  const disks = [
+    { ...disk, partitionTable },
+    { ...disk, name: 'disk1', partitionTable: empty },
+  ];
+  const text = await shown('show latest --partitions', {
+    columns: 80,
+    env: { PRIMA_REPO: 'r', NO_COLOR: '1' },
+    with: { show: () => ({ ...point, disks }) },
+  });
+  const part = /Partitions\n([^]*?)\n\n/.exec(text)?.[1];
+  assert.equal(
+    part,
+    [
+      '  disk0: GPT, disk c12a7328-0000-0000-0000-00000000d15c',
+      '    NR     START      SIZE  TYPE                BOOT  HOLDS  LABEL  NAME',
+      '     1  1.00 MiB   512 MiB  EFI system                vfat          EFI System …',
+      '     2   513 MiB  6.84 GiB  Linux root (x86-6…  yes   ext4   root   EFI System …',
+      '     3  7.42 GiB   100 MiB  0x99',
+      '    ! the backup GPT is damaged: it is not there',
+      '  disk1: MBR, no partitions',
+    ].join('\n'),
   );
 });
 

@@ -22,3 +22,6 @@ export * from './vmx/read-description.ts';
 export { type VmxChoices, writeVmxDescription } from './vmx/write-description.ts';
 export { parseXml, type XmlDocument, type XmlElement } from './xml/xml.ts';
 export { writeXml } from './xml/write-xml.ts';
+export type { Partition, PartitionTable } from './partitions/partition-table.ts';
+export { readPartitions } from './partitions/read-partitions.ts';
+export type { FileSystemInfo } from './partitions/signatures.ts';

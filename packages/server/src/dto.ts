@@ -1,6 +1,7 @@
 /** From the engine's shapes to the API's. Pure. */
-import type { DiskDto, ErrorDto, FiguresDto, MachineDto, PointDto } from '@prima/api';
+import type { DiskDto, ErrorDto, FiguresDto, MachineDto, PartitionTableDto, PointDto } from '@prima/api';
 import { type PrimaError, toPrimaError } from '@prima/base';
+import type { PartitionTable } from '@prima/engine';
 import type { Machine } from '@prima/platforms';
 import type { Point, PointDisk } from '@prima/repository';
 
@@ -38,6 +39,13 @@ export function pointDto(point: Point): PointDto {
 function diskDto({ root: _root, figures, ...disk }: PointDisk): DiskDto {
   const { read, data, added, stored } = figures;
   return { ...disk, read, data, added, stored };
+}
+
+/** Without what only the code needs. */
+export function partitionTableDto(table: PartitionTable | undefined): PartitionTableDto | undefined {
+  if (!table) return undefined;
+  const { intact: _intact, partitions, ...rest } = table;
+  return { ...rest, partitions: partitions.map(({ alsoShows: _alsoShows, ...partition }) => partition) };
 }
 
 function totals(disks: readonly DiskDto[]): FiguresDto {

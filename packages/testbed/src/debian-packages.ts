@@ -6,7 +6,7 @@
 import { type Logger, PrimaError, runProgram, silentLogger, toPrimaError, UserError } from '@prima/base';
 
 /** What the packages are for; see `packagesFor`. */
-export type Purpose = 'guest' | 'objects' | 'machines' | 'interop' | 'bench';
+export type Purpose = 'guest' | 'objects' | 'machines' | 'interop' | 'file-systems' | 'bench';
 
 const packages: Record<Purpose, readonly string[]> = {
   // building the tiny guest
@@ -25,6 +25,8 @@ const packages: Record<Purpose, readonly string[]> = {
   machines: ['qemu-system-x86', 'qemu-utils', 'seabios', 'ipxe-qemu'],
   // the field's own tools that the interoperability tests talk to
   interop: ['libnbd-bin', 'nbdkit', 'qemu-utils', 'openssl', 'e2fsprogs', 'openssh-server', 'openssh-client'],
+  // making, looking into and checking partition tables and file systems
+  'file-systems': ['e2fsprogs', 'xfsprogs', 'ntfs-3g', 'dosfstools', 'fdisk', 'gdisk', 'util-linux'],
   // an S3 server: Ceph's object gateway
   objects: ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw', 'util-linux'],
   // the peers that the benchmark measures

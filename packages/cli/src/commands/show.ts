@@ -8,9 +8,11 @@ export function registerShow(program: Command, cli: Cli): void {
     .command('show')
     .description('show everything about a restore point')
     .argument('<point>', 'id or its beginning, latest, MACHINE@latest or MACHINE@TIME')
+    .option('--partitions', "read the disks' partition tables from the point, and show them, too")
     .action(
-      cli.action({ repository: true }, async (invocation, point: string) => {
-        const found = await invocation.call((api, call) => api.show({ point }, call));
+      cli.action({ repository: true }, async (invocation, point: string, options: { partitions?: true }) => {
+        const request = { point, ...(options.partitions && { partitions: true }) };
+        const found = await invocation.call((api, call) => api.show(request, call));
         invocation.result(found, (page) => pointDetails(found, page));
       }),
     );

@@ -2,6 +2,7 @@
 import type { DiskDto, PointDto } from '@prima/api';
 import { formatBytes, formatDuration } from '@prima/base';
 import type { Page } from '../terminal/style.ts';
+import { partitionTables } from './partitions.ts';
 import { type Column, facts, indent, table } from '../terminal/table.ts';
 import { formatAge, formatMinute, formatMoment } from '../terminal/time.ts';
 import { printable } from '../terminal/width.ts';
@@ -116,6 +117,7 @@ export function pointDetails(point: PointDto, page: Page): string {
       point.memory ? 'Disks and memory' : 'Disks',
       disks.length > 0 ? [table(diskColumns, disks, inner)] : [],
     ),
+    section('Partitions', partitionTables(point.disks, inner)),
     section(
       'Files',
       point.files.map((file) => `${printable(file.name)} (${formatBytes(file.length)})`),

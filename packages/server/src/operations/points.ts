@@ -6,12 +6,13 @@ import {
   diffPoints,
   endOfTime,
   isLocked,
+  pointPartitions,
   pointsOfMachine,
   resolvePoint,
 } from '@prima/engine';
 import type { Point, Repository } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
-import { pointDto } from '../dto.ts';
+import { partitionTableDto, pointDto } from '../dto.ts';
 
 export type PointOperations = Pick<PrimaApi, 'points' | 'show' | 'diff' | 'lock' | 'forget'>;
 
@@ -23,8 +24,19 @@ export function pointOperations(context: Context): PointOperations {
         const own = machine === undefined ? all : pointsOfMachine(all, machine);
         return own.filter((point) => tags.every((tag) => point.tags.includes(tag))).map(pointDto);
       }),
-    show: ({ point }, options) =>
-      context.run(options, async () => pointDto(await namedPoint(await context.repository(), point))),
+    show: ({ point, partitions }, options) =>
+      context.run(options, async (call) => {
+        const repository = await context.repository();
+        const found = await namedPoint(repository, point);
+        const shown = pointDto(found);
+        if (!partitions) return shown;
+        const tables = await pointPartitions(repository, found, call.signal);
+        const disks = shown.disks.map((disk, i) => ({
+          ...disk,
+          partitionTable: partitionTableDto(tables[i]),
+        }));
+        return { ...shown, disks };
+      }),
     diff: (request, options) =>
       context.run(options, async () => {
         const repository = await context.repository();
