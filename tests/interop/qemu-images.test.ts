@@ -71,7 +71,6 @@ async function assertSame(a: BlockDevice, b: BlockDevice): Promise<void> {
 const written: [WriteFormat, DiskFormat][] = [
   ['qcow2', 'qcow2'],
   ['vmdk', 'vmdk'],
-  ['vmdk-stream', 'vmdk'],
   ['vhdx', 'vhdx'],
   ['vdi', 'vdi'],
 ];
@@ -192,7 +191,7 @@ test('a long runtime folder does not matter', async () => {
   await mkdir(long);
   const source = await sample(5, MiB);
   const path = join(folder, 'a.vmdk');
-  await writeImage(source, path, { format: 'vmdk-stream', runtimeFolder: long });
+  await writeImage(source, path, { format: 'vmdk', runtimeFolder: long });
   const image = await openWithQemu(path, { format: 'vmdk', runtimeFolder: long });
   await assertSame(source, image);
   await image.close();

@@ -10,6 +10,7 @@ export * from './vmdk/hosted-header.ts';
 export * from './vmdk/local-folder.ts';
 export * from './vmdk/memory-folder.ts';
 export * from './vmdk/stream-copy.ts';
+export * from './vmdk/stream-file.ts';
 export * from './vmdk/stream-reader.ts';
 export * from './vmdk/stream-writer.ts';
 export * from './vmx/settings.ts';

@@ -1,5 +1,5 @@
-/** Questions about paths that several parts here ask. */
-import { lstat, stat } from 'node:fs/promises';
+/** A question about paths that several parts here ask. */
+import { lstat } from 'node:fs/promises';
 import { systemErrorCode, toPrimaError } from '@prima/base';
 
 /** Whether anything has this name, a dangling link too. Raises `permission`, `io`. */
@@ -11,9 +11,4 @@ export async function exists(path: string): Promise<boolean> {
     if (systemErrorCode(error) === 'ENOENT') return false;
     throw toPrimaError(error, `looking at ${path}`);
   }
-}
-
-/** Bytes of the file. */
-export async function sizeOfFile(path: string): Promise<number> {
-  return (await stat(path)).size;
 }

@@ -18,7 +18,6 @@ import type { DiskFormat } from '@prima/formats';
 import { type BlockToolOptions, qemuImg } from './block-tool.ts';
 import { openWithQemu } from './image-device.ts';
 import { exists } from './paths.ts';
-import { convertToStream } from './stream-image.ts';
 
 export interface CreateImageOptions extends BlockToolOptions {
   format: DiskFormat;
@@ -28,8 +27,8 @@ export interface CreateImageOptions extends BlockToolOptions {
   backing?: { path: string; format: DiskFormat };
 }
 
-/** `vmdk` is monolithicSparse; `vmdk-stream` streamOptimized, compressed, for OVF and archives. */
-export type WriteFormat = 'qcow2' | 'vmdk' | 'vmdk-stream' | 'vhdx' | 'vdi';
+/** `vmdk` is monolithicSparse. */
+export type WriteFormat = 'qcow2' | 'vmdk' | 'vhdx' | 'vdi';
 
 export interface WriteImageOptions {
   format: WriteFormat;
@@ -105,10 +104,7 @@ export async function writeImage(
   const name = `${temporaryPrefix}${basename(target)}-${randomBytes(6).toString('hex')}`;
   const temporary = join(dirname(target), name);
   try {
-    const written =
-      options.format === 'vmdk-stream'
-        ? await convertToStream(source, temporary, options)
-        : await fill(source, temporary, { ...options, format: options.format });
+    const written = await fill(source, temporary, options);
     throwIfAborted(options.signal, doing);
     await publish(temporary, target, options.overwrite ?? false);
     return written;
@@ -118,11 +114,7 @@ export async function writeImage(
   }
 }
 
-async function fill(
-  source: BlockDevice,
-  path: string,
-  options: WriteImageOptions & { format: DiskFormat },
-): Promise<WrittenImage> {
+async function fill(source: BlockDevice, path: string, options: WriteImageOptions): Promise<WrittenImage> {
   const { format, signal, onProgress, runtimeFolder } = options;
   await createImage(path, { format, size: source.size, signal });
   const image = await openWithQemu(path, { format, writable: true, signal, runtimeFolder });

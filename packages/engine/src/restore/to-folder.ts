@@ -9,7 +9,8 @@ import {
   UserError,
 } from '@prima/base';
 import { copyDevice, openRawFile } from '@prima/block';
-import { type WriteFormat, writeImage } from '@prima/qemu';
+import { writeVmdkStreamFile } from '@prima/formats';
+import { writeImage } from '@prima/qemu';
 import type { Point, PointDevice, Repository } from '@prima/repository';
 import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
@@ -181,12 +182,6 @@ function listName(name: string): string {
   return `${name.replace(/\.(?:raw|qcow2|vmdk)$/, '')}.damaged.json`;
 }
 
-/** A vmdk is compressed and in one piece: what ESX, OVF and archives take. */
-const imageFormats: Record<Exclude<ImageFormat, 'raw'>, WriteFormat> = {
-  qcow2: 'qcow2',
-  vmdk: 'vmdk-stream',
-};
-
 async function writeDisk(
   source: PointDevice,
   format: ImageFormat,
@@ -195,8 +190,10 @@ async function writeDisk(
   const { signal, onProgress } = work.options;
   const subject = `${work.point.machine.name} ${file.disk.name}`;
   const options = { signal, onProgress: (progress: Progress) => onProgress?.(subject, progress) };
-  if (format !== 'raw') {
-    return writeImage(source, target.temporary, { ...options, format: imageFormats[format] });
+  if (format === 'qcow2') return writeImage(source, target.temporary, { ...options, format });
+  // compressed and in one piece: what ESX, OVF and archives take
+  if (format === 'vmdk') {
+    return writeVmdkStreamFile(source, target.temporary, { ...options, fileName: file.name });
   }
   const image = await openRawFile(target.temporary, { create: { size: source.size } });
   try {

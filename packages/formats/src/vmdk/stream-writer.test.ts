@@ -103,14 +103,17 @@ test('the tables lead to every grain that is not zeros, in ascending order', asy
 });
 
 test('the descriptor describes the disk', async () => {
-  const bytes = await bytesOf(memoryDevice(8 * GiB), { random: seededRandom(1) });
+  const bytes = await bytesOf(memoryDevice(8 * GiB), { random: seededRandom(1), fileName: 'a.vmdk' });
   const descriptor = parseDescriptor(bytes.subarray(512, 21 * 512));
   assert.equal(descriptor.createType, 'streamOptimized');
   assert.equal(descriptor.parentCid, undefined);
   assert.equal(descriptor.extents[0]?.sectors, (8 * GiB) / 512);
+  assert.equal(descriptor.extents[0]?.file, 'a.vmdk');
   assert.equal(descriptor.ddb.get('geometry.cylinders'), '1045');
+  const odd = await bytesOf(memoryDevice(512), { fileName: 'a"b.vmdk' });
+  assert.equal(parseDescriptor(odd.subarray(512, 21 * 512)).extents[0]?.file, 'disk.vmdk');
   assert.ok(bytes.length < 70 * KiB, 'nothing but what frames it');
-  const again = await bytesOf(memoryDevice(8 * GiB), { random: seededRandom(1) });
+  const again = await bytesOf(memoryDevice(8 * GiB), { random: seededRandom(1), fileName: 'a.vmdk' });
   assert.ok(bytes.equals(again), 'the same disk gives the same stream');
 });
 

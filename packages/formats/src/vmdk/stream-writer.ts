@@ -42,6 +42,8 @@ export interface StreamWriteOptions {
   level?: number;
   /** Threads that compress. Default: as many as the machine runs side by side, 8 at most; 0: on the caller's. */
   workers?: number;
+  /** The stream's own name, for the descriptor: some readers look for the extent under it. Default: disk.vmdk. */
+  fileName?: string;
   /** For the descriptor's CID. */
   random?: Random;
   signal?: AbortSignal | undefined;
@@ -79,7 +81,7 @@ export async function* writeVmdkStream(
   assert(Number.isInteger(level) && level >= 1 && level <= 9, `zlib's level ${level} is 1 to 9`);
   throwIfAborted(signal, doing);
   const layout = new StreamLayout(source.size);
-  yield* layout.begin(options.random ?? systemRandom);
+  yield* layout.begin(options);
   await using resources = new AsyncDisposableStack();
   const pool = new StreamPool({ slotBytes: pieceBytes, workers });
   resources.defer(() => pool.close());
@@ -172,10 +174,10 @@ class StreamLayout {
     return this.#sector * sectorBytes;
   }
 
-  *begin(random: Random): Generator<Uint8Array> {
+  *begin(options: StreamWriteOptions): Generator<Uint8Array> {
     const front = new Uint8Array(overHead * sectorBytes);
     front.set(writeHostedHeader(this.#header));
-    front.set(descriptorOf(this.#header.capacity, random), sectorBytes);
+    front.set(descriptorOf(this.#header.capacity, options), sectorBytes);
     yield this.#pass(front);
   }
 
@@ -240,12 +242,17 @@ const heads = 255;
 const sectorsPerTrack = 63;
 const mostCylinders = 65_535;
 
-function descriptorOf(capacity: number, random: Random): Uint8Array {
+const usualName = 'disk.vmdk';
+
+function descriptorOf(capacity: number, options: StreamWriteOptions): Uint8Array {
+  const { fileName = usualName, random = systemRandom } = options;
+  // what cannot stand in a descriptor is not worth a failure: few ask for the name
+  const file = /["\0\r\n]/.test(fileName) || fileName.length > 255 ? usualName : fileName;
   const cylinders = Math.min(mostCylinders, Math.ceil(capacity / (heads * sectorsPerTrack)));
   const descriptor = newDescriptor({
     cid: newCid(random),
     createType: 'streamOptimized',
-    extents: [{ access: 'RW', sectors: capacity, type: 'SPARSE', file: 'disk.vmdk', offset: 0 }],
+    extents: [{ access: 'RW', sectors: capacity, type: 'SPARSE', file, offset: 0 }],
     ddb: {
       virtualHWVersion: 4,
       adapterType: 'lsilogic',
