@@ -14,7 +14,7 @@ import { ensureDebianPackages, packagesFor, testbedCache } from '@prima/testbed'
 import { borg, prima, qemuImg, restic, zstd } from './contenders.ts';
 import { type Entry, race, type Stage, stages } from './disk-race.ts';
 import { benchIncremental, type IncrementalResult } from './incremental.ts';
-import { benchPoints } from './many-points.ts';
+import { pointsRows } from './many-points.ts';
 import { benchNbd } from './nbd.ts';
 import type { ProgramRun } from './program-run.ts';
 import { onS3, raceOnS3 } from './on-s3.ts';
@@ -105,7 +105,11 @@ async function measureAll(bench: Bench): Promise<{ rows: Row[]; details: object 
   };
   const { only } = bench;
   if (only.has('index')) rows.push(...(await indexRows(bench)));
-  if (only.has('points')) rows.push(await pointsRow(bench));
+  if (only.has('points')) {
+    const { rows: own, results } = await pointsRows({ ...bench, passphrase });
+    rows.push(...own);
+    details['points'] = results;
+  }
   if (only.has('nbd')) {
     const result = await benchNbd({ rounds: Math.max(3, bench.rounds) });
     details['nbd'] = result;
@@ -345,21 +349,6 @@ async function indexRows({ folder, tebibytes, log }: Bench): Promise<Row[]> {
       unit: 'ppm of the data',
     },
   ];
-}
-
-async function pointsRow({ folder, rounds, log }: Bench): Promise<Row> {
-  const own = join(folder, 'points');
-  await mkdir(own);
-  log.info('making a repository of 1000 restore points');
-  const { runs, listed } = await benchPoints(own, { count: 1000, rounds: Math.max(5, rounds), passphrase });
-  await rm(own, { recursive: true });
-  return {
-    item: `prima points, ${listed} points`,
-    prima: `${seconds(runs).toFixed(2)} s`,
-    value: seconds(runs),
-    unit: 's',
-    wanted: { atMost: 0.5 },
-  };
 }
 
 /** Everything that was run, with processor time and memory. */

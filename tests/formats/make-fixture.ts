@@ -18,7 +18,7 @@ async function main(name: string | undefined): Promise<void> {
   const secret = fixtureSecrets.passphrase;
   const repository = await createRepository(store, { secret, label: 'fixture', kdfCost, packBytes: MiB });
   await repository.addKeySlot(fixtureSecrets.keyfile, 'key file');
-  const words = newRecoveryWords();
+  const words = await newRecoveryWords();
   await repository.addKeySlot({ kind: 'recovery', words }, 'paper');
   const first = await backup(repository, 0, undefined);
   await repository.rotateKeys();

@@ -7,6 +7,8 @@ import { askSecret } from './terminal/ask-secret.ts';
 
 const defaultColumns = 80;
 const cancelledStatus = 130;
+/** What bin/prima sets for this process alone. */
+const launcherTunables = 'glibc.malloc.hugetlb=1';
 
 /**
  * Runs the command line `argv` (without the program's name) and ends the process with its status.
@@ -22,6 +24,7 @@ export async function runInProcess(
   delete process.env['PRIMA_NEW_PASSPHRASE'];
   delete process.env['PRIMA_RECOVERY'];
   delete process.env['PRIMA_TO_PASSPHRASE'];
+  if (env['GLIBC_TUNABLES'] === launcherTunables) delete process.env['GLIBC_TUNABLES'];
   const environment = processEnvironment(env, openApplication);
   const onFault = (error: unknown) => {
     const fault: PrimaError = toPrimaError(error, 'running in the background');

@@ -3,24 +3,6 @@ import { Command } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
 import type { Cli } from './cli.ts';
 import { parseRate, parseSizeOrNone } from './options.ts';
-import { registerBackup } from './commands/backup.ts';
-import { registerCheck } from './commands/check.ts';
-import { registerCollect } from './commands/collect.ts';
-import { registerCopy } from './commands/copy.ts';
-import { registerDemo } from './commands/demo.ts';
-import { registerDiff } from './commands/diff.ts';
-import { registerExport } from './commands/export.ts';
-import { registerForget } from './commands/forget.ts';
-import { registerHost } from './commands/host.ts';
-import { registerInit } from './commands/init.ts';
-import { registerKey } from './commands/key.ts';
-import { registerLock } from './commands/lock.ts';
-import { registerMachine } from './commands/machine.ts';
-import { registerPoints } from './commands/points.ts';
-import { registerRestore } from './commands/restore.ts';
-import { registerShow } from './commands/show.ts';
-import { registerStatus } from './commands/status.ts';
-import { registerStorage } from './commands/storage.ts';
 
 const epilogue = `
 SOURCE is a disk file, a machine's folder or .vmx file, nbd://…, nbd+unix://…, or HOST/MACHINE.
@@ -29,30 +11,42 @@ POINT is a point's id or its beginning, latest, MACHINE@latest or MACHINE@TIME.
 Environment: PRIMA_REPO, PRIMA_PASSPHRASE (the text itself), PRIMA_RECOVERY, PRIMA_TO_PASSPHRASE, PRIMA_HOME, NO_COLOR.
 Exit status: 0 done; 2 wrong usage; 130 cancelled; the others are in docs/errors.md.`;
 
-const groups: readonly (readonly [string, readonly ((program: Command, cli: Cli) => void)[]])[] = [
-  [
-    'Back up and bring back:',
-    [registerBackup, registerPoints, registerShow, registerDiff, registerRestore, registerExport],
-  ],
-  [
-    'Repository:',
-    [
-      registerInit,
-      registerStatus,
-      registerCopy,
-      registerCheck,
-      registerLock,
-      registerForget,
-      registerCollect,
-      registerKey,
-      registerStorage,
-    ],
-  ],
-  ['Hosts and machines:', [registerHost, registerMachine]],
-  ['Try it:', [registerDemo]],
-];
+type Register = (program: Command, cli: Cli) => void;
 
-export function buildProgram(cli: Cli): Command {
+const groups: Record<string, Record<string, () => Promise<Register>>> = {
+  'Back up and bring back:': {
+    backup: async () => (await import('./commands/backup.ts')).registerBackup,
+    points: async () => (await import('./commands/points.ts')).registerPoints,
+    show: async () => (await import('./commands/show.ts')).registerShow,
+    diff: async () => (await import('./commands/diff.ts')).registerDiff,
+    restore: async () => (await import('./commands/restore.ts')).registerRestore,
+    export: async () => (await import('./commands/export.ts')).registerExport,
+  },
+  'Repository:': {
+    init: async () => (await import('./commands/init.ts')).registerInit,
+    status: async () => (await import('./commands/status.ts')).registerStatus,
+    copy: async () => (await import('./commands/copy.ts')).registerCopy,
+    check: async () => (await import('./commands/check.ts')).registerCheck,
+    lock: async () => (await import('./commands/lock.ts')).registerLock,
+    forget: async () => (await import('./commands/forget.ts')).registerForget,
+    collect: async () => (await import('./commands/collect.ts')).registerCollect,
+    key: async () => (await import('./commands/key.ts')).registerKey,
+    storage: async () => (await import('./commands/storage.ts')).registerStorage,
+  },
+  'Hosts and machines:': {
+    host: async () => (await import('./commands/host.ts')).registerHost,
+    machine: async () => (await import('./commands/machine.ts')).registerMachine,
+  },
+  'Try it:': {
+    demo: async () => (await import('./commands/demo.ts')).registerDemo,
+  },
+};
+
+/**
+ * The program for the arguments `argv`. A command that they run is named among them, so only the files of those that are
+ * named are loaded; for help, and for a complaint about a command that is not there, all are.
+ */
+export async function buildProgram(cli: Cli, argv: readonly string[]): Promise<Command> {
   const program = new Command('prima')
     .description('Backs up running virtual machines and brings them back.')
     .version(manifest.version)
@@ -74,10 +68,18 @@ export function buildProgram(cli: Cli): Command {
     .option('--verbose', 'tell more; internal errors with their stack')
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', epilogue);
-  for (const [heading, commands] of groups) {
+  const isWanted = wantedOf(argv);
+  for (const [heading, commands] of Object.entries(groups)) {
     program.commandsGroup(heading);
-    for (const register of commands) register(program, cli);
+    for (const [name, load] of Object.entries(commands)) if (isWanted(name)) (await load())(program, cli);
   }
   program.commandsGroup('Help:').helpCommand('help [command]', 'show help for a command');
   return program;
+}
+
+function wantedOf(argv: readonly string[]): (name: string) => boolean {
+  const isNamed = (name: string) => argv.includes(name);
+  const all = Object.values(groups).flatMap((commands) => Object.keys(commands));
+  if (['help', '--help', '-h'].some(isNamed) || !all.some(isNamed)) return () => true;
+  return isNamed;
 }

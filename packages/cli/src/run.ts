@@ -12,7 +12,7 @@ const defaultHelpColumns = 100;
 /** `argv` is without the program's name. Never raises; the status is that of docs/errors.md. */
 export async function run(argv: readonly string[], environment: Environment): Promise<number> {
   const cli = new Cli(environment);
-  const program = buildProgram(cli);
+  const program = await buildProgram(cli, argv);
   const asked = { command: program };
   prepare(program, environment, asked);
   try {

@@ -15,7 +15,6 @@ export {
 } from './journal.ts';
 export { acquireLock, type HeldLock } from './lock.ts';
 export { type PartitionTable, pointPartitions } from './partitions.ts';
-export { endOfTime, newest, pointsOfMachine, resolvePoint } from './points.ts';
 export type { ImageFormat } from './restore/plan.ts';
 export {
   type FolderRestore,

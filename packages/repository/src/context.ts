@@ -5,7 +5,7 @@ import { DamageRegister } from './damage/register.ts';
 import type { Trust } from './contract.ts';
 import type { Keyring } from './crypto/keyring.ts';
 import type { Opener, Sealer, SealingKeys } from './crypto/sealer.ts';
-import { verifyRecord } from './crypto/signature.ts';
+import { verifyRecordAside } from './crypto/signature.ts';
 import type { BlobType } from './format/blob.ts';
 import { parseJson } from './format/json.ts';
 import { OutcomeCatalogue } from './session/outcome-catalogue.ts';
@@ -138,8 +138,9 @@ export async function getSigned(
 ): Promise<{ record: object; stored: Uint8Array }> {
   const { plain, stored } = await getSealed(context, key, type);
   const { signers } = context.keyring.keySet;
-  verifyRecord(plain.toString(), { repositoryId: context.id, objectKey: key }, signers);
-  const { signature: _signature, ...record } = parseJson(plain.toString(), key);
+  const text = plain.toString();
+  await verifyRecordAside(text, { repositoryId: context.id, objectKey: key }, signers);
+  const { signature: _signature, ...record } = parseJson(text, key);
   return { record, stored };
 }
 

@@ -71,7 +71,7 @@ test('two rotations at once: one of them happens', async () => {
 
 test('passphrase, key file and recovery key open it; each is told from the others', async () => {
   const { store, repository } = await fresh();
-  const words = newRecoveryWords();
+  const words = await newRecoveryWords();
   const recovery = { kind: 'recovery', words } as const;
   await assert.rejects(open(store, { with: recovery }), {
     code: 'wrong-key',
@@ -84,7 +84,7 @@ test('passphrase, key file and recovery key open it; each is told from the other
     const { repository: opened } = await open(store, { with: key });
     assert.ok((await content(opened, point)).equals(bytes));
   }
-  await assert.rejects(open(store, { with: { ...recovery, words: newRecoveryWords() } }), {
+  await assert.rejects(open(store, { with: { ...recovery, words: await newRecoveryWords() } }), {
     code: 'wrong-key',
   });
   await assert.rejects(open(store, { with: { ...recovery, words: words.replace(/^\w+/, 'nonsense') } }), {
@@ -97,7 +97,7 @@ test('passphrase, key file and recovery key open it; each is told from the other
 
 test('when only recovery keys are left, it is said', async () => {
   const { store, repository } = await fresh();
-  const recovery = { kind: 'recovery', words: newRecoveryWords() } as const;
+  const recovery = { kind: 'recovery', words: await newRecoveryWords() } as const;
   await repository.addKeySlot(recovery, 'paper');
   const { repository: opened, warnings } = await open(store, { with: recovery });
   const [passphrase] = (await opened.keySlots()).filter(({ kind }) => kind === 'passphrase');

@@ -1,4 +1,7 @@
-/** Creating and opening repositories, and the operations of an open one. */
+/**
+ * Creating and opening repositories, and the operations of an open one. What only some operations need is loaded when they
+ * are called: listing restore points, which every command does, is to begin at once.
+ */
 import { randomBytes } from 'node:crypto';
 import {
   type Clock,
@@ -21,7 +24,7 @@ import {
   verifyConfig,
   writeConfig,
 } from './config.ts';
-import { type Context, idFromHex, newContext } from './context.ts';
+import { type Context, newContext } from './context.ts';
 import type {
   CheckReport,
   CollectReport,
@@ -39,30 +42,14 @@ import type {
 } from './contract.ts';
 import type { KdfCost } from './crypto/key-slot.ts';
 import { type Keyring, openKeyring } from './crypto/keyring.ts';
-import { recordDamage } from './damage/lists.ts';
-import { blobType } from './format/blob.ts';
-import { BlobReader } from './index/blob-reader.ts';
-import { RepositoryIndex } from './index/repository-index.ts';
-import { check } from './maintenance/check.ts';
-import { collect } from './maintenance/collect.ts';
-import { prepareEmptyPlace } from './maintenance/empty-place.ts';
-import { addKeySlot, createKeys, listKeySlots, removeKeySlot, rotateKeys } from './maintenance/key-slots.ts';
-import { missingPoints } from './maintenance/missing-points.ts';
-import { PageTree } from './manifest/page-tree.ts';
-import { ChunkPool } from './pool/chunk-pool.ts';
-import { BackupSession } from './session/backup-session.ts';
-import { RepositoryPointDevice } from './session/point-device.ts';
-import { assertUnlocked, committedPoint, extendLock, withLock } from './session/locks.ts';
+import type { PointReader } from './session/point-reader.ts';
 import {
-  beginSession,
-  endReader,
-  forgottenKey,
+  compareText,
   listSessions,
   markForgotten,
-  outcomeKey,
   readOutcome,
   readOutcomes,
-  startBeats,
+  withLock,
 } from './session/sessions.ts';
 
 export interface OpenOptions {
@@ -107,6 +94,10 @@ export async function createRepository(store: ObjectStore, options: CreateOption
   if (secret.kind === 'passphrase' && secret.text === '')
     throw new UserError('usage', 'the passphrase is empty');
   const { clock = systemClock, logger = silentLogger } = options;
+  const [{ prepareEmptyPlace }, { createKeys }] = await Promise.all([
+    import('./maintenance/empty-place.ts'),
+    import('./maintenance/key-slots.ts'),
+  ]);
   await prepareEmptyPlace(store, clock, logger);
   const created = new Date(clock.now()).toISOString();
   const config: Config = {
@@ -151,8 +142,7 @@ export async function openRepository(
 class OpenRepository implements Repository {
   readonly #context: Context;
   readonly #warned = new Set<string>();
-  #blobs: Promise<BlobReader> | undefined;
-  #pool: ChunkPool | undefined;
+  #reader: Promise<PointReader> | undefined;
 
   constructor(store: ObjectStore, opened: { config: Config; keyring: Keyring }, options: OpenOptions) {
     const { config, keyring } = opened;
@@ -186,6 +176,7 @@ class OpenRepository implements Repository {
   async beginBackup(options: Parameters<Repository['beginBackup']>[0] = {}): Promise<WriteSession> {
     const { readBack = this.#context.readBack, machine } = options;
     const { checkpointBytes } = this.#context;
+    const { BackupSession } = await import('./session/backup-session.ts');
     return await BackupSession.begin(this.#context, { readBack, machine, checkpointBytes });
   }
 
@@ -204,66 +195,28 @@ class OpenRepository implements Repository {
         : [],
     );
     // the count may be off by points that are just being forgotten: only then the log is read
-    if (points.length < wanted) for (const text of await missingPoints(this.#context)) this.#warn(text);
-    return points.sort((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
+    if (points.length < wanted) {
+      const { missingPoints } = await import('./maintenance/missing-points.ts');
+      for (const text of await missingPoints(this.#context)) this.#warn(text);
+    }
+    return points.sort((a, b) => compareText(a.time, b.time) || compareText(a.id, b.id));
   }
 
   async openDisk(point: Point, name: string, options: OpenDiskOptions = {}): Promise<PointDevice> {
-    const disk = findDisk(point, name);
-    const unpin = await this.#pin(point);
-    try {
-      const blobs = await this.#reader();
-      this.#pool ??= new ChunkPool({
-        keys: this.#context.keys,
-        chunkSize: this.#context.chunkSize,
-        ...(this.#context.workers === undefined ? {} : { workers: this.#context.workers }),
-      });
-      const tree = new PageTree(this.#context, blobs);
-      return new RepositoryPointDevice(point, disk, {
-        context: this.#context,
-        blobs,
-        tree,
-        pool: this.#pool,
-        onDamage: options.onDamage,
-        onClose: async () => {
-          await recordDamage(this.#context, 'read');
-          await unpin();
-        },
-      });
-    } catch (error) {
-      await unpin();
-      throw error;
-    }
+    return await (await this.#reading()).openDisk(point, name, options);
   }
 
   async readFile(point: Point, name: string): Promise<Uint8Array> {
-    const file = point.files.find((entry) => entry.name === name);
-    if (!file) throw new PrimaError('not-found', `point ${point.id} holds no file "${name}"`);
-    const blobs = await this.#reader();
-    const parts: Uint8Array[] = [];
-    try {
-      for (const id of file.ids) parts.push(await blobs.open(idFromHex(id), blobType.file));
-    } finally {
-      await recordDamage(this.#context, 'read');
-    }
-    return Buffer.concat(parts);
+    return await (await this.#reading()).readFile(point, name);
   }
 
   async difference(a: PointDisk, b: PointDisk): Promise<Range[]> {
-    if (a.size !== b.size)
-      throw new UserError('unsupported', 'disks of different sizes are compared by restoring them');
-    const tree = new PageTree(this.#context, await this.#reader());
-    const ranges: Range[] = [];
-    for await (const range of tree.differences(a.root, b.root, a.size)) {
-      const last = ranges.at(-1);
-      if (last && last.offset + last.length === range.offset) last.length += range.length;
-      else ranges.push({ ...range });
-    }
-    return ranges;
+    return await (await this.#reading()).difference(a, b);
   }
 
   async forget(point: Point): Promise<void> {
     this.#context.keyring.signer('forgetting a point');
+    const { assertUnlocked } = await import('./session/locks.ts');
     await assertUnlocked(this.#context, point.id);
     await this.#context.log.assertSound('forgetting a point');
     const { digest } = await readOutcome(this.#context, point.id);
@@ -273,20 +226,24 @@ class OpenRepository implements Repository {
 
   async lock(...[point, until, options]: Parameters<Repository['lock']>): Promise<Point> {
     this.#context.keyring.signer('locking a point');
+    const { extendLock } = await import('./session/locks.ts');
     return await extendLock(this.#context, point, until, options);
   }
 
   async check(options: Parameters<Repository['check']>[0]): Promise<CheckReport> {
+    const { check } = await import('./maintenance/check.ts');
     return await check(this.#context, options);
   }
 
   async collect(options: Parameters<Repository['collect']>[0]): Promise<CollectReport> {
+    const { collect } = await import('./maintenance/collect.ts');
     const report = await collect(this.#context, options);
-    this.#blobs = undefined;
+    (await this.#reader)?.forgetIndex();
     return report;
   }
 
   async status(): Promise<RepositoryStatus> {
+    const { RepositoryIndex } = await import('./index/repository-index.ts');
     const index = await RepositoryIndex.load(this.#context);
     let storedBytes = 0;
     for (const pack of index.packs) storedBytes += pack.size;
@@ -302,6 +259,7 @@ class OpenRepository implements Repository {
   }
 
   async keySlots(): Promise<KeySlotInfo[]> {
+    const { listKeySlots } = await import('./maintenance/key-slots.ts');
     return await listKeySlots(this.#context);
   }
 
@@ -310,19 +268,22 @@ class OpenRepository implements Repository {
     label: string,
     options: { readOnly?: boolean } = {},
   ): Promise<KeySlotInfo> {
+    const { addKeySlot } = await import('./maintenance/key-slots.ts');
     return await addKeySlot(this.#context, secret, { label, ...options });
   }
 
   async removeKeySlot(id: string, options: { force?: boolean } = {}): Promise<void> {
+    const { removeKeySlot } = await import('./maintenance/key-slots.ts');
     await removeKeySlot(this.#context, id, options);
   }
 
   async rotateKeys(): Promise<KeyRotation> {
+    const { rotateKeys } = await import('./maintenance/key-slots.ts');
     return await rotateKeys(this.#context);
   }
 
   async close(): Promise<void> {
-    await this.#pool?.close();
+    await (await this.#reader)?.close();
     await this.#context.store.close();
   }
 
@@ -333,49 +294,10 @@ class OpenRepository implements Repository {
     this.#context.logger.warn(message);
   }
 
-  async #reader(): Promise<BlobReader> {
-    this.#blobs ??= RepositoryIndex.load(this.#context).then((index) => new BlobReader(this.#context, index));
-    return await this.#blobs;
+  async #reading(): Promise<PointReader> {
+    this.#reader ??= import('./session/point-reader.ts').then(
+      ({ PointReader: Opened }) => new Opened(this.#context),
+    );
+    return await this.#reader;
   }
-
-  /**
-   * Keeps collections from deleting what the point needs. The order matters: first the pin, then
-   * the look whether the point is still there. A store that may only be read, or is full, is read without.
-   */
-  async #pin(point: Point): Promise<() => Promise<void>> {
-    let session: string;
-    try {
-      session = await beginSession(this.#context, 'read', { point: point.id });
-    } catch (error) {
-      const isReadOnly = error instanceof PrimaError && ['permission', 'no-space'].includes(error.code);
-      if (!isReadOnly) throw error;
-      this.#context.logger.warn(
-        `the point is read without keeping collections away, because ${this.url} cannot be written: ${error.message}`,
-      );
-      return async () => undefined;
-    }
-    const stopBeats = startBeats(this.#context, session);
-    const unpin = async () => {
-      stopBeats();
-      await endReader(this.#context, session);
-    };
-    try {
-      const { store } = this.#context;
-      const isMarked = (await store.stat(forgottenKey(point.id))) !== undefined;
-      // it may be locked all the same, and gone for good when nothing is left of it
-      if (isMarked || !(await store.stat(outcomeKey(point.id))))
-        await committedPoint(this.#context, point.id);
-    } catch (error) {
-      await unpin();
-      throw error;
-    }
-    return unpin;
-  }
-}
-
-function findDisk(point: Point, name: string): PointDisk {
-  const disk = name === 'memory' ? point.memory : point.disks.find((entry) => entry.name === name);
-  if (disk) return disk;
-  const there = [...point.disks.map((entry) => entry.name), ...(point.memory ? ['memory'] : [])].join(', ');
-  throw new UserError('not-found', `point ${point.id} has no disk "${name}"; it has: ${there}`);
 }

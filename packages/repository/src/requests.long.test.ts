@@ -5,7 +5,9 @@ import { test } from 'node:test';
 import { GiB, KiB, MiB, type Range } from '@prima/base';
 import { type BlockDevice, memoryDevice, type WritableDevice } from '@prima/block';
 import { countingStore, memoryStore, type StoreCounts } from '@prima/storage';
-import type { Point, Repository, Secret } from './contract.ts';
+import { temporaryFolder } from '@prima/testbed';
+import type { Point, Repository, Secret, SeenHead, Trust } from './contract.ts';
+import { makePoints } from './many-points-fixture.ts';
 import { createRepository, openRepository } from './repository.ts';
 
 const secret: Secret = { kind: 'passphrase', text: 'counted' };
@@ -110,4 +112,38 @@ test('a repository of many backups is opened with few requests once it was colle
   const check = await counted((repository) => repository.check({ readData: true }));
   assert.deepEqual(check.result.faults, []);
   assert.equal(check.result.points, 33);
+});
+
+test('listing many points asks for as much as listing few, once their outcomes are known', async (t) => {
+  for (const count of [20, 1500]) {
+    const { plain } = await create();
+    await makePoints(plain, secret, count);
+    const store = countingStore(plain);
+    let head: SeenHead | undefined;
+    const trust: Trust = {
+      load: async () => head,
+      save: async (_id, seen) => {
+        head = seen;
+      },
+    };
+    const cacheFolder = await temporaryFolder(t);
+    /** Opening the repository and listing its points, as a command does. */
+    const listed = async () => {
+      const before = { ...store.counts };
+      const repository = await openRepository(store, secret, { ...options, cacheFolder, trust });
+      assert.equal((await repository.points()).length, count);
+      const { put, get, stat, list } = store.counts;
+      return {
+        put: put - before.put,
+        get: get - before.get,
+        stat: stat - before.stat,
+        list: list - before.list,
+      };
+    };
+    // config, slot, key set; the last entry of the log and the one that is not there
+    const opening = { put: 0, get: 5, stat: 1 };
+    // slots, key sets, sessions; the log, whose end is not known yet
+    assert.deepEqual(await listed(), { ...opening, get: opening.get + count, list: 4 });
+    assert.deepEqual(await listed(), { ...opening, list: 3 });
+  }
 });

@@ -8,11 +8,10 @@ import {
   throwIfAborted,
   toPrimaError,
 } from '@prima/base';
-import { Journal } from '@prima/engine';
-import { openQemuHost, type Platform } from '@prima/platforms';
+import type { Journal } from '@prima/engine';
+import type { Platform } from '@prima/platforms';
 import type { Repository, Secret } from '@prima/repository';
 import type { ObjectStore } from '@prima/storage';
-import { removeDemoFolder } from './demo/folder.ts';
 import type { Home } from './home.ts';
 import { HostRegistry } from './host-registry.ts';
 import type { LogRelay } from './log-relay.ts';
@@ -109,12 +108,17 @@ export class Context {
     return this.platformOf(await this.hosts.get(name));
   }
 
-  platformOf(host: HostDto): Promise<Platform> {
-    return openQemuHost(host.name, host.location);
+  async platformOf(host: HostDto): Promise<Platform> {
+    const { openQemuHost } = await import('@prima/platforms');
+    return await openQemuHost(host.name, host.location);
   }
 
-  journal(logger: Logger): Journal {
-    return new Journal(this.home.journal, {
+  async #journal(logger: Logger): Promise<Journal> {
+    const [{ Journal: Opened }, { removeDemoFolder }] = await Promise.all([
+      import('@prima/engine'),
+      import('./demo/folder.ts'),
+    ]);
+    return new Opened(this.home.journal, {
       logger,
       recoverHost: (host) => this.#recoverHost(host, logger),
       removePrivateHost: removeDemoFolder,
@@ -123,7 +127,7 @@ export class Context {
 
   /** Undoes what dead processes left, and says so. Called before work that touches machines or files. */
   async recover(logger: Logger): Promise<Journal> {
-    const journal = this.journal(logger);
+    const journal = await this.#journal(logger);
     await journal.recover();
     return journal;
   }

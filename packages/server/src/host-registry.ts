@@ -3,7 +3,6 @@ import { readFile, realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { HostDto } from '@prima/api';
 import { FormatError, PrimaError, replaceFile, systemErrorCode, toPrimaError, UserError } from '@prima/base';
-import { acquireLock } from '@prima/engine';
 
 /** Another's change takes milliseconds. */
 const lockWaitMs = 5000;
@@ -63,6 +62,7 @@ export class HostRegistry {
 
   /** Two processes at once do not lose each other's change. */
   async #change(change: (hosts: HostDto[]) => HostDto[]): Promise<void> {
+    const { acquireLock } = await import('@prima/engine');
     await using _lock = await acquireLock(`${this.#path}.lock`, 'changing the hosts', lockWaitMs);
     const hosts = change(await this.list());
     await replaceFile(this.#path, `${JSON.stringify({ version: 1, hosts }, undefined, 2)}\n`);

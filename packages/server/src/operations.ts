@@ -1,17 +1,10 @@
-/** All operations, put together: what is behind the API's contract once it is loaded. */
+/**
+ * All operations, put together: what is behind the API's contract. The modules of an operation are loaded by its first
+ * call: a command needs few of them, and loading all would take it longer than most of what commands do.
+ */
 import type { PrimaApi } from '@prima/api';
 import type { ApplicationOptions } from './application.ts';
 import { Context, type ContextOptions } from './context.ts';
-import { demoOperations } from './demo/operation.ts';
-import { backupOperations } from './operations/backup.ts';
-import { copyOperations } from './operations/copy.ts';
-import { hostOperations } from './operations/hosts.ts';
-import { keyOperations } from './operations/keys.ts';
-import { machineOperations } from './operations/machines.ts';
-import { pointOperations } from './operations/points.ts';
-import { repositoryOperations } from './operations/repository.ts';
-import { restoreOperations } from './operations/restore.ts';
-import { storageOperations } from './operations/storage.ts';
 
 /** @param openAnother makes the application that the demonstration works with */
 export function operations(
@@ -19,19 +12,50 @@ export function operations(
   openAnother: (options: ApplicationOptions) => Promise<PrimaApi>,
 ): PrimaApi {
   const context = new Context(options);
+  const repository = async () => (await import('./operations/repository.ts')).repositoryOperations(context);
+  const keys = async () => (await import('./operations/keys.ts')).keyOperations(context);
+  const backup = async () => (await import('./operations/backup.ts')).backupOperations(context);
+  const points = async () => (await import('./operations/points.ts')).pointOperations(context);
+  const forget = async () => (await import('./operations/forget.ts')).forgetOperations(context);
+  const restore = async () => (await import('./operations/restore.ts')).restoreOperations(context);
+  const copy = async () => (await import('./operations/copy.ts')).copyOperations(context);
+  const storage = async () => (await import('./operations/storage.ts')).storageOperations(context);
+  const hosts = async () => (await import('./operations/hosts.ts')).hostOperations(context);
+  const machines = async () => (await import('./operations/machines.ts')).machineOperations(context);
+  const demo = async () =>
+    (await import('./demo/operation.ts')).demoOperations(context, (home, url, text) =>
+      openAnother({ home, repository: url, secret: async () => ({ kind: 'passphrase', text }) }),
+    );
   return {
-    ...repositoryOperations(context),
-    ...keyOperations(context),
-    ...backupOperations(context),
-    ...pointOperations(context),
-    ...restoreOperations(context),
-    ...copyOperations(context),
-    ...storageOperations(context),
-    ...hostOperations(context),
-    ...machineOperations(context),
-    ...demoOperations(context, (home, repository, text) =>
-      openAnother({ home, repository, secret: async () => ({ kind: 'passphrase', text }) }),
-    ),
+    ...later(repository, ['init', 'status', 'check', 'collect']),
+    ...later(keys, ['keyList', 'keyAdd', 'keyRemove', 'keyRotate']),
+    ...later(backup, ['backup']),
+    ...later(points, ['points', 'show', 'diff', 'lock']),
+    ...later(forget, ['forget']),
+    ...later(restore, ['restoreToFolder', 'restoreToHost', 'export']),
+    ...later(copy, ['copy', 'copyCreate']),
+    ...later(storage, ['storageTest', 'storageUndelete']),
+    ...later(hosts, ['hostList', 'hostAdd', 'hostTest', 'hostRemove']),
+    ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),
+    ...later(machines, ['machineScreenshot', 'machineConsole']),
+    ...later(demo, ['demo']),
     close: () => context.close(),
   };
+}
+
+type Operation = Exclude<keyof PrimaApi, 'close'>;
+
+/** Operations of these names that call those which `load` gives. */
+function later<Name extends Operation>(
+  load: () => Promise<Pick<PrimaApi, Name>>,
+  names: readonly Name[],
+): Pick<PrimaApi, Name> {
+  const entries = names.map((name) => {
+    const call = async (...parameters: unknown[]): Promise<unknown> => {
+      const loaded: Pick<PrimaApi, Name> = await load();
+      return await (loaded[name] as (...all: unknown[]) => Promise<unknown>)(...parameters);
+    };
+    return [name, call];
+  });
+  return Object.fromEntries(entries) as Pick<PrimaApi, Name>;
 }

@@ -5,8 +5,13 @@
 import { assert, throwIfAborted } from '@prima/base';
 import { keyPattern, type ObjectInfo } from './object-store.ts';
 
-/** How many folders of one level are read ahead of the one that is given out. */
-const aheadLimit = 16;
+export interface WalkOptions {
+  signal?: AbortSignal | undefined;
+  /** How many folders of one level are read ahead of the one that is given out. Default 16. */
+  ahead?: number;
+}
+
+const defaultAhead = 16;
 
 /** What a folder holds, as its reader found it. */
 export type FolderEntry = { folder: string } | ObjectInfo;
@@ -25,7 +30,7 @@ export type FolderReader = (
 export async function* walkFolders(
   read: FolderReader,
   prefix: string,
-  signal?: AbortSignal,
+  { signal, ahead = defaultAhead }: WalkOptions = {},
 ): AsyncGenerator<ObjectInfo> {
   const start = prefix.slice(0, prefix.lastIndexOf('/') + 1);
   const wanted = (name: string) =>
@@ -35,11 +40,11 @@ export async function* walkFolders(
   const levels: Level[] = [];
   try {
     throwIfAborted(signal, `listing ${prefix}`);
-    levels.push(new Level(await sorted(start), sorted));
+    levels.push(new Level(await sorted(start), sorted, ahead));
     for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
       const entry = level.take();
       if (entry === undefined) levels.pop();
-      else if ('folder' in entry) levels.push(new Level(await level.nextFolder(), sorted));
+      else if ('folder' in entry) levels.push(new Level(await level.nextFolder(), sorted, ahead));
       else yield entry;
       throwIfAborted(signal, `listing ${prefix}`);
     }
@@ -52,13 +57,19 @@ export async function* walkFolders(
 class Level {
   readonly #entries: readonly FolderEntry[];
   readonly #read: (folder: string) => Promise<FolderEntry[]>;
+  readonly #aheadLimit: number;
   #next = 0;
   readonly #ahead: Promise<FolderEntry[]>[] = [];
   #nextAhead = 0;
 
-  constructor(entries: readonly FolderEntry[], read: (folder: string) => Promise<FolderEntry[]>) {
+  constructor(
+    entries: readonly FolderEntry[],
+    read: (folder: string) => Promise<FolderEntry[]>,
+    aheadLimit: number,
+  ) {
     this.#entries = entries;
     this.#read = read;
+    this.#aheadLimit = aheadLimit;
   }
 
   take(): FolderEntry | undefined {
@@ -80,7 +91,11 @@ class Level {
   }
 
   #readAhead(): void {
-    for (; this.#ahead.length < aheadLimit && this.#nextAhead < this.#entries.length; this.#nextAhead += 1) {
+    for (
+      ;
+      this.#ahead.length < this.#aheadLimit && this.#nextAhead < this.#entries.length;
+      this.#nextAhead += 1
+    ) {
       const entry = this.#entries[this.#nextAhead];
       if (entry === undefined || !('folder' in entry)) continue;
       const reading = this.#read(entry.folder);

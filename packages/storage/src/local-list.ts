@@ -7,6 +7,8 @@ import type { ListOptions, ObjectInfo } from './object-store.ts';
 import { onceMoreWhenStale } from './stale.ts';
 import { unlessAbsent } from './unless-absent.ts';
 
+/** Folders read ahead: many, for each answer that comes alone costs a turn of the event loop. */
+const foldersAhead = 64;
 /** How many files of a folder are asked for their size at once. */
 const statsAtOnce = 16;
 
@@ -25,7 +27,7 @@ export async function* listFolder(
     return namesOnly ? entries : withSizes(root, entries);
   };
   try {
-    yield* walkFolders(read, prefix, signal);
+    yield* walkFolders(read, prefix, { signal, ahead: namesOnly ? foldersAhead : 16 });
   } catch (error) {
     throw toPrimaError(error, `listing ${prefix === '' ? 'everything' : prefix} in ${root}`);
   }

@@ -1,10 +1,10 @@
 /** From what a person writes to a store. */
 import { fileURLToPath } from 'node:url';
 import { UserError } from '@prima/base';
+import { openS3Store, openSftpStore } from './loaded-later.ts';
 import { type LocalStoreOptions, openLocalStore } from './local-store.ts';
 import type { ObjectStore } from './object-store.ts';
-import { openS3Store } from './s3-store.ts';
-import { openSftpStore, type SftpStoreOptions } from './sftp-store.ts';
+import type { SftpStoreOptions } from './sftp-store.ts';
 
 export type OpenStoreOptions = LocalStoreOptions & SftpStoreOptions;
 

@@ -284,7 +284,7 @@ class SftpStore implements ObjectStore {
     const read = (folder: string, wanted: (name: string) => boolean) =>
       this.#line.call(doing, signal, (call) => this.#entries(call, folder, wanted));
     try {
-      yield* walkFolders(read, prefix, signal);
+      yield* walkFolders(read, prefix, { signal });
     } catch (error) {
       throw toPrimaError(error, doing);
     }

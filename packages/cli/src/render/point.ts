@@ -60,12 +60,14 @@ export function count(number: number, noun: string): string {
 
 /** Points in the order of their time, the newest last. */
 export function pointTable(points: readonly PointDto[], page: Page): string {
-  const rows = points.map(({ lockedUntil, ...point }) =>
-    lockedUntil !== undefined && Date.parse(lockedUntil) > page.now ? { ...point, lockedUntil } : point,
-  );
+  const rows = points.map((point) => {
+    if (point.lockedUntil === undefined || Date.parse(point.lockedUntil) > page.now) return point;
+    const { lockedUntil: _over, ...rest } = point;
+    return rest;
+  });
   return table(
     columns,
-    rows.toSorted((a, b) => Date.parse(a.time) - Date.parse(b.time)),
+    rows.sort((a, b) => Date.parse(a.time) - Date.parse(b.time)),
     page,
   );
 }

@@ -39,6 +39,7 @@ export function pad(text: string, width: number, align: 'left' | 'right' = 'left
  * control characters become `�`; `keep` names those that stay.
  */
 export function printable(text: string, keep = ''): string {
+  if (plainAscii.test(text)) return text;
   return text.replace(/\p{Cc}/gu, (character) => (keep.includes(character) ? character : '�'));
 }
 

@@ -17,8 +17,7 @@ import {
   toPrimaError,
 } from '@prima/base';
 import type { Checkpoint, DiskReading, OpenForBackupOptions } from '@prima/platforms';
-import type { Point, PointDisk, Repository, WriteSession } from '@prima/repository';
-import { newest } from '../points.ts';
+import { newest, type Point, type PointDisk, type Repository, type WriteSession } from '@prima/repository';
 import { mendingNotes } from './mending-notes.ts';
 import type { BackupSource, SourceReading } from './source.ts';
 import { sourceDevice } from './source-device.ts';

@@ -162,7 +162,7 @@ const argon2Async = promisify(argon2);
 
 async function wrappingKey(secret: Secret, kdf: Kdf): Promise<Buffer> {
   const salt = Buffer.from(kdf.salt, 'hex');
-  const message = secretBytes(secret);
+  const message = await secretBytes(secret);
   if (kdf.name === 'hkdf-sha256')
     return Buffer.from(hkdfSync('sha256', message, salt, 'prima recovery key 1', keyBytes));
   return await argon2Async('argon2id', {
@@ -175,13 +175,13 @@ async function wrappingKey(secret: Secret, kdf: Kdf): Promise<Buffer> {
   });
 }
 
-function secretBytes(secret: Secret): Uint8Array {
+async function secretBytes(secret: Secret): Promise<Uint8Array> {
   switch (secret.kind) {
     case 'passphrase':
       return Buffer.from(secret.text.normalize('NFC'));
     case 'keyfile':
       return secret.bytes;
     case 'recovery':
-      return recoveryKeyOf(secret.words);
+      return await recoveryKeyOf(secret.words);
   }
 }

@@ -1,8 +1,9 @@
-/** The recovery key as words for paper: 32 bytes as 24 words with a checksum (BIP 39, English list). */
+/**
+ * The recovery key as words for paper: 32 bytes as 24 words with a checksum (BIP 39, English list). The list is loaded by
+ * who uses it, which is seldom.
+ */
 import { randomBytes } from 'node:crypto';
 import { UserError } from '@prima/base';
-import { entropyToMnemonic, mnemonicToEntropy } from '@scure/bip39';
-import { wordlist } from '@scure/bip39/wordlists/english.js';
 
 const keyBytes = 32;
 const recoveryWordCount = 24;
@@ -10,7 +11,8 @@ const recoveryWordCount = 24;
 const tellingLetters = 4;
 
 /** A new recovery key: 24 words, one space between them. */
-export function newRecoveryWords(): string {
+export async function newRecoveryWords(): Promise<string> {
+  const { entropyToMnemonic, wordlist } = await bip39();
   return entropyToMnemonic(randomBytes(keyBytes), wordlist);
 }
 
@@ -19,14 +21,15 @@ export function newRecoveryWords(): string {
  * not matter; a word may be cut after its fourth letter. Raises `usage`, which names a wrong word by its
  * position and never repeats it.
  */
-export function recoveryKeyOf(words: string): Uint8Array {
+export async function recoveryKeyOf(words: string): Promise<Uint8Array> {
+  const { mnemonicToEntropy, wordlist } = await bip39();
   const typed = words
     .normalize('NFKD')
     .toLowerCase()
     .split(/[\s,;]+/)
     .map((token) => token.replace(/^\d+[.):]?/, ''))
     .filter((token) => token !== '');
-  const known = typed.map((token, index) => wordFor(token, index + 1));
+  const known = typed.map((token, index) => wordFor(token, index + 1, wordlist));
   if (known.length !== recoveryWordCount) {
     throw new UserError('usage', `a recovery key has ${recoveryWordCount} words; ${known.length} were given`);
   }
@@ -41,7 +44,7 @@ export function recoveryKeyOf(words: string): Uint8Array {
   }
 }
 
-function wordFor(token: string, position: number): string {
+function wordFor(token: string, position: number, wordlist: readonly string[]): string {
   if (wordlist.includes(token)) return token;
   const fits = token.length >= tellingLetters ? wordlist.filter((word) => word.startsWith(token)) : [];
   const [only] = fits;
@@ -51,4 +54,12 @@ function wordFor(token: string, position: number): string {
     `word ${position} of the recovery key is not in the list of words; compare it with the paper (four letters are enough)`,
     { details: { position } },
   );
+}
+
+async function bip39() {
+  const [codec, { wordlist }] = await Promise.all([
+    import('@scure/bip39'),
+    import('@scure/bip39/wordlists/english.js'),
+  ]);
+  return { ...codec, wordlist };
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, sign } from 'node:crypto';
 import { test } from 'node:test';
-import { newSeed, RecordSigner, signerOf, verifyRecord } from './signature.ts';
+import { newSeed, RecordSigner, signerOf, verifyRecord, verifyRecordAside } from './signature.ts';
 
 // RFC 8032, 7.1, test 1
 const seed = Buffer.from('9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60', 'hex');
@@ -24,12 +24,15 @@ test('the signature is over what the format says', () => {
   assert.equal(text, `{"seq":1,"name":"ü\\"","signature":"${signature}"}`);
 });
 
-test('only the record as it was written, where it was written, by one of the signers verifies', () => {
+test('only the record as it was written, where it was written, by one of the signers verifies', async () => {
   const other = new RecordSigner(newSeed()).publicKey;
   const text = new RecordSigner(seed).write({ seq: 1 }, scope);
   assert.equal(signerOf(text, scope, [publicKey, other]), publicKey);
   assert.equal(signerOf(text, scope, [other]), undefined);
   assert.equal(signerOf(text, scope, []), undefined);
+  for (const signers of [[publicKey], [publicKey, other], [other, publicKey]])
+    await verifyRecordAside(text, scope, signers);
+  await assert.rejects(verifyRecordAside(text, scope, [other]), { code: 'integrity' });
   assert.equal(signerOf(text, { ...scope, objectKey: 'log/0000000002' }, [publicKey]), undefined);
   assert.equal(signerOf(text, { ...scope, repositoryId: '0b' }, [publicKey]), undefined);
   const changes = [
@@ -42,5 +45,6 @@ test('only the record as it was written, where it was written, by one of the sig
   ];
   for (const changed of changes) {
     assert.throws(() => verifyRecord(changed, scope, [publicKey]), { code: 'integrity' }, changed);
+    await assert.rejects(verifyRecordAside(changed, scope, [publicKey]), { code: 'integrity' }, changed);
   }
 });

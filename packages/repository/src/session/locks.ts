@@ -11,15 +11,11 @@ import {
   lockKey,
   outcomeKey,
   readOutcomes,
+  withLock,
 } from './sessions.ts';
 
 /** Longer ones are mistakes that nobody could take back. */
 const longestLockMs = 100 * 366 * 86_400_000;
-
-/** `point` as it is locked now. */
-export function withLock(point: Point, lockedUntil: number): Point {
-  return lockedUntil > 0 ? { ...point, lockedUntil: isoOf(lockedUntil) } : point;
-}
 
 /** The end of a lock that is to be, milliseconds since 1970. Raises `usage` for one that makes no sense. */
 export function checkedLockEnd(context: Context, until: number): number {

@@ -1,8 +1,8 @@
 /** The copy operation: points of the application's repository go to another one, opened for this call. */
 import type { CopyRequest, CopyResult, CopyTarget, NewRepositoryDto, PrimaApi } from '@prima/api';
 import { UserError } from '@prima/base';
-import { copyPoints, pointsOfMachine, resolvePoint } from '@prima/engine';
-import type { Point } from '@prima/repository';
+import { copyPoints } from '@prima/engine';
+import { type Point, pointsOfMachine, resolvePoint } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { errorDto, pointDto } from '../dto.ts';
 import type { RepositoryAccess } from '../repository-access.ts';

@@ -31,7 +31,7 @@ export async function addRecoveryKey(
   label: string,
   options: { readOnly?: boolean } = {},
 ): Promise<KeySlotDto & { words: string[] }> {
-  const words = newRecoveryWords();
+  const words = await newRecoveryWords();
   const slot = await repository.addKeySlot({ kind: 'recovery', words }, label, options);
   return { ...slotDto(slot), words: words.split(' ') };
 }

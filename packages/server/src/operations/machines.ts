@@ -1,9 +1,8 @@
 /** Operations on machines: list, show, create, power, delete, look at. */
 import type { MachineCreateRequest, MachineDto, PrimaApi } from '@prima/api';
 import { UserError } from '@prima/base';
-import { newest } from '@prima/engine';
 import type { Machine, Platform } from '@prima/platforms';
-import type { Point } from '@prima/repository';
+import { newest, type Point } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { machineDto } from '../dto.ts';
 

@@ -1,20 +1,11 @@
-/** Operations on restore points: list, show, compare, lock, forget. */
-import type { ForgetRequest, ForgetResult, LockRequest, PointDto, PrimaApi } from '@prima/api';
-import { PrimaError, throwIfAborted, UserError } from '@prima/base';
-import {
-  decideRetention,
-  diffPoints,
-  endOfTime,
-  isLocked,
-  pointPartitions,
-  pointsOfMachine,
-  resolvePoint,
-} from '@prima/engine';
-import type { Point, Repository } from '@prima/repository';
+/** Operations on restore points: list, show, compare, lock. What lists points does without the engine. */
+import type { LockRequest, PointDto, PrimaApi } from '@prima/api';
+import { throwIfAborted, UserError } from '@prima/base';
+import { endOfTime, type Point, pointsOfMachine, type Repository, resolvePoint } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { partitionTableDto, pointDto } from '../dto.ts';
 
-export type PointOperations = Pick<PrimaApi, 'points' | 'show' | 'diff' | 'lock' | 'forget'>;
+export type PointOperations = Pick<PrimaApi, 'points' | 'show' | 'diff' | 'lock'>;
 
 export function pointOperations(context: Context): PointOperations {
   return {
@@ -30,6 +21,7 @@ export function pointOperations(context: Context): PointOperations {
         const found = await namedPoint(repository, point);
         const shown = pointDto(found);
         if (!partitions) return shown;
+        const { pointPartitions } = await import('@prima/engine');
         const tables = await pointPartitions(repository, found, call.signal);
         const disks = shown.disks.map((disk, i) => ({
           ...disk,
@@ -39,6 +31,7 @@ export function pointOperations(context: Context): PointOperations {
       }),
     diff: (request, options) =>
       context.run(options, async () => {
+        const { diffPoints } = await import('@prima/engine');
         const repository = await context.repository();
         const a = await namedPoint(repository, request.a);
         const b = await namedPoint(repository, request.b);
@@ -46,12 +39,10 @@ export function pointOperations(context: Context): PointOperations {
       }),
     lock: (request, options) =>
       context.run(options, async (call) => lock(await context.repository(), request, call)),
-    forget: (request, options) =>
-      context.run(options, async (call) => forget(await context.repository(), request, call)),
   };
 }
 
-/** The point that `text` names; see the engine's `resolvePoint`. */
+/** The point that `text` names; see `resolvePoint`. */
 export async function namedPoint(repository: Repository, text: string): Promise<Point> {
   return resolvePoint(await repository.points(), text);
 }
@@ -78,63 +69,4 @@ async function lock(
     locked.push(pointDto(now));
   }
   return locked;
-}
-
-interface Decision {
-  point: Point;
-  keep: boolean;
-  reasons: string[];
-}
-
-async function forget(
-  repository: Repository,
-  request: ForgetRequest,
-  { signal, logger }: Call,
-): Promise<ForgetResult> {
-  const dryRun = request.dryRun ?? false;
-  const decisions = decide(await repository.points(), request);
-  for (const { point, keep } of decisions) if (!keep) assertUnlocked(point);
-  const forgotten: Point[] = [];
-  for (const { point, keep } of decisions) {
-    if (keep) continue;
-    throwIfAborted(signal, `forgetting points (${forgotten.length} are forgotten)`);
-    if (!dryRun) {
-      await repository.forget(point);
-      logger.info(`forgot ${point.id.slice(0, 12)} of ${point.machine.name}, ${point.time}`);
-    }
-    forgotten.push(point);
-  }
-  const kept = decisions.filter(({ keep }) => keep);
-  return {
-    dryRun,
-    kept: kept.map(({ point, reasons }) => ({ point: pointDto(point), reasons })),
-    forgotten: forgotten.map(pointDto),
-  };
-}
-
-/** Raises before anything is forgotten, also in a dry run. Rules keep what is locked. */
-function assertUnlocked(point: Point): void {
-  if (!isLocked(point, Date.now())) return;
-  throw new PrimaError(
-    'refused',
-    `the restore point ${point.id.slice(0, 12)} of ${point.machine.name} is locked until ${point.lockedUntil}; ` +
-      'nobody can forget it before; nothing was forgotten',
-  );
-}
-
-/** What to do with each point that the request is about. */
-function decide(points: readonly Point[], request: ForgetRequest): Decision[] {
-  const { machine, points: named, keep, keepTags = [] } = request;
-  const own = machine === undefined ? points : pointsOfMachine(points, machine);
-  if (named === undefined || named.length === 0) {
-    return decideRetention(own, { rules: keep ?? {}, keepTags });
-  }
-  if (keep !== undefined && Object.values(keep).some((count) => count !== undefined)) {
-    throw new UserError('usage', 'either name the points to forget or give rules what to keep, not both');
-  }
-  const chosen = new Set(named.map((text) => resolvePoint(own, text)));
-  return [...chosen].map((point) => {
-    const tag = point.tags.find((text) => keepTags.includes(text));
-    return { point, keep: tag !== undefined, reasons: tag === undefined ? [] : [`tag ${tag}`] };
-  });
 }

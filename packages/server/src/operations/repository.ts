@@ -1,6 +1,6 @@
 /** Operations on the repository as a whole: init, status, check, collect. */
 import type { CheckResult, NewRepositoryDto, PrimaApi } from '@prima/api';
-import { pointsOfMachine } from '@prima/engine';
+import { pointsOfMachine } from '@prima/repository';
 import type { Context } from '../context.ts';
 import { addRecoveryKey } from './keys.ts';
 

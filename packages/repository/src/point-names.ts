@@ -3,7 +3,7 @@
  * `MACHINE@TIME`. Pure.
  */
 import { UserError } from '@prima/base';
-import type { Point } from '@prima/repository';
+import type { Point } from './contract.ts';
 
 /** What a name is resolved against. */
 export type NamedPoint = Pick<Point, 'id' | 'machine' | 'time'>;

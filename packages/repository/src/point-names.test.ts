@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pointsOfMachine, resolvePoint } from './points.ts';
+import { pointsOfMachine, resolvePoint } from './point-names.ts';
 
 const web = { id: 'uuid-1', name: 'web01', host: 'lab' };
 const points = [
