@@ -9,6 +9,7 @@ export * from './extents.ts';
 export * from './faulty-device.ts';
 export * from './filter-device.ts';
 export * from './growing-file.ts';
+export * from './hole-device.ts';
 export * from './memory-device.ts';
 export * from './overlay-device.ts';
 export * from './raw-file.ts';

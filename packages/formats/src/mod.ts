@@ -26,3 +26,4 @@ export { writeXml } from './xml/write-xml.ts';
 export type { Partition, PartitionTable } from './partitions/partition-table.ts';
 export { readPartitions } from './partitions/read-partitions.ts';
 export type { FileSystemInfo } from './partitions/signatures.ts';
+export { findFreeSpace, type FreeSpace, freeSpaceRules, type PartSpace } from './guest-space/free-space.ts';
