@@ -3,7 +3,7 @@
  * measured and how to read it is in docs/operating/benchmarks.md.
  *
  * usage: npm run bench [-- [--rounds N] [--only NAME]… [--tebibytes N] [--json]]
- *        NAME: backup, unchanged, restore, incremental, s3, points, index, nbd
+ *        NAME: backup, unchanged, restore, incremental, s3, points, index, nbd, convert
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg } from 'node:os';
@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 import { formatBytes, KiB, type Logger, MiB, TiB, UserError } from '@prima/base';
 import { ensureDebianPackages, packagesFor, testbedCache } from '@prima/testbed';
 import { borg, prima, qemuImg, restic, zstd } from './contenders.ts';
+import { benchConvert, convertRows, renderConversions } from './convert.ts';
 import { type Entry, race, type Stage, stages } from './disk-race.ts';
 import { benchIncremental, type IncrementalResult } from './incremental.ts';
 import { pointsRows } from './many-points.ts';
@@ -22,7 +23,7 @@ import { benchScale } from './scale.ts';
 import { isHeld, median, renderRows, renderTable, type Row } from './results.ts';
 import { buildTestDisk, type TestDisk } from './test-disk.ts';
 
-const names = [...stages, 'incremental', 's3', 'points', 'index', 'nbd'] as const;
+const names = [...stages, 'incremental', 's3', 'points', 'index', 'nbd', 'convert'] as const;
 type Name = (typeof names)[number];
 
 const passphrase = 'not a secret: the benchmark';
@@ -118,6 +119,15 @@ async function measureAll(bench: Bench): Promise<{ rows: Row[]; details: object 
       ...compared('nbdcopy', median(result.primaSeconds), median(result.nbdcopySeconds)),
       wanted: { atLeast: 0.8 },
     });
+  }
+  if (only.has('convert')) {
+    const disk = await buildTestDisk({ log: bench.log });
+    const folder = join(bench.folder, 'convert');
+    await mkdir(folder);
+    const results = await benchConvert({ folder, disk: disk.path, rounds: bench.rounds });
+    details['convert'] = results;
+    rows.push(...convertRows(results));
+    bench.log.info(`\n${renderConversions(results)}`);
   }
   if (stages.some((stage) => only.has(stage)) || only.has('incremental')) {
     const disk = await buildTestDisk({ log: bench.log });
