@@ -1,6 +1,9 @@
 /** Disk formats and machine configurations: telling them apart, parsing, writing, and VMDKs as devices. */
 export * from './detect-format.ts';
 export * from './qcow2-header.ts';
+export * from './qemu-arguments/command-text.ts';
+export * from './qemu-arguments/read-arguments.ts';
+export { type QemuChoices, writeQemuArguments } from './qemu-arguments/write-arguments.ts';
 export * from './vmdk/create-types.ts';
 export * from './vmdk/descriptor.ts';
 export * from './vmdk/descriptor-write.ts';

@@ -24,7 +24,20 @@ const packages: Record<Purpose, readonly string[]> = {
   // running machines and reading their disk formats
   machines: ['qemu-system-x86', 'qemu-utils', 'seabios', 'ipxe-qemu'],
   // the field's own tools that the interoperability tests talk to
-  interop: ['libnbd-bin', 'nbdkit', 'qemu-utils', 'openssl', 'e2fsprogs', 'openssh-server', 'openssh-client'],
+  interop: [
+    'libnbd-bin',
+    'nbdkit',
+    'qemu-utils',
+    'openssl',
+    'e2fsprogs',
+    'openssh-server',
+    'openssh-client',
+    'libxml2-utils',
+    'libvirt-clients',
+    'libvirt0',
+    'ovmf',
+    'libarchive-tools',
+  ],
   // making, looking into and checking partition tables and file systems
   'file-systems': ['e2fsprogs', 'xfsprogs', 'ntfs-3g', 'dosfstools', 'fdisk', 'gdisk', 'util-linux'],
   // an S3 server: Ceph's object gateway

@@ -8,7 +8,7 @@ import {
   type Slot,
   slotName,
 } from '../machine/description.ts';
-import { type Drive, drivesIn } from '../machine/drives.ts';
+import { type DialectPlaces, type Drive, drivesIn } from '../machine/drives.ts';
 import { sameValue } from '../machine/translation.ts';
 import { elementMaker, insertChild, removeChild, setAttribute, setText } from '../xml/write-xml.ts';
 import type { XmlElement } from '../xml/xml.ts';
@@ -31,7 +31,12 @@ export function writeDomainDrives(writing: DomainWriting, description: MachineDe
   const { devices, losses, before } = writing;
   const { ide, ...withoutIde } = libvirtBuses;
   const hasIde = ide !== undefined && !/q35/.test(description.machineType ?? '');
-  const dialect = { name: 'libvirt', buses: hasIde ? libvirtBuses : withoutIde, fallback: 'sata' as const };
+  const dialect: DialectPlaces = {
+    name: 'libvirt',
+    buses: hasIde ? libvirtBuses : withoutIde,
+    cdromBuses: ['sata', 'ide', 'scsi', 'usb'],
+    fallback: 'sata',
+  };
   const drives = drivesIn(description, dialect, losses);
   const there = elementsBySlot(devices);
   const known = new Map<string, Disk | Cdrom>(

@@ -5,6 +5,9 @@ import { PrimaError } from '@prima/base';
 import { fuzzRun, mutate } from '@prima/testbed';
 import { readDomain } from '../libvirt/read-domain.ts';
 import { writeDomain } from '../libvirt/write-domain.ts';
+import { joinCommand, splitCommand } from '../qemu-arguments/command-text.ts';
+import { readQemuArguments } from '../qemu-arguments/read-arguments.ts';
+import { writeQemuArguments } from '../qemu-arguments/write-arguments.ts';
 import { readVmxDescription } from '../vmx/read-description.ts';
 import { parseVmx, writeVmx } from '../vmx/vmx.ts';
 import { writeVmxDescription } from '../vmx/write-description.ts';
@@ -50,6 +53,19 @@ test('libvirt domains', () => {
     const over = parseXml(bytes, 'x');
     const { result } = readDomain(over);
     writeXml(writeDomain({ ...result, name: 'y', nics: [] }, { over }).result);
+  });
+});
+
+test('QEMU command lines', () => {
+  const valid = [
+    ...descriptions(20).map((description) => joinCommand(writeQemuArguments(description).result)),
+    `-blockdev '{"driver":"raw","node-name":"d","file":{"driver":"file","filename":"x"}}' -device ide-hd,drive=d`,
+    '-hda x -cdrom y -net nic -net user -nic tap,model=e1000 -serial file:z -vnc :1 -smp 4,sockets=2 -boot dc',
+    '-blockdev raw,node-name=a,file=b -blockdev raw,node-name=b,file=a -device scsi-hd,drive=a',
+  ];
+  fuzz(valid, 2000, (bytes) => {
+    const { result } = readQemuArguments(splitCommand(bytes.toString('latin1')), 'x');
+    writeQemuArguments(result);
   });
 });
 

@@ -20,12 +20,15 @@ const vmwareBuses: DialectBuses = {
   nvme: { controllers: 4, units: 15 },
 };
 
+const cdromBuses = ['sata', 'ide', 'scsi'] as const;
+
 const dialects = {
-  vmware: { name: 'VMware', buses: vmwareBuses, fallback: 'scsi' },
+  vmware: { name: 'VMware', buses: vmwareBuses, cdromBuses, fallback: 'sata' },
   'plain-qemu': {
     name: 'a .vmx',
     buses: { ...vmwareBuses, virtio: { controllers: 4, units: 64 } },
-    fallback: 'scsi',
+    cdromBuses,
+    fallback: 'sata',
   },
 } as const;
 
