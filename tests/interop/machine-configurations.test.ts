@@ -1,17 +1,25 @@
 /** Configurations that Prima writes, before those who have to take them: libvirt's schemas, QEMU itself. */
 import assert from 'node:assert/strict';
-import { truncate, writeFile } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { test } from 'node:test';
 import { MiB, runProgram, seededRandom } from '@prima/base';
 import {
   type MachineDescription,
+  measureMember,
+  openOva,
+  readOvf,
   readQemuArguments,
   writeDomain,
+  writeOva,
+  writeOvf,
   writeQemuArguments,
   writeXml,
 } from '@prima/formats';
 import { temporaryFolder } from '@prima/testbed';
+import { writeTar } from '../../packages/formats/src/ovf/tar-writer.ts';
 import { randomDescription } from '../../packages/formats/src/machine/description-fixture.ts';
 
 const seed = Number(process.env['PRIMA_SEED'] ?? Date.now() % 1e9);
@@ -119,3 +127,119 @@ test('QEMU starts with the arguments that we write', { timeout: 240_000 }, async
     }
   }
 });
+
+test('other programs read our OVA, and we read theirs', { timeout: 120_000 }, async (t) => {
+  const folder = await temporaryFolder(t);
+  const raw = join(folder, 'disk.raw');
+  await writeFile(raw, Buffer.alloc(3 * MiB, 'content '));
+  await runProgram('qemu-img', [
+    'convert',
+    '-O',
+    'vmdk',
+    '-o',
+    'subformat=streamOptimized',
+    raw,
+    join(folder, 'd.vmdk'),
+  ]);
+  const description = {
+    ...randomDescription(seededRandom(seed)),
+    name: 'web',
+    disks: [
+      {
+        slot: { bus: 'scsi' as const, controller: 0, unit: 0 },
+        source: { kind: 'file' as const, location: join(folder, 'd.vmdk') },
+        format: 'vmdk',
+        capacityBytes: 3 * MiB,
+      },
+    ],
+    cdroms: [],
+  };
+  const { document, files } = writeOvf(description).result;
+  const members = files.map(({ name, location }) =>
+    measureMember({ name, open: () => createReadStream(location) }),
+  );
+  const ova = join(folder, 'web.ova');
+  await pipeline(
+    writeOva({ name: 'web', document, members: await Promise.all(members) }),
+    createWriteStream(ova),
+  );
+  for (const program of ['tar', 'bsdtar']) {
+    const into = join(folder, program);
+    await mkdir(into);
+    const { stdout } = await runProgram(program, ['-tf', ova]);
+    assert.deepEqual(stdout.trim().split('\n'), ['web.ovf', 'web.mf', 'd.vmdk']);
+    await runProgram(program, ['-xf', ova, '-C', into]);
+    await runProgram('sha256sum', ['-c', '--strict', '-'], {
+      cwd: into,
+      input: await sums(join(into, 'web.mf')),
+    });
+    await runProgram('xmllint', ['--noout', join(into, 'web.ovf')]);
+    await runProgram('qemu-img', ['compare', '-F', 'vmdk', raw, join(into, 'd.vmdk')]);
+  }
+  const formats = [
+    ['tar', '--format=ustar'],
+    ['tar', '--format=gnu'],
+    ['tar', '--format=pax'],
+    ['bsdtar', '--format=pax'],
+  ] as const;
+  for (const [program, format] of formats) {
+    const theirs = join(folder, `${program}${format}.ova`);
+    await runProgram(program, [
+      '-cf',
+      theirs,
+      format,
+      '-C',
+      join(folder, 'tar'),
+      'web.ovf',
+      'web.mf',
+      'd.vmdk',
+    ]);
+    const reading = await openOva(createReadStream(theirs));
+    assert.deepEqual(readOvf(reading.document).result.disks, [
+      { ...description.disks[0], source: { kind: 'file', location: 'd.vmdk' } },
+    ]);
+    const names: string[] = [];
+    for await (const { name } of reading.files()) names.push(name);
+    assert.deepEqual(names, ['d.vmdk'], format);
+    assert.ok(
+      reading.findings()?.every(({ state }) => state === 'right'),
+      format,
+    );
+  }
+  assert.ok((await readdir(folder)).includes('web.ova'));
+});
+
+/** Our manifest as `sha256sum -c` wants it. */
+async function sums(manifest: string): Promise<string> {
+  const text = await readFile(manifest, 'utf8');
+  return text.replaceAll(/^SHA256\((.*)\)= ([0-9a-f]+)$/gm, '$2  $1');
+}
+
+test('a member beyond 8 GiB is read by others, and by us', { timeout: 120_000 }, async (t) => {
+  const folder = await temporaryFolder(t);
+  const large = join(folder, 'large.vmdk');
+  await writeFile(large, '');
+  await truncate(large, 8 * 1024 * MiB + 512);
+  for (const format of ['gnu', 'pax']) {
+    const archive = join(folder, `${format}.tar`);
+    await writeFile(join(folder, 'x.ovf'), '<a/>');
+    // Only the headers are of interest: what follows them would be 8 GiB of zeros.
+    const script = `tar -cf - --format=${format} -C "$0" x.ovf large.vmdk | head -c 8192 > "$1"`;
+    await runProgram('sh', ['-c', script, folder, archive]);
+    const reading = await openOva(createReadStream(archive));
+    const files = reading.files()[Symbol.asyncIterator]();
+    const { value } = await files.next();
+    assert.equal((value as { size: number } | undefined)?.size, 8 * 1024 * MiB + 512, format);
+    await reading.close();
+  }
+  const { stdout } = await runProgram('tar', ['-tvf', '-'], { input: await firstBytes(), accept: [0, 2] });
+  assert.match(stdout, /8589935104.*large\.vmdk/);
+});
+
+/** The beginning of an archive of ours with a member of more than 8 GiB. */
+async function firstBytes(): Promise<Uint8Array> {
+  const body = [Buffer.alloc(512)];
+  for await (const header of writeTar([{ name: 'large.vmdk', size: 8 * 1024 * MiB + 512, body }]))
+    return header;
+  throw new Error('nothing was written');
+}

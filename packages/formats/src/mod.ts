@@ -1,5 +1,9 @@
 /** Disk formats and machine configurations: telling them apart, parsing, writing, and VMDKs as devices. */
 export * from './detect-format.ts';
+export * from './ovf/manifest.ts';
+export * from './ovf/ova.ts';
+export * from './ovf/read-ovf.ts';
+export { type OvfChoices, type OvfWritten, writeOvf } from './ovf/write-ovf.ts';
 export * from './qcow2-header.ts';
 export * from './qemu-arguments/command-text.ts';
 export * from './qemu-arguments/read-arguments.ts';

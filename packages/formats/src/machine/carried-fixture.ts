@@ -36,8 +36,8 @@ function align(expected: Members, found: Members, list: string, dropped: readonl
     dropped.some((path) => path.join() === [list, String(index), member].filter((part) => part).join());
   const drives = expected[list] as Disk[];
   const rest = [...(found[list] as Disk[])];
-  // Relative paths are made absolute where a dialect wants that, and listed.
-  const location = (drive: Disk | undefined) => drive?.source?.location.split('/').at(-1);
+  // The rest of a name may be changed where a dialect cannot have it, and is listed then.
+  const location = (drive: Disk | undefined) => drive?.source?.location.split('/').at(-1)?.slice(0, 2);
   const keys = drives.map((drive, index) => ({
     name: isDropped(index, 'source') ? undefined : location(drive),
     slot: slotName(drive.slot),

@@ -5,6 +5,10 @@ import { PrimaError } from '@prima/base';
 import { fuzzRun, mutate } from '@prima/testbed';
 import { readDomain } from '../libvirt/read-domain.ts';
 import { writeDomain } from '../libvirt/write-domain.ts';
+import { parseManifest, writeManifest } from '../ovf/manifest.ts';
+import { ovirt, virtualBox, vmware } from '../ovf/ovf-fixture.ts';
+import { readOvf } from '../ovf/read-ovf.ts';
+import { writeOvf } from '../ovf/write-ovf.ts';
 import { joinCommand, splitCommand } from '../qemu-arguments/command-text.ts';
 import { readQemuArguments } from '../qemu-arguments/read-arguments.ts';
 import { writeQemuArguments } from '../qemu-arguments/write-arguments.ts';
@@ -66,6 +70,27 @@ test('QEMU command lines', () => {
   fuzz(valid, 2000, (bytes) => {
     const { result } = readQemuArguments(splitCommand(bytes.toString('latin1')), 'x');
     writeQemuArguments(result);
+  });
+});
+
+test('OVF envelopes', () => {
+  const written = descriptions(20).map((description) => writeXml(writeOvf(description).result.document));
+  fuzz([vmware, virtualBox, ovirt, ...written], 2000, (bytes) => {
+    const keep = parseXml(bytes, 'x');
+    const { result } = readOvf(keep);
+    writeXml(writeOvf(result, { keep }).result.document);
+  });
+});
+
+test('OVF manifests', () => {
+  const digest = 'ab'.repeat(32);
+  const valid = [
+    `SHA256(a.ovf)= ${digest}\nSHA1 (b c) = ${'0'.repeat(40)}\n`,
+    `SHA512(x)=${digest}${digest}\r\n`,
+  ];
+  fuzz(valid, 2000, (bytes) => {
+    const entries = parseManifest(bytes);
+    assert.deepEqual(parseManifest(writeManifest(entries)), entries);
   });
 });
 

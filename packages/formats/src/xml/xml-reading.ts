@@ -49,9 +49,23 @@ export class XmlReading {
     for (const child of elementsOf(element)) this.settle(child);
   }
 
+  /** Counts the element itself as read. */
+  mark(element: XmlElement): void {
+    this.#seen.add(element);
+  }
+
+  isRead(element: XmlElement): boolean {
+    return this.#seen.has(element);
+  }
+
   /** Takes back: the element was looked at, and nothing was made of it. */
-  unread(element: XmlElement): void {
-    this.#seen.delete(element);
+  unread(element: XmlElement | undefined): void {
+    if (element) this.#seen.delete(element);
+  }
+
+  unreadAttribute(element: XmlElement, local: string): void {
+    const found = attributeOf(element, local);
+    if (found) this.#seen.delete(found);
   }
 
   /** The paths of what was not read, each with how often it is there; an element stands for all below it. */
