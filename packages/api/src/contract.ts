@@ -32,6 +32,8 @@ export interface BackupRequest {
   sources: string[];
   mode?: 'auto' | 'hot' | 'warm' | 'cold';
   full?: boolean;
+  /** Leave out what the guest's file systems provably do not use. */
+  skipFreeSpace?: boolean;
   name?: string;
   tags?: string[];
   /** Nobody can forget the points for so long. */
@@ -56,6 +58,8 @@ export interface DiskDto extends FiguresDto {
   format?: string;
   changed: 'all' | 'tracked';
   whyFull?: string;
+  /** Where it was asked for: bytes of free space that were left out, and why not more. */
+  freeSpace?: { bytes: number; kept: string[] };
   /** Only where it was asked for. */
   partitionTable?: PartitionTableDto;
 }

@@ -18,13 +18,14 @@ const requests: readonly (readonly [string, Call])[] = [
   ['status', { method: 'status' }],
   ['backup lab/web01', { method: 'backup', request: { sources: ['lab/web01'] } }],
   [
-    'backup a.raw b.raw --mode cold --full --name n --tag x --tag y --no-read-back',
+    'backup a.raw b.raw --mode cold --full --skip-free-space --name n --tag x --tag y --no-read-back',
     {
       method: 'backup',
       request: {
         sources: ['a.raw', 'b.raw'],
         mode: 'cold',
         full: true,
+        skipFreeSpace: true,
         name: 'n',
         tags: ['x', 'y'],
         readBack: false,
@@ -344,6 +345,21 @@ test('backup tells what it did, and what a point lacks', async () => {
   ! not in this point: data1: a physical raw device mapping
 `,
   );
+});
+
+test('backup tells what became of free space, and show as well', async () => {
+  const kept = ['partition 2 (ntfs): it is marked as dirty: it was not unmounted cleanly'];
+  const [disk] = point.disks;
+  assert.ok(disk);
+  const skipping = { ...point, disks: [{ ...disk, freeSpace: { bytes: 3 * 1024 ** 3, kept } }] };
+  const results = [{ source: 'x', point: skipping, elapsedMs: 1000 }];
+  assert.match(
+    await shown('backup x --skip-free-space', { with: { backup: () => ({ results }) } }),
+    /\n {2}disk0: 3.00 GiB of free space left out\n {2}disk0: free space not left out: partition 2 \(ntfs\): it is marked/,
+  );
+  const text = await shown('show latest', { with: { show: () => skipping } });
+  assert.match(text, /LEFT OUT/);
+  assert.match(text, /3\.00 GiB/);
 });
 
 test('backup of several sources ends with the status of the first that failed', async () => {

@@ -37,6 +37,11 @@ export interface PointDisk {
   /** Why everything was read though an earlier point exists. */
   whyFull?: string;
   figures: DiskFigures;
+  /**
+   * Where it was asked for: how many bytes of the guest's free space were left out and read as zeros, by which rules (see
+   * docs/format/guest-space.md), and for what else there is why they were not.
+   */
+  freeSpace?: { rules: number; bytes: number; kept: string[] };
 }
 
 export interface PointFile {

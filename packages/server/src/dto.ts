@@ -36,9 +36,10 @@ export function pointDto(point: Point): PointDto {
   };
 }
 
-function diskDto({ root: _root, figures, ...disk }: PointDisk): DiskDto {
+function diskDto({ root: _root, figures, freeSpace, ...disk }: PointDisk): DiskDto {
   const { read, data, added, stored } = figures;
-  return { ...disk, read, data, added, stored };
+  const left = freeSpace && { freeSpace: { bytes: freeSpace.bytes, kept: freeSpace.kept } };
+  return { ...disk, ...left, read, data, added, stored };
 }
 
 /** Without what only the code needs. */

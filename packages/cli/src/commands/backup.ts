@@ -4,13 +4,14 @@ import { formatBytes, formatDuration } from '@prima/base';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
 import { collect, parseDuration } from '../options.ts';
-import { figures, modeWords, pointWarnings, shortId } from '../render/point.ts';
+import { figures, freeSpaceLines, modeWords, pointWarnings, shortId } from '../render/point.ts';
 import type { Page } from '../terminal/style.ts';
 import { printable } from '../terminal/width.ts';
 
 interface BackupOptions {
   mode?: NonNullable<BackupRequest['mode']>;
   full?: boolean;
+  skipFreeSpace?: boolean;
   name?: string;
   tag?: string[];
   lock?: number;
@@ -35,6 +36,7 @@ export function registerBackup(program: Command, cli: Cli): void {
       ]),
     )
     .option('--full', 'read everything, whatever change tracking says')
+    .option('--skip-free-space', "leave out what the guests' file systems provably do not use")
     .option('--name <name>', 'a name for the points')
     .option('--tag <tag>', 'a tag for the points; may be given several times', collect)
     .option('--lock <time>', 'nobody can forget the points for so long: 30d, 12h', parseDuration)
@@ -53,11 +55,12 @@ export function registerBackup(program: Command, cli: Cli): void {
 }
 
 function requestOf(sources: string[], options: BackupOptions): BackupRequest {
-  const { mode, full, name, tag, lock, readBack, sourceFormat } = options;
+  const { mode, full, skipFreeSpace, name, tag, lock, readBack, sourceFormat } = options;
   return {
     sources,
     ...(mode && { mode }),
     ...(full && { full }),
+    ...(skipFreeSpace && { skipFreeSpace }),
     ...(name !== undefined && { name }),
     ...(tag && { tags: tag }),
     ...(lock !== undefined && { lockMs: lock }),
@@ -80,6 +83,7 @@ function summary(point: PointDto, elapsedMs: number, page: Page): string[] {
       `${modeWords(point)}, ${formatBytes(point.size)}`,
     `  ${figures(point)}, in ${formatDuration(elapsedMs)}${rate}`,
     ...[...full].map((why) => `  read in full: ${printable(why)}`),
+    ...point.disks.flatMap(freeSpaceLines).map((line) => `  ${printable(line)}`),
     ...pointWarnings(point, page).map((line) => `  ${line}`),
   ];
 }

@@ -96,9 +96,23 @@ const diskColumns: readonly Column<DiskDto>[] = [
   { title: 'READ', value: (disk) => formatBytes(disk.read), align: 'right', importance: 6 },
   { title: 'NEW', value: (disk) => formatBytes(disk.added), align: 'right', importance: 2 },
   { title: 'STORED', value: (disk) => formatBytes(disk.stored), align: 'right', importance: 7 },
+  {
+    title: 'LEFT OUT',
+    value: ({ freeSpace }) => (freeSpace ? formatBytes(freeSpace.bytes) : ''),
+    align: 'right',
+    importance: 6,
+  },
   { title: 'CHANGES', value: changes, importance: 5, minWidth: 12 },
   { title: 'PATH', value: (disk) => disk.path ?? '', importance: 1, minWidth: 10 },
 ];
+
+/** What became of a disk's free space, where that was asked for. */
+export function freeSpaceLines({ name, freeSpace }: DiskDto): string[] {
+  if (!freeSpace) return [];
+  const { bytes, kept } = freeSpace;
+  const left = bytes > 0 ? [`${name}: ${formatBytes(bytes)} of free space left out`] : [];
+  return [...left, ...kept.map((why) => `${name}: free space not left out: ${why}`)];
+}
 
 function changes({ changed, whyFull }: DiskDto): string {
   if (changed === 'tracked') return 'tracked';

@@ -18,6 +18,7 @@ import {
 } from '@prima/base';
 import type { Checkpoint, DiskReading, OpenForBackupOptions } from '@prima/platforms';
 import { newest, type Point, type PointDisk, type Repository, type WriteSession } from '@prima/repository';
+import { type Base, freeSpaceNotes, leaveOutFreeSpace } from './free-space.ts';
 import { mendingNotes } from './mending-notes.ts';
 import type { BackupSource, SourceReading } from './source.ts';
 import { sourceDevice } from './source-device.ts';
@@ -27,6 +28,8 @@ export interface BackupOptions {
   mode?: OpenForBackupOptions['mode'];
   /** Read everything although changes are tracked. */
   full?: boolean;
+  /** Leave out what the guest's file systems provably do not use. Default false. */
+  skipFreeSpace?: boolean;
   name?: string;
   tags?: readonly string[];
   /** Default: as the repository says. */
@@ -119,9 +122,11 @@ async function writeAll(work: Work, session: WriteSession, reading: SourceReadin
   const warnings = reading.skipped.map(({ disk, why }) => `${disk.name} is not in this point: ${why}`);
   for (const warning of warnings) work.logger.warn(`${source.machine.name}: ${warning}`);
   const disks: PointDisk[] = [];
-  const mending: string[] = [];
-  for (const disk of reading.disks)
-    disks.push(await writeDisk({ ...work, session, disk, warnings, mending }));
+  const notes: string[] = [];
+  const hasMemory = reading.memory !== undefined;
+  for (const disk of reading.disks) {
+    disks.push(await writeDisk({ ...work, session, disk, warnings, notes, hasMemory }));
+  }
   const memory = reading.memory && (await writeMemory(work, session, reading.memory));
   const files = [];
   for (const file of reading.files) files.push(await session.writeFile(file.name, file.bytes));
@@ -135,7 +140,7 @@ async function writeAll(work: Work, session: WriteSession, reading: SourceReadin
     skipped: reading.skipped.map(({ disk, why }) => ({ name: disk.name, why })),
     files,
     tags: [...(options.tags ?? [])],
-    notes: [...(options.notes ?? []), ...reading.why, ...mending],
+    notes: [...(options.notes ?? []), ...reading.why, ...notes],
     warnings,
     memory,
     name: options.name,
@@ -146,16 +151,34 @@ async function writeAll(work: Work, session: WriteSession, reading: SourceReadin
   };
 }
 
-async function writeDisk(
-  work: Work & { session: WriteSession; disk: DiskReading; warnings: string[]; mending: string[] },
-): Promise<PointDisk> {
+interface DiskWork extends Work {
+  session: WriteSession;
+  disk: DiskReading;
+  warnings: string[];
+  notes: string[];
+  hasMemory: boolean;
+}
+
+async function writeDisk(work: DiskWork): Promise<PointDisk> {
   const { session, source, options, logger, disk: reading, warnings } = work;
-  const { disk, device } = reading;
+  const { disk } = reading;
   const subject = `${source.machine.name} ${disk.name}`;
-  const base = baseOf(reading, work.parent, options.full ?? false);
+  const { device, base, freeSpace } = await leaveOutFreeSpace({
+    repository: work.repository,
+    device: sourceDevice(reading.device, `${disk.name} of ${source.machine.name}`),
+    point: work.parent,
+    base: baseOf(reading, work.parent, options.full ?? false),
+    isWanted: options.skipFreeSpace ?? false,
+    hasMemory: work.hasMemory,
+    signal: options.signal,
+  });
+  for (const note of freeSpaceNotes(disk.name, freeSpace)) {
+    work.notes.push(note);
+    logger.info(`${source.machine.name}: ${note}`);
+  }
   const written = await session.writeDisk({
     name: disk.name,
-    device: sourceDevice(device, `${disk.name} of ${source.machine.name}`),
+    device,
     onProgress: (progress) => options.onProgress?.(subject, progress),
     changed: base.changed,
     parent: base.parent?.root,
@@ -163,7 +186,7 @@ async function writeDisk(
   });
   const { root, figures, trackingFault } = written;
   for (const note of mendingNotes(disk.name, written)) {
-    work.mending.push(note);
+    work.notes.push(note);
     logger.warn(`${source.machine.name}: ${note}`);
   }
   let { whyFull } = base;
@@ -184,15 +207,11 @@ async function writeDisk(
     figures,
     slot: disk.slot === '' ? undefined : disk.slot,
     whyFull,
+    freeSpace,
   };
 }
 
-/** What a disk's changes are relative to, or why everything is read. */
-function baseOf(
-  reading: DiskReading,
-  parent: Point | undefined,
-  full: boolean,
-): Pick<DiskReading, 'changed' | 'whyFull'> & { parent?: PointDisk } {
+function baseOf(reading: DiskReading, parent: Point | undefined, full: boolean): Base {
   if (parent === undefined) return {};
   if (full) return { whyFull: 'asked for' };
   const { changed, disk, device, whyFull } = reading;

@@ -68,6 +68,7 @@ async function backupOne(
   const { point } = await backup(repository, source, {
     mode: request.mode,
     full: request.full,
+    skipFreeSpace: request.skipFreeSpace,
     name: request.name,
     tags: request.tags,
     readBack: request.readBack,
