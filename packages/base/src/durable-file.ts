@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { DirectWriter } from './direct-io.ts';
 import { systemErrorCode } from './errors.ts';
 
 /** The prefix of temporary names, so that leftovers of a crash can be told and removed. */
@@ -20,13 +21,20 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Writes every piece in order, whatever the kernel's short writes. */
-export async function writeFully(handle: FileHandle, pieces: readonly Uint8Array[]): Promise<void> {
-  for (const piece of pieces) {
-    for (let done = 0; done < piece.length; ) {
-      const { bytesWritten } = await handle.write(piece, done, piece.length - done, null);
-      done += bytesWritten;
-    }
+/**
+ * Writes all of `bytes` at `offset`, whatever the kernel's short writes.
+ * @param direct takes what can go past the page cache
+ */
+export async function writeAt(
+  handle: FileHandle,
+  bytes: Uint8Array,
+  offset: number,
+  direct?: DirectWriter,
+): Promise<void> {
+  let done = direct ? await direct.write(bytes, offset) : 0;
+  while (done < bytes.length) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, offset + done);
+    done += bytesWritten;
   }
 }
 
@@ -92,10 +100,16 @@ async function withTemporary(
   const temporary = join(folder, `${temporaryPrefix}${basename(path)}-${randomBytes(6).toString('hex')}`);
   const handle = await open(temporary, 'wx', mode);
   try {
+    const direct = new DirectWriter(handle, false);
     try {
-      await writeFully(handle, pieces);
+      let position = 0;
+      for (const piece of pieces) {
+        await writeAt(handle, piece, position, direct);
+        position += piece.length;
+      }
       await handle.sync();
     } finally {
+      await direct.close();
       await handle.close();
     }
     await publish(temporary);

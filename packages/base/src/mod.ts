@@ -2,6 +2,7 @@
 export * from './bytes.ts';
 export * from './clock.ts';
 export * from './concurrency.ts';
+export * from './direct-io.ts';
 export * from './durable-file.ts';
 export * from './errors.ts';
 export * from './file-state.ts';

@@ -7,6 +7,7 @@ import {
   isZero,
   KiB,
   MiB,
+  pageMemory,
   type ProgressListener,
   type Range,
   throwIfAborted,
@@ -117,8 +118,7 @@ class Copier {
 
   async copy({ offset, length }: Range, signal: AbortSignal): Promise<void> {
     // shared, so that sources whose threads make the bytes can put them there without a copy
-    const buffer =
-      this.#buffers.pop() ?? new Uint8Array(new SharedArrayBuffer(this.#options.blockBytes ?? MiB));
+    const buffer = this.#buffers.pop() ?? pageMemory(this.#options.blockBytes ?? MiB);
     const bytes = buffer.subarray(0, length);
     await this.#source.read(offset, bytes, signal);
     this.read += length;

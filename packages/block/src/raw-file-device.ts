@@ -7,7 +7,16 @@
  * zeros are written.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { alignUp, assertWithin, type Range, StorageError, throwIfAborted, toPrimaError } from '@prima/base';
+import {
+  alignUp,
+  assertWithin,
+  DirectWriter,
+  type Range,
+  StorageError,
+  throwIfAborted,
+  toPrimaError,
+  writeAt,
+} from '@prima/base';
 import type { BlockDevice, Extent, ExtentOptions, WritableDevice } from './device.ts';
 import { mergeExtents } from './extents.ts';
 import { InFlight } from './in-flight.ts';
@@ -30,6 +39,7 @@ export interface RawFileDevice extends BlockDevice {
 export interface RawFileFacts {
   handle: FileHandle;
   path: string;
+  isDevice: boolean;
   fileSize: number;
   blockSize: number;
   calls: SystemCalls | undefined;
@@ -128,6 +138,7 @@ export class WritableRawFile extends RawFile implements WritableDevice {
   /** The ways to zero that are worth a try, best first. */
   #zeroModes = [FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE];
 
+  readonly #direct: DirectWriter;
   #sinceWriteBack = 0;
   #writingBack = false;
 
@@ -136,11 +147,21 @@ export class WritableRawFile extends RawFile implements WritableDevice {
     assertWithin(range, this.size);
   }
 
+  constructor(facts: RawFileFacts) {
+    super(facts);
+    this.#direct = new DirectWriter(facts.handle, facts.isDevice);
+  }
+
   async write(offset: number, from: Uint8Array, signal?: AbortSignal): Promise<void> {
     this.assertWritable({ offset, length: from.length });
     throwIfAborted(signal, `writing ${this.facts.path}`);
     if (this.#sinceWriteBack >= writeBackBytes) this.#beginWriteBack();
-    await this.inFlight.run(() => this.#writeFully(offset, from));
+    const { handle, path } = this.facts;
+    await this.inFlight.run(async () => {
+      await writeAt(handle, from, offset, this.#direct).catch((error: unknown) => {
+        throw toPrimaError(error, `writing ${path} at ${offset}`);
+      });
+    });
     this.#sinceWriteBack += from.length;
   }
 
@@ -154,18 +175,6 @@ export class WritableRawFile extends RawFile implements WritableDevice {
       .run(() => calls.syncFileRange(handle.fd, 0, 0, SYNC_FILE_RANGE_WRITE))
       .catch(() => undefined)
       .finally(() => (this.#writingBack = false));
-  }
-
-  async #writeFully(offset: number, from: Uint8Array): Promise<void> {
-    const { handle, path } = this.facts;
-    for (let done = 0; done < from.length; ) {
-      const { bytesWritten } = await handle
-        .write(from, done, from.length - done, offset + done)
-        .catch((error: unknown) => {
-          throw toPrimaError(error, `writing ${path} at ${offset + done}`);
-        });
-      done += bytesWritten;
-    }
   }
 
   async zero(range: Range, signal?: AbortSignal): Promise<void> {
@@ -190,6 +199,12 @@ export class WritableRawFile extends RawFile implements WritableDevice {
       }
     }
     return false;
+  }
+
+  override async close(): Promise<void> {
+    await using both = new AsyncDisposableStack();
+    both.defer(() => this.#direct.close());
+    both.defer(() => super.close());
   }
 
   async flush(): Promise<void> {

@@ -101,7 +101,8 @@ export async function rawFileFacts(handle: FileHandle, path: string): Promise<Ra
   const calls = 'calls' in system ? system.calls : undefined;
   const extentsUnknown =
     'reason' in system ? system.reason : await holesUnknown(handle, system.calls, fileSize);
-  return { handle, path, fileSize, blockSize: 4096, calls, extentsUnknown };
+  const isDevice = status.isBlockDevice();
+  return { handle, path, isDevice, fileSize, blockSize: 4096, calls, extentsUnknown };
 }
 
 /** Linux shows the size of a block device in 512-byte sectors, whatever its own sector size. */

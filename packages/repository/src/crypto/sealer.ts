@@ -3,9 +3,10 @@
  * that is passed in; used on the workers for chunks and on the main thread for small metadata.
  */
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { assert, IntegrityError, PrimaError } from '@prima/base';
+import { zstdFor } from '../compression/zstd.ts';
 import {
+  type BlobHeader,
   type BlobType,
   blobHeaderBytes,
   blobOverheadBytes,
@@ -68,9 +69,10 @@ export class Sealer {
    */
   seal({ type, id, plain, objectKey = '' }: Plain, into: Uint8Array, offset: number): number {
     assert(plain.length + blobOverheadBytes <= into.length - offset, 'a blob has room');
-    const packed = this.#compress(plain);
+    const start = offset + blobHeaderBytes;
+    const packed = this.#compress(plain, into.subarray(start));
     const body = packed ?? plain;
-    const header = into.subarray(offset, offset + blobHeaderBytes);
+    const header = into.subarray(offset, start);
     const counter = this.#counter;
     this.#counter += 1;
     writeBlobHeader(
@@ -88,7 +90,6 @@ export class Sealer {
     );
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonceOf(counter));
     cipher.setAAD(additionalData(this.#keys, header, objectKey));
-    const start = offset + blobHeaderBytes;
     // Buffer's copy is as quick at odd offsets of shared memory; set() takes seven times as long there
     cipher.update(body).copy(viewOf(into), start);
     cipher.final();
@@ -104,14 +105,23 @@ export class Sealer {
     return into.subarray(0, length);
   }
 
-  #compress(plain: Uint8Array): Uint8Array | undefined {
+  /** Compresses into `into` where that is worth it. */
+  #compress(plain: Uint8Array, into: Uint8Array): Uint8Array | undefined {
     if (plain.length < 64) return undefined;
-    const packed = zstdCompressSync(plain, {
-      chunkSize: plain.length + 4096,
-      params: { [constants.ZSTD_c_compressionLevel]: this.#keys.level },
-    });
-    return packed.length <= plain.length * worthwhile ? packed : undefined;
+    const room = into.subarray(0, Math.floor(plain.length * worthwhile));
+    const length = zstdFor(plain.length).compress(plain, room, this.#keys.level);
+    return length === undefined ? undefined : room.subarray(0, length);
   }
+}
+
+/** What a blob must be, and where its bytes are to go. */
+export interface WantedBlob {
+  type: BlobType;
+  /** Where it is known. */
+  id?: Uint8Array;
+  objectKey?: string;
+  /** Memory of exactly its plain length; it may be filled even when an error is raised. */
+  into?: Uint8Array;
 }
 
 export class Opener {
@@ -127,13 +137,9 @@ export class Opener {
    * Opens one blob and checks everything: header, tag, length and id.
    * @param wanted the type and (where known) the id that the blob must have
    * @param where names the place in errors
-   * @returns the plain bytes; a view of new memory
+   * @returns the plain bytes: `wanted.into`, or new memory
    */
-  open(
-    blob: Uint8Array,
-    wanted: { type: BlobType; id?: Uint8Array; objectKey?: string },
-    where: string,
-  ): Buffer {
+  open(blob: Uint8Array, wanted: WantedBlob, where: string): Buffer {
     const plain = this.decode(blob, wanted, where);
     const id = blob.subarray(16, 48);
     if (!blobId(this.#keys, wanted.type, plain).equals(id)) {
@@ -143,11 +149,7 @@ export class Opener {
   }
 
   /** `open` without recomputing the id: for reading back what was sealed from known bytes. */
-  decode(
-    blob: Uint8Array,
-    wanted: { type: BlobType; id?: Uint8Array; objectKey?: string },
-    where: string,
-  ): Buffer {
+  decode(blob: Uint8Array, wanted: WantedBlob, where: string): Buffer {
     const header = parseBlobHeader(blob, where);
     if (header.type !== wanted.type || (wanted.id && Buffer.compare(header.id, wanted.id) !== 0)) {
       throw new IntegrityError(`${where}: another blob lies where this one should be`);
@@ -170,7 +172,7 @@ export class Opener {
         },
       );
     }
-    return header.compression === compression.none ? body : decompress(body, header.plainLength, where);
+    return plainOf(body, header, wanted.into, where);
   }
 
   #keyFor(epoch: number, salt: Uint8Array, where: string): Buffer {
@@ -199,18 +201,21 @@ export class Opener {
   }
 }
 
-function decompress(body: Uint8Array, plainLength: number, where: string): Buffer {
-  let plain: Buffer;
+function plainOf(body: Buffer, header: BlobHeader, into: Uint8Array | undefined, where: string): Buffer {
+  const { plainLength } = header;
+  const isPlain = header.compression === compression.none;
+  if (into && plainLength !== into.length)
+    throw new IntegrityError(`${where}: the blob has ${plainLength} bytes, wanted ${into.length}`);
+  if (isPlain && !into) return body;
+  const plain = into ? viewOf(into) : Buffer.allocUnsafeSlow(plainLength);
+  if (isPlain) {
+    body.copy(plain);
+    return plain;
+  }
   try {
-    plain = zstdDecompressSync(body, {
-      chunkSize: plainLength + 64, // when its output is just full, Node gets memory for more
-      maxOutputLength: Math.max(64, plainLength),
-    });
+    zstdFor(plainLength).decompress(body, plain);
   } catch (error) {
     throw new IntegrityError(`${where}: the blob does not decompress`, { cause: error });
-  }
-  if (plain.length !== plainLength) {
-    throw new IntegrityError(`${where}: the blob has ${plain.length} bytes, its header says ${plainLength}`);
   }
   return plain;
 }

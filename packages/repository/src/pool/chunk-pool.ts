@@ -1,7 +1,7 @@
 /** The worker threads of one session or reader, and the shared memory between us and them. */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { assert, PrimaError, Semaphore } from '@prima/base';
+import { assert, pageMemory, PrimaError, Semaphore } from '@prima/base';
 import type { SealingKeys } from '../crypto/sealer.ts';
 import type { BlobType } from '../format/blob.ts';
 import { packBufferBytes } from '../format/pack-builder.ts';
@@ -171,7 +171,7 @@ export class ChunkPool {
     const { packBytes = 0, readBack = false } = this.#sealing ?? {};
     const buffers = Array.from(
       { length: this.#sealing ? packBuffersPerWorker : 0 },
-      () => new SharedArrayBuffer(packBufferBytes(packBytes, chunkSize)),
+      () => pageMemory(packBufferBytes(packBytes, chunkSize)).buffer,
     );
     const setup: WorkerSetup = { keys, slots: this.#slots, packBuffers: buffers, packBytes, readBack };
     const parts = { load: 0, epochs: keys.epochs.length, buffers };

@@ -21,6 +21,8 @@ export class ChunkWork {
   readonly #freeBuffers: number[];
   /** Seal requests that wait for a pack buffer to come back. */
   readonly #stalled: SealRequest[] = [];
+  /** Where sealed chunks are read back to. */
+  #again: Uint8Array | undefined;
   #open: { builder: PackBuilder; buffer: number } | undefined;
 
   /** @param post takes answers, and memory that goes with them */
@@ -64,11 +66,7 @@ export class ChunkWork {
       case 'open':
         this.#answer(request.job, () => {
           const { blob, type, id, into, where } = request;
-          const plain = this.#opener.open(blob, { type, id }, where);
-          if (plain.length !== into.length) {
-            throw new IntegrityError(`${where}: the chunk has ${plain.length} bytes, wanted ${into.length}`);
-          }
-          into.set(plain);
+          this.#opener.open(blob, { type, id, into }, where);
           return {};
         });
         break;
@@ -125,7 +123,9 @@ export class ChunkWork {
 
   /** Opens what was just sealed and compares: bad memory and codec bugs must not reach the store. */
   #readBack(blob: Uint8Array, id: Uint8Array, plain: Uint8Array): void {
-    const again = this.#opener.decode(blob, { type: blobType.chunk, id }, 'reading back a chunk');
+    this.#again ??= new Uint8Array(this.#setup.slots[0]?.byteLength ?? 0);
+    const into = this.#again.subarray(0, plain.length);
+    const again = this.#opener.decode(blob, { type: blobType.chunk, id, into }, 'reading back a chunk');
     if (again.compare(plain) !== 0) {
       throw new IntegrityError(
         'a chunk that was just compressed and encrypted does not read back as it was: suspect bad memory or a faulty processor; nothing was stored',
