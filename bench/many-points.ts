@@ -1,7 +1,7 @@
 /** How fast `prima points` lists a repository of many restore points, all of small disks. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Logger } from '@prima/base';
+import { type Logger, runProgram } from '@prima/base';
 import { createRepository } from '@prima/repository';
 import { memoryStore, type ObjectStore } from '@prima/storage';
 import { projectRoot } from '@prima/testbed';
@@ -70,6 +70,7 @@ async function benchPoints(
   const env = { PRIMA_REPO: path, PRIMA_HOME: join(folder, 'home'), PRIMA_PASSPHRASE: passphrase };
   const printed = join(folder, 'points.json');
   const command = ['sh', '-c', '"$0" points --json --quiet >"$1"', join(projectRoot, 'bin/prima'), printed];
+  await runProgram('sync', [], { timeoutMs: 300_000 });
   const first = await runMeasured(command, { env });
   const runs: ProgramRun[] = [];
   for (let round = 0; round < rounds; round += 1) runs.push(await runMeasured(command, { env }));

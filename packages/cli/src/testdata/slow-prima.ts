@@ -10,7 +10,8 @@ const api: Partial<PrimaApi> = {
         clearInterval(keepAlive);
         reject(options.signal?.reason);
       });
-      options?.onEvent?.({ type: 'log', level: 'info', message: `inherits ${process.env['PRIMA_PASSPHRASE']}` });
+      const { PRIMA_PASSPHRASE: passphrase, GLIBC_TUNABLES: tunables } = process.env;
+      options?.onEvent?.({ type: 'log', level: 'info', message: `inherits ${passphrase}, ${tunables}` });
     }),
   machineConsole: async () => `${'line\n'.repeat(100_000)}end`,
   close: async () => undefined,

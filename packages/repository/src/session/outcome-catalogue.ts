@@ -3,6 +3,13 @@
  * once and listing ten thousand restore points costs a listing. In memory, and where there is a folder in one
  * file in it, sealed like everything else. Losing the file costs time, nothing more.
  *
+ * Signatures of what is in it are not verified again. They were when it was read, and the seal (AES-256-GCM, bound to the
+ * repository and to this file's parts) says that somebody wrote the file who has the data keys: this home's user, for
+ * nobody else may write there. Keys that only read could make such a seal, but not in another user's home; who can write
+ * in the home can also replace what it trusts (`head.json`). What the catalogue knows never makes a point: which sessions
+ * there are, and which are forgotten or locked, the store's listing says each time, and how many there must be the
+ * log of roots. Checks, and who forgets a point, read the stored outcomes themselves.
+ *
  * The file is a row of parts: length (4 bytes, little-endian), then a sealed blob, whose plain bytes are JSON:
  * an array of `Decided`. A part that does not open is left out.
  */
