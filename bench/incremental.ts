@@ -87,7 +87,12 @@ async function writePoint(repository: Repository, device: BlockDevice, changed: 
   const parent: PointDisk | undefined = point?.disks[0];
   if (!point || !parent) throw new PrimaError('not-found', 'the repository has no point to build on');
   const session = await repository.beginBackup();
-  const result = await session.writeDisk({ name: parent.name, device, changed, parent: parent.root });
+  const result = await session.writeDisk({
+    name: parent.name,
+    device,
+    changed,
+    parent: { point: point.id, root: parent.root },
+  });
   if (result.trackingFault) throw new PrimaError('internal', 'the parent is not what the disk was');
   const now = new Date().toISOString();
   const { id, ...draft } = point;

@@ -48,7 +48,8 @@ async function backUp(repository: Repository, device: WritableDevice, parent?: P
   const session = await repository.beginBackup();
   const changed = parent ? [{ offset: 0, length: size / 2 }] : undefined;
   const root = parent?.disks[0]?.root;
-  const result = await session.writeDisk({ name: 'disk0', device, changed, parent: root, sampleChunks: 0 });
+  const base = parent && root && { point: parent.id, root };
+  const result = await session.writeDisk({ name: 'disk0', device, changed, parent: base, sampleChunks: 0 });
   const file = await session.writeFile('m.vmx', Buffer.from(`n = "${random.uint32()}"\n`));
   const time = new Date().toISOString();
   return session.commit({

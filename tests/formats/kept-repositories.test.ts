@@ -47,8 +47,9 @@ for (const name of kept) {
     assert.deepEqual((await repository.check({ readData: true })).faults, []);
 
     const [, second] = await repository.points();
-    const parent = second?.disks[0]?.root;
-    assert.ok(second && parent);
+    const root = second?.disks[0]?.root;
+    assert.ok(second && root);
+    const parent = { point: second.id, root };
     const { device } = await fixtureDisk(1);
     await device.write(4096, Buffer.alloc(4096, 7));
     const changed = [{ offset: 4096, length: 4096 }];

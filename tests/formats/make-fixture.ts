@@ -34,7 +34,7 @@ async function backup(repository: Repository, number: number, parent: Point | un
   const result = await session.writeDisk({
     name: 'disk0',
     device,
-    ...(parentRoot ? { changed, parent: parentRoot } : {}),
+    ...(parent && parentRoot ? { changed, parent: { point: parent.id, root: parentRoot } } : {}),
   });
   const file = await session.writeFile(fixtureFile.name, fixtureFile.bytes);
   const time = new Date(Date.UTC(2026, 10, 20 + number)).toISOString();

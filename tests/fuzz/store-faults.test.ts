@@ -143,7 +143,8 @@ async function write(
   await device.write(0, content);
   const root = on?.parent.disks[0]?.root;
   const changed = on && [{ offset: on.chunk * 256 * KiB, length: 256 * KiB }];
-  const result = await session.writeDisk({ name: 'disk0', device, ...(root && { parent: root, changed }) });
+  const parent = on && root && { point: on.parent.id, root };
+  const result = await session.writeDisk({ name: 'disk0', device, ...(parent && { parent, changed }) });
   const file = await session.writeFile('m.vmx', content.subarray(0, 1000));
   const time = new Date().toISOString();
   return await session.commit({

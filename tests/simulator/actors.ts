@@ -87,7 +87,7 @@ async function write(
     name: 'disk0',
     device: diskOf(content),
     sampleChunks: random.below(2),
-    ...(changed && root ? { changed, parent: root } : {}),
+    ...(changed && parent && root ? { changed, parent: { point: parent.id, root } } : {}),
   });
   if (result.trackingFault) throw world.fail(`a chunk of point ${parent?.id} is not what it was`);
   const file = await session.writeFile('m.vmx', Buffer.from(fileOf(content)));

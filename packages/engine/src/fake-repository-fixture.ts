@@ -124,7 +124,7 @@ function session(
 }
 
 function parentOf(repository: FakeRepository, { parent, device }: WriteDiskRequest): BlockDevice {
-  const found = repository.disks.get(parent?.id ?? '');
+  const found = repository.disks.get(parent?.root.id ?? '');
   if (found?.size !== device.size) throw new PrimaError('internal', 'changes without a parent of that size');
   return found;
 }

@@ -91,8 +91,11 @@ export interface WriteDiskRequest {
   device: BlockDevice;
   /** What changed since `parent` was made, at least; undefined: read everything. */
   changed?: readonly Range[];
-  /** The same disk in an earlier point; needed with `changed`, must have the same size. */
-  parent?: RootRef;
+  /**
+   * The same disk in an earlier point; needed with `changed`, must have the same size. Of one that is forgotten by now
+   * everything is read: see `parentGone`.
+   */
+  parent?: { point: string; root: RootRef };
   /** How many chunks of what is called unchanged are re-read and compared. Default 16. */
   sampleChunks?: number;
   signal?: AbortSignal;
@@ -107,6 +110,8 @@ export interface WriteDiskResult {
    * full and is right; the offset is that of the first difference.
    */
   trackingFault?: { offset: number };
+  /** Set when the parent was forgotten meanwhile: collections may take away what it needs, so everything was read. */
+  parentGone?: true;
   /** Set when blobs were stored again that the repository had lost: all points that use them are whole again. */
   mended?: MendedFigures;
   /**

@@ -47,7 +47,7 @@ export async function backup(repository: Repository, device: BlockDevice, option
     name: 'disk0',
     device,
     ...(changed ? { changed } : {}),
-    ...(parent?.disks[0] ? { parent: parent.disks[0].root } : {}),
+    ...(parent?.disks[0] ? { parent: { point: parent.id, root: parent.disks[0].root } } : {}),
     ...(sampleChunks === undefined ? {} : { sampleChunks }),
   });
   const file = await session.writeFile('m.vmx', Buffer.from('displayName = "m"\n'));

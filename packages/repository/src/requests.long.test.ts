@@ -45,7 +45,9 @@ async function backup(
   const result = await session.writeDisk({
     name: 'disk0',
     device,
-    ...(changed && parent?.disks[0] ? { changed, parent: parent.disks[0].root } : {}),
+    ...(changed && parent?.disks[0]
+      ? { changed, parent: { point: parent.id, root: parent.disks[0].root } }
+      : {}),
   });
   const time = new Date().toISOString();
   return await session.commit({

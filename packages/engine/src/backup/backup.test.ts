@@ -75,7 +75,8 @@ test('a first backup reads everything, the next what changed, from the point bef
   assert.deepEqual(opened[1]?.since, { platform: 'fake', version: 1, number: 1 });
   assert.equal(point.parent, first.point.id);
   assert.partialDeepStrictEqual(point.disks[0], { changed: 'tracked', figures: { read: 4096 } });
-  assert.deepEqual(repository.requests[1]?.parent, first.point.disks[0]?.root);
+  assert.deepEqual(repository.requests[1]?.parent?.root, first.point.disks[0]?.root);
+  assert.equal(repository.requests[1]?.parent?.point, first.point.id);
 });
 
 test('why everything is read is on the point, disk by disk', async () => {

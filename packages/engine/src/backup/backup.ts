@@ -181,15 +181,16 @@ async function writeDisk(work: DiskWork): Promise<PointDisk> {
     device,
     onProgress: (progress) => options.onProgress?.(subject, progress),
     changed: base.changed,
-    parent: base.parent?.root,
+    parent: work.parent && base.parent && { point: work.parent.id, root: base.parent.root },
     signal: options.signal,
   });
-  const { root, figures, trackingFault } = written;
+  const { root, figures, trackingFault, parentGone = false } = written;
   for (const note of mendingNotes(disk.name, written)) {
     work.notes.push(note);
     logger.warn(`${source.machine.name}: ${note}`);
   }
   let { whyFull } = base;
+  if (parentGone) whyFull = `the point before (${work.parent?.id.slice(0, 8)}) was forgotten meanwhile`;
   if (trackingFault) {
     const since = work.parent?.time ?? 'the first point';
     whyFull = `change tracking called bytes unchanged that differ, first at ${trackingFault.offset}`;
@@ -203,7 +204,7 @@ async function writeDisk(work: DiskWork): Promise<PointDisk> {
     format: disk.format,
     size: device.size,
     root,
-    changed: base.changed && !trackingFault ? 'tracked' : 'all',
+    changed: base.changed && !trackingFault && !parentGone ? 'tracked' : 'all',
     figures,
     slot: disk.slot === '' ? undefined : disk.slot,
     whyFull,

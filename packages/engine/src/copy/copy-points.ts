@@ -213,12 +213,12 @@ class PointCopier {
   ): Promise<PointDisk> {
     const { source, options } = this.#work;
     const subject = `${point.machine.name} ${name}`;
-    const { changed, parent, whyFull: why } = await changesSince(source, disk, base);
+    const { changed, parent, ...told } = await changesSince(source, disk, base);
     const { whyFull: _before, ...kept } = disk;
     await using stack = new AsyncDisposableStack();
     const device = await source.openDisk(point, name);
     stack.defer(() => device.close());
-    const { root, figures } = await session.writeDisk({
+    const { root, figures, parentGone } = await session.writeDisk({
       name,
       device,
       changed,
@@ -228,11 +228,12 @@ class PointCopier {
       signal: options.signal,
       onProgress: (progress) => options.onProgress?.(subject, progress),
     });
+    const why = parentGone ? 'the point copied before was forgotten in the target' : told.whyFull;
     return {
       ...kept,
       root,
       figures,
-      changed: changed ? 'tracked' : 'all',
+      changed: changed && !parentGone ? 'tracked' : 'all',
       ...(why !== undefined && { whyFull: why }),
     };
   }

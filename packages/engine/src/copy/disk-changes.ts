@@ -10,7 +10,7 @@ export interface DiskChanges {
   /** Undefined: everything. */
   changed?: Range[];
   /** In the target; there with `changed`, but in a dry run. */
-  parent?: RootRef;
+  parent?: { point: string; root: RootRef };
   /** Why everything is read although there is a base. */
   whyFull?: string;
 }
@@ -33,7 +33,7 @@ export async function changesSince(
   }
   try {
     const changed = await source.difference(before, disk);
-    return { changed, ...(copied && { parent: copied.root }) };
+    return { changed, ...(copy && copied && { parent: { point: copy.id, root: copied.root } }) };
   } catch (error) {
     if (!(error instanceof PrimaError) || error.code !== 'integrity') throw error;
     return { whyFull: `its pages cannot be compared with those of ${short}: ${error.message}` };

@@ -57,7 +57,8 @@ export async function backUp(
 ): Promise<{ point: Point; result: WriteDiskResult }> {
   const session = await repository.beginBackup();
   const root = parent?.disks[0]?.root;
-  const tracked = changed && root ? { changed, parent: root, sampleChunks: 0 } : {};
+  const tracked =
+    changed && parent && root ? { changed, parent: { point: parent.id, root }, sampleChunks: 0 } : {};
   const result = await session.writeDisk({ name: 'disk0', device, ...tracked });
   const file = await session.writeFile(`${machine}.vmx`, Buffer.from(`displayName = "${machine}"\n`));
   const time = new Date().toISOString();

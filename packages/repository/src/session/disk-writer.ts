@@ -23,6 +23,7 @@ import { BottleneckMeter } from './bottleneck.ts';
 import { chunkPlan, type DiskPlan, planDisk, sampleKept } from './disk-plan.ts';
 import { isIntegrity, readParent } from './mending.ts';
 import type { PackSink } from './pack-sink.ts';
+import { isUnforgotten } from './sessions.ts';
 
 export interface DiskWriterParts {
   context: Context;
@@ -67,9 +68,12 @@ export class DiskWriter {
     const { changed, parent } = this.#request;
     assert(changed === undefined || parent, 'a tracked disk has a parent');
     if (changed === undefined || !parent) return await this.#writeAll();
+    // the marker is there: a collection that takes the parent for forgotten after this look waits for this session
+    if (!(await isUnforgotten(this.#parts.context, parent.point)))
+      return { ...(await this.#writeAll()), parentGone: true };
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#writeChanged(changed, parent);
+        return await this.#writeChanged(changed, parent.root);
       } catch (error) {
         // a page of the parent turned out to be damaged: known by now, it is mended the next time round
         if (!isIntegrity(error) || attempt === maxAttempts || !this.#parts.index.mayHaveLost()) throw error;

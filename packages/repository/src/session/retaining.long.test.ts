@@ -73,7 +73,11 @@ async function backup(
   const { lockMs, parent, changed } = options;
   const session = await repository.beginBackup();
   const root = parent?.disks[0]?.root;
-  const disk = await session.writeDisk({ name: 'disk0', device, ...(root && { parent: root, changed }) });
+  const disk = await session.writeDisk({
+    name: 'disk0',
+    device,
+    ...(parent && root && { parent: { point: parent.id, root }, changed }),
+  });
   const time = new Date(clock.now()).toISOString();
   return await session.commit({
     machine: { id: 'm', name: 'm' },

@@ -243,6 +243,12 @@ export async function listSessions(
 
 const keyOfSession = /^sessions\/([0-9a-f]{32})\/(marker|outcome|forgotten|beat-\d+|locked-(\d{13}))$/;
 
+/** Whether the point is there and nobody has marked it as forgotten, not even while it is locked. */
+export async function isUnforgotten(context: Context, id: string): Promise<boolean> {
+  const [entry] = await listSessions(context, { namesOnly: true, id });
+  return entry !== undefined && entry.hasOutcome && !entry.isForgotten;
+}
+
 function emptyEntry(id: string): SessionEntry {
   const nothing = { hasMarker: false, hasOutcome: false, isForgotten: false };
   return { id, ...nothing, lockedUntil: 0, lastSeen: 0, keys: [] };
