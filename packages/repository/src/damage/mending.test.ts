@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { faultyStore } from '@prima/storage';
+import { faultyStore, type ObjectStore } from '@prima/storage';
 import { mergeRanges, type Range, seededRandom } from '@prima/base';
 import {
   backUp,
@@ -184,4 +184,37 @@ test('a damaged disk can be read around what is lost, pages and chunks alike', a
   for (const { offset, length } of ranges) content.fill(0, offset, offset + length);
   assert.ok(read.equals(content), 'all that is not named is right');
   await assert.rejects(restored(open, point), { code: 'integrity', message: /is damaged at \d+\+\d+/ });
+});
+
+test('a chunk that cannot be read while pages are still awaited is the error of the read, and of nothing else', async () => {
+  const { store, repository } = await newLab();
+  const { point } = await backUp(repository, await randomDisk(130, [127, 128]));
+  for (const pack of await keysOf(store, 'packs/data/')) await replaceObject(store, pack, gone);
+  const isUp = Promise.withResolvers<void>();
+  let metaReads = 0;
+  const slow: ObjectStore = {
+    url: store.url,
+    putIfAbsent: (key, body, options) => store.putIfAbsent(key, body, options),
+    stat: (key, options) => store.stat(key, options),
+    list: (prefix, options) => store.list(prefix, options),
+    delete: (key, options) => store.delete(key, options),
+    close: () => store.close(),
+    get: async (key, range, options) => {
+      if (key.startsWith('packs/meta/') && (metaReads += 1) === 3) await isUp.promise; // the second leaf
+      return await store.get(key, range, options);
+    },
+  };
+  const open = await reopened(slow);
+  const disk = await open.openDisk(point, 'disk0');
+  const unhandled: unknown[] = [];
+  const onUnhandled = (error: unknown) => void unhandled.push(error);
+  process.on('unhandledRejection', onUnhandled);
+  const reading = disk.read(127 * chunk, Buffer.alloc(2 * chunk));
+  for (let turns = 0; turns < 1000; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+  isUp.resolve();
+  await assert.rejects(reading, { code: 'integrity' });
+  process.off('unhandledRejection', onUnhandled);
+  assert.ok(metaReads >= 3);
+  assert.deepEqual(unhandled, []);
+  await disk.close();
 });

@@ -78,16 +78,23 @@ export class RepositoryPointDevice implements PointDevice {
     this.#assertOpen();
     throwIfAborted(signal, 'reading a restore point');
     const jobs: Promise<void>[] = [];
-    for await (const chunk of this.#chunks(range)) {
-      const part = intersect(chunk, range);
-      if (!part) continue;
-      const target = into.subarray(part.offset - offset, part.offset - offset + part.length);
-      if (chunk.id) jobs.push(this.#readChunk(chunk, part, target));
-      else target.fill(0);
+    try {
+      for await (const chunk of this.#chunks(range)) {
+        const part = intersect(chunk, range);
+        if (!part) continue;
+        const target = into.subarray(part.offset - offset, part.offset - offset + part.length);
+        if (!chunk.id) {
+          target.fill(0);
+          continue;
+        }
+        const job = this.#readChunk(chunk, part, target);
+        job.catch(() => undefined); // raised below, when the pages of the rest have been read
+        jobs.push(job);
+      }
+    } finally {
+      await Promise.allSettled(jobs); // nothing is written to `into` when this ends
     }
-    const results = await Promise.allSettled(jobs);
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
+    await Promise.all(jobs);
   }
 
   async close(): Promise<void> {
