@@ -77,6 +77,7 @@ export class DiskWriter {
       } catch (error) {
         // a page of the parent turned out to be damaged: known by now, it is mended the next time round
         if (!isIntegrity(error) || attempt === maxAttempts || !this.#parts.index.mayHaveLost()) throw error;
+        this.#parts.sink.throwIfFailed();
         this.#parts.context.logger.warn(`mending what cannot be read of the point before: ${error.message}`);
       }
     }
@@ -213,7 +214,10 @@ export class DiskWriter {
     sink.claim(id);
     this.#stages.processing += 1;
     try {
-      const stored = await pool.seal(slot, ref.length, id);
+      const stored = await pool.seal(slot, ref.length, id).catch((error: unknown) => {
+        sink.fail(error); // the id is claimed, and what lies in the pack under it may be wrong
+        throw error;
+      });
       this.#figures.stored += stored;
       this.#figures.added += ref.length;
       if (!index.isKnownLost(id)) return;

@@ -90,6 +90,16 @@ export class PackSink {
     this.#own.set(id, pending, 0, 0);
   }
 
+  /**
+   * Remembers that something which counts as stored is not: from then on nothing more is stored, and `finish` raises it. Only
+   * the first failure counts.
+   */
+  fail(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#onFailure(error);
+  }
+
   /** Raises what went wrong while storing, if anything did. */
   throwIfFailed(): void {
     if (this.#failure !== undefined) throw this.#failure;
@@ -107,6 +117,7 @@ export class PackSink {
   /** Seals a small blob into the metadata pack; returns its stored length. */
   async addMeta(type: BlobType, id: Uint8Array, plain: Uint8Array): Promise<number> {
     return await this.#turn.run(async () => {
+      this.throwIfFailed();
       const builder = await this.#builder('meta');
       return builder.add(type, id, plain, this.#context.sealer).length;
     });
@@ -126,7 +137,10 @@ export class PackSink {
 
   /** Copies a sealed blob from another pack. */
   async copy(kind: PackKind, entry: Omit<PackEntry, 'offset' | 'length'>, blob: Uint8Array): Promise<void> {
-    await this.#turn.run(async () => void (await this.#builder(kind)).copy(entry, blob));
+    await this.#turn.run(async () => {
+      this.throwIfFailed();
+      (await this.#builder(kind)).copy(entry, blob);
+    });
   }
 
   /** Takes the packs that are stored and in no segment, for a checkpoint's segments; they stay known to `has`. */
@@ -144,6 +158,7 @@ export class PackSink {
 
   /** Waits until everything is durable and writes the index segments. */
   async finish(more: NewEntries = { packs: [], entries: [] }): Promise<void> {
+    this.throwIfFailed();
     for (const kind of this.#open.keys()) await this.#finishOpen(kind);
     await this.settle();
     const packs: SegmentPack[] = [...more.packs];
@@ -199,7 +214,12 @@ export class PackSink {
       ids.set(entry.id, i * 32);
       places.set([entry.offset, entry.length], i * 2);
     }
-    await this.#store(kind, { name, bytes: open.buffer.subarray(0, size), ids, places });
+    try {
+      await this.#store(kind, { name, bytes: open.buffer.subarray(0, size), ids, places });
+    } catch (error) {
+      this.fail(error); // what was in it is claimed
+      throw error;
+    }
   }
 
   async #store(
@@ -216,11 +236,7 @@ export class PackSink {
 
   #track(work: () => Promise<void>): void {
     const job = work()
-      .catch((error: unknown) => {
-        if (this.#failure !== undefined) return;
-        this.#failure = error;
-        this.#onFailure(error);
-      })
+      .catch((error: unknown) => this.fail(error))
       .finally(() => this.#storing.delete(job));
     this.#storing.add(job);
   }
