@@ -5,7 +5,7 @@ import { loadDamage } from '../damage/lists.ts';
 import type { DamageRegister } from '../damage/register.ts';
 import { blobType } from '../format/blob.ts';
 import { parseSegment, type Segment, type SegmentEntry, type SegmentPack } from '../format/segment.ts';
-import { type CommittedSession, listSessions, readOutcomes } from '../session/sessions.ts';
+import { type CommittedSession, listSessions, outcomeKey, readOutcomes } from '../session/sessions.ts';
 import { type BlobPlace, IdTable } from './id-table.ts';
 
 export interface IndexedPack extends SegmentPack {
@@ -175,7 +175,7 @@ export class RepositoryIndex {
   /** Reads segments and puts them into the table as they come, so that never all of them are in memory. */
   async #fill(
     listed: readonly { key: string; size: number }[],
-    condemned: ReadonlySet<string>,
+    condemned: Condemned,
     { context, options }: { context: Context; options: LoadOptions },
   ): Promise<void> {
     const bytes = listed.reduce((sum, { size }) => sum + size, 0);
@@ -196,7 +196,7 @@ export class RepositoryIndex {
     }
   }
 
-  #add(key: string, segment: Segment, condemned: ReadonlySet<string>): void {
+  #add(key: string, segment: Segment, condemned: Condemned): void {
     const { ids, places } = segment;
     const numbers = segment.packs.map((pack) => this.#number(pack, condemned));
     for (const number of numbers) (this.#segmentsOf[number] ??= []).push(key);
@@ -244,7 +244,7 @@ export class RepositoryIndex {
       );
   }
 
-  #number(pack: SegmentPack, condemned: ReadonlySet<string>): number {
+  #number(pack: SegmentPack, condemned: Condemned): number {
     const known = this.#numbers.get(pack.name);
     if (known !== undefined) return known;
     const number = this.packs.length;
@@ -264,19 +264,38 @@ function missing(key: string): PrimaError {
   return new PrimaError('not-found', `the index segment ${key} is gone`);
 }
 
-/** Names of all packs on any condemned list. */
-async function readCondemned(context: Context): Promise<Set<string>> {
+/** The packs that are on any condemned list. */
+interface Condemned {
+  has(pack: string): boolean;
+}
+
+const everyPack: Condemned = { has: () => true };
+
+async function readCondemned(context: Context): Promise<Condemned> {
   const names = new Set<string>();
+  let areAllKnown = true;
   for await (const { key } of context.store.list('condemned/')) {
     try {
       const list = (await getRecord(context, key, blobType.condemned)) as CondemnedList;
       for (const name of list.packs) names.add(name);
     } catch (error) {
-      // deleted between listing and reading: that collection is over
-      if (!(error instanceof PrimaError) || error.code !== 'not-found') throw error;
+      if (!(error instanceof PrimaError)) throw error;
+      if (error.code === 'not-found') continue; // deleted between listing and reading: that collection is over
+      if (error.code !== 'integrity') throw error;
+      if (await isDecided(context, key.slice('condemned/'.length))) continue;
+      context.logger.warn(
+        `${error.message}; any pack may be on this list of a collection, so nothing that is stored is shared until the next collection`,
+      );
+      areAllKnown = false;
     }
   }
-  return names;
+  return areAllKnown ? names : everyPack;
+}
+
+/** Whether the collection is over, so that who lists segments from now on sees what it left of them. */
+async function isDecided({ store }: Context, session: string): Promise<boolean> {
+  const listsLag = (store.settleMs ?? 0) > 0;
+  return !listsLag && (await store.stat(outcomeKey(session))) !== undefined;
 }
 
 export async function readSegment(context: Context, key: string): Promise<Segment> {

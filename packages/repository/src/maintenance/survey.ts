@@ -158,7 +158,9 @@ async function readPins(context: Context, sessions: readonly SessionEntry[]): Pr
   for (const entry of sessions) {
     if (!entry.hasMarker || entry.hasOutcome) continue;
     const marker = await readMarkerIfThere(context, entry.id);
-    if (marker?.kind !== 'read' || marker.point === undefined) continue;
+    // one that cannot be read may be a reader's: nothing is deleted while there is one that may be alive
+    if (marker === undefined || marker === 'unreadable') continue;
+    if (marker.kind !== 'read' || marker.point === undefined) continue;
     const { why } = await whyDead(context, entry);
     if (why === undefined) pinned.add(marker.point);
     else await endSession(context, entry.id);

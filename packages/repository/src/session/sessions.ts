@@ -197,9 +197,20 @@ async function readMarker(context: Context, id: string): Promise<Marker> {
   return parseRecord(plain, markerKey(id)) as Marker;
 }
 
-/** The marker, or undefined when it is gone: its session has ended since it was listed. */
-export async function readMarkerIfThere(context: Context, id: string): Promise<Marker | undefined> {
-  return await unlessGone(readMarker(context, id));
+/**
+ * The marker; undefined when it is gone, for its session has ended since it was listed, `unreadable` when it does not open:
+ * then nobody knows whose it is, and it is waited for until it has been silent for long enough.
+ */
+export async function readMarkerIfThere(
+  context: Context,
+  id: string,
+): Promise<Marker | 'unreadable' | undefined> {
+  try {
+    return await unlessGone(readMarker(context, id));
+  } catch (error) {
+    if (!(error instanceof PrimaError) || error.code !== 'integrity') throw error;
+    return 'unreadable';
+  }
 }
 
 /** What `read` gives, or undefined when the object is not there any more. */
@@ -330,8 +341,8 @@ export async function whyDead(
   // the marker is there before all else, and only readers take theirs away; a late sign of life may stay behind
   const marker = entry.hasMarker ? await readMarkerIfThere(context, entry.id) : undefined;
   if (marker === undefined) return { kind: 'read', why: undefined };
-  const { kind } = marker;
-  if ((await liveness(marker)) === 'dead') {
+  const kind = marker === 'unreadable' ? 'backup' : marker.kind;
+  if (marker !== 'unreadable' && (await liveness(marker)) === 'dead') {
     return { kind, why: `its process ${marker.pid} on ${marker.host} has ended` };
   }
   const silentMs = context.clock.now() - Math.max(entry.lastSeen, sessionTime(entry.id));
