@@ -42,8 +42,12 @@ function install(): void {
   // digests stand in for signatures, which take most of the time; nobody forges here
   const digest = (data: Uint8Array) => crypto.createHash('sha512').update(data).digest();
   const sign = (_algorithm: null, data: Uint8Array) => digest(data);
-  const verify = (_algorithm: null, data: Uint8Array, _key: unknown, signature: Uint8Array) =>
-    digest(data).equals(signature);
+  type Verified = (error: Error | null, isRight: boolean) => void;
+  const verify = (...[, data, , signature, done]: [null, Uint8Array, unknown, Uint8Array, Verified?]) => {
+    const isRight = digest(data).equals(signature);
+    if (done) queueMicrotask(() => done(null, isRight)); // not from a thread, whose moment nobody can repeat
+    return isRight;
+  };
   const createPrivateKey = ({ key }: { key: Uint8Array }) => ({ secret: key });
   const createPublicKey = ({ secret }: { secret?: Uint8Array }) => ({
     export: () => Buffer.concat([Buffer.alloc(12), digest(secret ?? new Uint8Array(0)).subarray(0, 32)]),

@@ -1,6 +1,5 @@
 /** Signed records (docs/format/repository.md, "Signed records"): Ed25519, RFC 8032, with raw 32-byte keys. */
 import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from 'node:crypto';
-import { promisify } from 'node:util';
 import { IntegrityError } from '@prima/base';
 
 /** What a signature covers besides the record: a record under another name or repository does not verify. */
@@ -65,7 +64,10 @@ export function verifyRecord(text: string, scope: RecordScope, signers: readonly
   if (signerOf(text, scope, signers) === undefined) throw unsigned(scope);
 }
 
-const verifyAside = promisify<null, Buffer, KeyObject, Buffer, boolean>(verify);
+const verifyAside = (bytes: Buffer, key: KeyObject, signature: Buffer) =>
+  new Promise<boolean>((resolve, reject) =>
+    verify(null, bytes, key, signature, (error, isRight) => (error ? reject(error) : resolve(isRight))),
+  );
 
 /** `verifyRecord` on a thread of Node's pool, for who reads many: of each it is what takes longest. */
 export async function verifyRecordAside(
@@ -76,7 +78,7 @@ export async function verifyRecordAside(
   const { bytes, signature } = signedParts(text, scope) ?? {};
   if (bytes && signature) {
     for (const signer of signers.toReversed()) {
-      if (await verifyAside(null, bytes, publicKeyOf(signer), signature)) return;
+      if (await verifyAside(bytes, publicKeyOf(signer), signature)) return;
     }
   }
   throw unsigned(scope);
