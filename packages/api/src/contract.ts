@@ -2,6 +2,7 @@
  * Every operation of Prima, as the command line and (later) HTTP see it: one method a command, plain
  * JSON in and out. The server package implements it in process; a client speaks it over HTTP later.
  */
+import type { KeyAddRequest, KeyRotationDto, KeySlotDto, NewKeySlotDto, SecretSource } from './keys.ts';
 import type { PartitionTableDto } from './partition-table.ts';
 
 /** What long work tells while it goes on. `bytes` and rates are for progress bars. */
@@ -258,6 +259,31 @@ export interface CheckRequest {
   acceptHead?: boolean;
 }
 
+export interface RepairRequest {
+  /** Do it; otherwise only the plan is answered. */
+  apply?: boolean;
+  /** For how long the data of what is given up is kept; 0 ends earlier such times, too. Default 14 days. */
+  keepMs?: number;
+  /** Other copies of the repository's storage: folders' paths or URLs. */
+  from?: string[];
+}
+
+export interface RepairResult {
+  applied: boolean;
+  steps: {
+    /** The key of what is damaged or missing. */
+    object: string;
+    fault: string;
+    /** `acknowledged`: it is lost and costs nothing. */
+    remedy: 'restored' | 'acknowledged' | 'given-up' | 'released';
+    point?: { id: string; machine?: string; time?: string };
+  }[];
+  /** How many points the log counts that nothing names any more. */
+  unknownPoints: number;
+  /** Until when nothing is freed because of what is given up. */
+  keptUntil?: string;
+}
+
 export interface CollectResult {
   dryRun: boolean;
   packs: number;
@@ -283,41 +309,6 @@ export interface DiffResult {
     ranges: { offset: number; length: number }[];
   }[];
   files: { name: string; change: 'added' | 'removed' | 'changed' }[];
-}
-
-export interface KeySlotDto {
-  id: string;
-  kind: 'passphrase' | 'keyfile' | 'recovery';
-  /** `read`: opens the repository for reading only. */
-  access: 'full' | 'read';
-  label: string;
-  created: string;
-}
-
-/** Where a new secret comes from; secrets never travel in argument lists. */
-export type SecretSource =
-  | { kind: 'passphrase'; text: string }
-  | { kind: 'keyfile'; path: string }
-  | { kind: 'recovery'; words: string };
-
-export interface KeyAddRequest {
-  /** `new-recovery`: a recovery key is made, and its words are in the answer. */
-  secret: SecretSource | { kind: 'new-recovery' };
-  label: string;
-  /** The slot opens the repository for reading only. */
-  readOnly?: boolean;
-}
-
-/** With the words of a new recovery key: shown once, kept nowhere. */
-export interface NewKeySlotDto extends KeySlotDto {
-  words?: string[];
-}
-
-export interface KeyRotationDto {
-  /** Number of the new key set. */
-  keySet: number;
-  /** The data key that backups write with from now on. */
-  epoch: number;
 }
 
 export interface HostDto {
@@ -437,6 +428,8 @@ export interface PrimaApi {
   copy(request: CopyRequest, options?: CallOptions): Promise<CopyResult>;
   export(request: ExportRequest, options?: CallOptions): Promise<ExportHandle>;
   check(request: CheckRequest, options?: CallOptions): Promise<CheckResult>;
+  /** The way out of damage that stops collections; only adds to the repository. */
+  repair(request: RepairRequest, options?: CallOptions): Promise<RepairResult>;
   forget(request: ForgetRequest, options?: CallOptions): Promise<ForgetResult>;
   collect(
     request: {

@@ -113,6 +113,11 @@ const requests: readonly (readonly [string, Call])[] = [
     { method: 'keyAdd', request: { secret: { kind: 'new-recovery' }, label: 'safe', readOnly: true } },
   ],
   ['init --recovery', { method: 'init', request: { recovery: true } }],
+  ['repair', { method: 'repair', request: {} }],
+  [
+    'repair --from /mnt/old --from s3://b/p --keep 30d --yes',
+    { method: 'repair', request: { apply: true, keepMs: 2_592_000_000, from: ['/mnt/old', 's3://b/p'] } },
+  ],
   ['check --accept-head', { method: 'check', request: { acceptHead: true } }],
   ['key remove k1 --force', { method: 'keyRemove', request: { id: 'k1', force: true } }],
   ['storage test sftp://u@nas/b', { method: 'storageTest', request: { url: 'sftp://u@nas/b' } }],
@@ -455,6 +460,24 @@ Verified: 71 % in 7 days; the oldest 2026-01-01T00:00:00.000Z, 1 pack never
   const json = await runFake(['check', '--json'], { answers: { check } });
   assert.equal(json.status, 24);
   assert.equal(JSON.parse(json.stdout).result.ok, false);
+});
+
+test('repair shows what it would do, and what it did', async () => {
+  const plan = await shown('repair');
+  assert.equal(
+    plan,
+    `REMEDY   POINT     MACHINE  TIME              OBJECT                                             FOUND
+let go                                        log/0000000002                                     it is missing
+restore  1f2e3d4c  web01    2026-03-04 12:30  sessions/1f2e3d4c5b6a79880011223344556677/outcome  its tag does not match
+GIVE UP  aa2e3d4c           2026-03-03 12:30  sessions/aa2e3d4c5b6a79880011223344556677/outcome  it is missing
+The log counts 1 point more, of which nothing is left that names them.
+1 point cannot be listed or restored then; their data is kept until 2026-03-18T15:30:00.000Z.
+Nothing was done. Look for copies of these objects first; then: prima repair --yes
+`,
+  );
+  assert.match(await shown('repair --yes'), /\nRepaired 3 objects; prima check says what is left\n$/);
+  const repair = () => ({ applied: false, steps: [], unknownPoints: 0 });
+  assert.equal(await shown('repair', { with: { repair } }), 'Nothing to repair\n');
 });
 
 test('a restore that had to write zeros lists them and ends with 12', async () => {

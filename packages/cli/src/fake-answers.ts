@@ -1,5 +1,5 @@
 /** For tests: what a small, plausible Prima would answer to every call. */
-import type { DiskDto, MachineDto, PointDto, RepositoryDto } from '@prima/api';
+import type { DiskDto, MachineDto, PointDto, RepairRequest, RepositoryDto } from '@prima/api';
 import type { Answers } from './fake-environment.ts';
 
 const MiB = 1024 * 1024;
@@ -137,6 +137,26 @@ export const answers: Answers = {
         elapsedMs: 900,
       },
     ],
+  }),
+  repair: ({ apply = false }: RepairRequest) => ({
+    applied: apply,
+    steps: [
+      { object: 'log/0000000002', fault: 'it is missing', remedy: 'acknowledged' },
+      {
+        object: `sessions/${point.id}/outcome`,
+        fault: 'its tag does not match',
+        remedy: 'restored',
+        point: { id: point.id, machine: 'web01', time: point.time },
+      },
+      {
+        object: `sessions/${troubled.id}/outcome`,
+        fault: 'it is missing',
+        remedy: 'given-up',
+        point: { id: troubled.id, time: troubled.time },
+      },
+    ],
+    unknownPoints: 1,
+    keptUntil: '2026-03-18T15:30:00.000Z',
   }),
   check: () => ({
     ok: true,

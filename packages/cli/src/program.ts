@@ -27,6 +27,7 @@ const groups: Record<string, Record<string, () => Promise<Register>>> = {
     status: async () => (await import('./commands/status.ts')).registerStatus,
     copy: async () => (await import('./commands/copy.ts')).registerCopy,
     check: async () => (await import('./commands/check.ts')).registerCheck,
+    repair: async () => (await import('./commands/repair.ts')).registerRepair,
     lock: async () => (await import('./commands/lock.ts')).registerLock,
     forget: async () => (await import('./commands/forget.ts')).registerForget,
     collect: async () => (await import('./commands/collect.ts')).registerCollect,

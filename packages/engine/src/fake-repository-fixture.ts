@@ -67,6 +67,7 @@ export function fakeRepository(): FakeRepository {
       return locked;
     },
     check: notThere,
+    repair: notThere,
     collect: notThere,
     status: notThere,
     keySlots: notThere,

@@ -1,6 +1,7 @@
 /** What a repository offers to the engine: the shapes; `repository.ts` has the entry points. */
 import type { PrimaError, ProgressListener, Range } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
+import type { ObjectStore } from '@prima/storage';
 
 /** Figures of one disk of a restore point. Bytes, but for `chunks*`. */
 export interface DiskFigures {
@@ -213,6 +214,39 @@ export interface CheckOptions {
   onProgress?: ProgressListener;
 }
 
+export interface RepairOptions {
+  /** Do it; otherwise only the plan is answered. Default false. */
+  apply?: boolean;
+  /** For how long collections free nothing after a point is given up, milliseconds. Default 14 days; 0 ends earlier such times, too. */
+  keepMs?: number;
+  /** Other copies of the storage of this repository: a snapshot, a replica. They are read only. */
+  copies?: readonly ObjectStore[];
+  signal?: AbortSignal;
+}
+
+export interface RepairStep {
+  /** The key of what is damaged or missing. */
+  object: string;
+  /** What is wrong with it. */
+  fault: string;
+  /**
+   * `restored`: it is again what it was; `acknowledged`: it is lost and costs nothing; `given-up`: a point is lost, or a session
+   * that may have been one; `released`: its data is kept no longer.
+   */
+  remedy: 'restored' | 'acknowledged' | 'given-up' | 'released';
+  /** The point that it is about, as far as it is known. */
+  point?: { id: string; machine?: string; time?: string };
+}
+
+export interface RepairReport {
+  applied: boolean;
+  steps: RepairStep[];
+  /** How many points the log counts that nothing names any more. */
+  unknownPoints: number;
+  /** Until when nothing is freed because of what is given up, ISO 8601. */
+  keptUntil?: string;
+}
+
 export interface CollectReport {
   dryRun: boolean;
   packs: number;
@@ -316,6 +350,12 @@ export interface Repository {
   ): Promise<Point>;
   /** Faults are part of the report; raises only where the store cannot be read at all. */
   check(options: CheckOptions): Promise<CheckReport>;
+  /**
+   * The way out of damage to the log or to outcomes, which stops collections: restores what is known elsewhere, and has the
+   * rest acknowledged. Only creates objects. Raises `refused` where the log was cut or rolled back, `integrity` where it cannot be
+   * repaired.
+   */
+  repair(options: RepairOptions): Promise<RepairReport>;
   collect(options: {
     dryRun?: boolean;
     /** How long to wait for running backups, milliseconds. Default 10 minutes. */

@@ -35,6 +35,7 @@ import type {
   PointDevice,
   PointDisk,
   Repository,
+  RepairReport,
   RepositoryStatus,
   Secret,
   Trust,
@@ -43,14 +44,8 @@ import type {
 import type { KdfCost } from './crypto/key-slot.ts';
 import { type Keyring, openKeyring } from './crypto/keyring.ts';
 import type { PointReader } from './session/point-reader.ts';
-import {
-  compareText,
-  listSessions,
-  markForgotten,
-  readOutcome,
-  readOutcomes,
-  withLock,
-} from './session/sessions.ts';
+import { readOutcome } from './session/read-outcome.ts';
+import { compareText, listSessions, markForgotten, readOutcomes, withLock } from './session/sessions.ts';
 
 export interface OpenOptions {
   clock?: Clock;
@@ -188,7 +183,6 @@ class OpenRepository implements Repository {
     const sessions = await readOutcomes(this.#context, listed, (_id, { message }) =>
       this.#warn(`${message}; this restore point is left out, see: prima check`),
     );
-    await this.#context.catalogue.tidy(new Set(listed.map(({ id }) => id)));
     const points = sessions.flatMap(({ outcome, isForgotten, lockedUntil }) =>
       outcome.state === 'committed' && outcome.point && !isForgotten
         ? [withLock(outcome.point, lockedUntil)]
@@ -198,7 +192,7 @@ class OpenRepository implements Repository {
     if (points.length < wanted) {
       const { missingPoints } = await import('./maintenance/missing-points.ts');
       for (const text of await missingPoints(this.#context)) this.#warn(text);
-    }
+    } else await this.#context.catalogue.tidy(new Set(listed.map(({ id }) => id))); // what is gone may be needed for a repair
     return points.sort((a, b) => compareText(a.time, b.time) || compareText(a.id, b.id));
   }
 
@@ -233,6 +227,13 @@ class OpenRepository implements Repository {
   async check(options: Parameters<Repository['check']>[0]): Promise<CheckReport> {
     const { check } = await import('./maintenance/check.ts');
     return await check(this.#context, options);
+  }
+
+  async repair(options: Parameters<Repository['repair']>[0]): Promise<RepairReport> {
+    const { repair } = await import('./maintenance/repair.ts');
+    const report = await repair(this.#context, options);
+    (await this.#reader)?.forgetIndex();
+    return report;
   }
 
   async collect(options: Parameters<Repository['collect']>[0]): Promise<CollectReport> {

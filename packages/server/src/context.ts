@@ -84,6 +84,11 @@ export class Context {
     return await this.#options.access.openStore(options);
   }
 
+  /** Another copy of the repository's storage, for one call; close it. */
+  async openCopy(url: string): Promise<ObjectStore> {
+    return await this.anotherRepository(url, () => this.secret()).openStore();
+  }
+
   async secret(): Promise<Secret> {
     return await this.#options.access.secret();
   }

@@ -27,7 +27,7 @@ export function operations(
       openAnother({ home, repository: url, secret: async () => ({ kind: 'passphrase', text }) }),
     );
   return {
-    ...later(repository, ['init', 'status', 'check', 'collect']),
+    ...later(repository, ['init', 'status', 'check', 'repair', 'collect']),
     ...later(keys, ['keyList', 'keyAdd', 'keyRemove', 'keyRotate']),
     ...later(backup, ['backup']),
     ...later(points, ['points', 'show', 'diff', 'lock']),

@@ -9,7 +9,7 @@ import { type CommittedSession, listSessions, outcomeKey, readOutcomes } from '.
 import { type BlobPlace, IdTable } from './id-table.ts';
 
 export interface IndexedPack extends SegmentPack {
-  /** About to be deleted by a collection: still readable, never deduplicated against. */
+  /** About to be deleted by a collection, or of a session that is lost: still readable, never deduplicated against. */
   isCondemned: boolean;
 }
 
@@ -151,6 +151,8 @@ export class RepositoryIndex {
     const committed = await committedAmong(context, sessions, options.strict ? undefined : damaged);
     const superseded = new Set(committed.flatMap(({ outcome }) => outcome.superseded ?? []));
     const counted = new Set(committed.map(({ id }) => id));
+    // of one that is lost nobody knows whether its writer may still take its packs back
+    const lost = new Set(committed.filter(({ outcome }) => outcome.state === 'lost').map(({ id }) => id));
     if (options.also !== undefined) counted.add(options.also);
     const index = new RepositoryIndex(context.damage);
     const wanted: typeof keys = [];
@@ -166,16 +168,18 @@ export class RepositoryIndex {
       else if (!(await context.store.stat(entry.key))) throw missing(entry.key);
     }
     index.checkpoints.push(
-      ...committed.filter(({ outcome, isForgotten }) => outcome.kind === 'checkpoint' && !isForgotten),
+      ...committed.filter(
+        ({ id, outcome, isForgotten }) => outcome.kind === 'checkpoint' && !isForgotten && !lost.has(id),
+      ),
     );
-    await index.#fill(wanted, condemned, { context, options });
+    await index.#fill(wanted, { condemned, lost }, { context, options });
     return index;
   }
 
   /** Reads segments and puts them into the table as they come, so that never all of them are in memory. */
   async #fill(
     listed: readonly { key: string; size: number }[],
-    condemned: Condemned,
+    { condemned, lost }: { condemned: Condemned; lost: ReadonlySet<string> },
     { context, options }: { context: Context; options: LoadOptions },
   ): Promise<void> {
     const bytes = listed.reduce((sum, { size }) => sum + size, 0);
@@ -192,7 +196,9 @@ export class RepositoryIndex {
       if (!read) continue;
       this.segments.push(read.key);
       this.segmentCounts.set(read.key, read.segment.count);
-      this.#add(read.key, read.segment, condemned);
+      const isLost = lost.has(read.key.slice(6, 38));
+      const unshared = isLost ? new Set(read.segment.packs.map(({ name }) => name)) : condemned;
+      this.#add(read.key, read.segment, unshared);
     }
   }
 
@@ -330,5 +336,5 @@ async function committedAmong(
 ): Promise<CommittedSession[]> {
   const entries = (await listSessions(context)).filter(({ id }) => sessions.has(id));
   const read = await readOutcomes(context, entries, damaged && ((id, error) => void damaged.set(id, error)));
-  return read.filter(({ outcome }) => outcome.state === 'committed');
+  return read.filter(({ outcome }) => outcome.state !== 'aborted');
 }

@@ -6,15 +6,16 @@ import { readDamagedLists, type StoredLists, writeDamagedLists } from '../damage
 import { type DamageEntry, DamageSet } from '../damage/register.ts';
 import { packKey, parsePackKey } from '../format/pack.ts';
 import { type IndexedPack, RepositoryIndex } from '../index/repository-index.ts';
-import type { LogEntry } from '../session/root-log.ts';
+import type { LogEntry } from '../session/log-chain.ts';
+import { readOutcome, verifyForgotten } from '../session/read-outcome.ts';
 import {
   type CommittedSession,
   deleteUnlessKept,
   listSessions,
   lockStates,
-  readOutcome,
+  type Outcome,
+  outcomeKey,
   unlessGone,
-  verifyForgotten,
 } from '../session/sessions.ts';
 import { type Examination, examine, packIsGone, readPacks } from './check-packs.ts';
 import { nameAffected, type Reach, reachOf } from './check-reach.ts';
@@ -135,8 +136,10 @@ class Check {
       try {
         const read = await unlessGone(readOutcome(this.#context, id));
         if (read?.outcome.state === 'committed' && read.outcome.point) committed.push(stateOf(entry, read));
+        if (read?.outcome.state === 'lost') this.#notes.push(givenUp(read.outcome));
       } catch (error) {
-        this.#fault('damaged-outcome', `sessions/${id}/outcome`, error);
+        const { message } = toPrimaError(error, 'reading an outcome');
+        this.#fault('damaged-outcome', outcomeKey(id), `${message}; collections refuse until: prima repair`);
       }
     }
     await this.#compareLog(log, committed);
@@ -147,11 +150,18 @@ class Check {
     try {
       const { log } = this.#context;
       if (this.#options.acceptHead) await log.accept();
-      const { entries, fault } = await log.readAll();
+      const { entries, fault, runs } = await log.readAll();
       if (fault !== undefined) this.#fault('rolled-back', 'log/', fault);
+      for (const { from, seq } of runs) {
+        const what = from === seq ? `entry ${from}` : `the entries ${from} to ${seq}`;
+        this.#notes.push(`${what} of the log of roots cannot be read; a repair stands for what is lost`);
+      }
       return entries;
     } catch (error) {
-      this.#fault('log-gap', 'log/', error);
+      const { message } = toPrimaError(error, 'reading the log of roots');
+      const [object = 'log/'] = /log\/\d{10}/.exec(message) ?? [];
+      const advice = message.includes('prima repair') ? '' : '; collections refuse until: prima repair';
+      this.#fault('log-gap', object, `${message}${advice}`);
       return undefined;
     }
   }
@@ -171,7 +181,7 @@ class Check {
         this.#fault(
           'missing-point',
           `sessions/${id}/outcome`,
-          'the log of roots knows this restore point, but it is not there',
+          'the log of roots knows this restore point, but it is not there; collections refuse until it is again, or: prima repair',
         );
       }
       for (const { id } of compared.unloggedForgets) await this.#checkForgotten(id);
@@ -333,4 +343,9 @@ class Check {
       throw new PrimaError('integrity', `more than ${maxFaults} faults; the last: ${fault.message}`);
     this.#faults.push(fault);
   }
+}
+
+function givenUp({ session, mended, keptUntil }: Outcome): string {
+  const kept = keptUntil === undefined ? '' : `, its data is kept until ${keptUntil}`;
+  return `session ${session} cannot be read and was given up on ${mended?.time ?? 'an unknown day'}${kept}`;
 }

@@ -66,7 +66,7 @@ export function planOf(
   for (const [number, { name, size }] of now.index.packs.entries()) {
     const live = now.livePerPack[number] ?? 0;
     const dead = deadIn(size, live, now.liveBlobs[number] ?? 0);
-    if (now.spoilt.has(number) || now.hidden.length > 0) continue; // see "Damage" of the format
+    if (now.spoilt.has(number) || now.hidden.length > 0 || now.heldUntil > 0) continue; // see "Damage" of the format
     if (kept.has(name)) continue;
     if (live === 0) plan.dead.add(name);
     else if (now.damaged.has(name) || dead > Math.max(size * deadShare, deadBytes)) {

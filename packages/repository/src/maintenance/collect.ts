@@ -24,6 +24,7 @@ import {
   decide,
   deleteUnlessKept,
   forgottenKey,
+  isDecision,
   listSessions,
   outcomeKey,
   type SessionEntry,
@@ -364,9 +365,8 @@ class Collection {
       } else if (isSpent) {
         // the outcome last: without it the marker would be that of a session that may still commit
         await this.#deleteKeys(entry, { last: outcomeKey(entry.id) });
-      } else if (decided?.state === 'aborted' && entry.keys.length > 1) {
-        // the aborted outcome stays: it keeps a late writer from committing
-        for (const key of entry.keys) if (key !== outcomeKey(entry.id)) await this.#remove(key);
+      } else if (decided?.state === 'aborted' && entry.keys.some((key) => !isDecision(key))) {
+        for (const key of entry.keys) if (!isDecision(key)) await this.#remove(key); // it fences a late writer off
       } else continue;
       removed += 1;
     }

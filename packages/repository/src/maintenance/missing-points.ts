@@ -1,7 +1,8 @@
 /** Points that should be listed and are not: taken away, or marked as forgotten by somebody who may not. */
 import { PrimaError, toPrimaError } from '@prima/base';
 import type { Context } from '../context.ts';
-import { listSessions, readOutcomes, unlessGone, verifyForgotten } from '../session/sessions.ts';
+import { verifyForgotten } from '../session/read-outcome.ts';
+import { listSessions, readOutcomes, unlessGone } from '../session/sessions.ts';
 import { compareLog, trulyMissing } from './survey.ts';
 
 /** What is to be said about points that the log of roots knows and a listing does not show. Reads the whole log. */

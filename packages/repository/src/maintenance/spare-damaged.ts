@@ -8,7 +8,7 @@ import type { Plan } from './collect-plan.ts';
 import type { Survey } from './survey.ts';
 
 /** Takes from the plan what must stay because of damage that was found since it was made, and says what stays. */
-export function spareDamaged(plan: Plan, { index, spoilt, hidden, nowhere }: Survey): string[] {
+export function spareDamaged(plan: Plan, { index, spoilt, hidden, nowhere, heldUntil }: Survey): string[] {
   const notes: string[] = [];
   for (const number of spoilt) {
     const name = index.packs[number]?.name ?? '';
@@ -21,10 +21,17 @@ export function spareDamaged(plan: Plan, { index, spoilt, hidden, nowhere }: Sur
     );
   }
   const [first] = hidden;
-  if (first) {
+  if (first || heldUntil > 0) {
     plan.dead.clear();
     plan.rewrite.clear();
     plan.later.length = 0;
+  }
+  if (heldUntil > 0) {
+    notes.push(
+      `nothing that any backup stored is freed until ${new Date(heldUntil).toISOString()}: a repair gave restore points up, of which the data is kept; prima repair --keep 0s --yes ends that`,
+    );
+  }
+  if (first) {
     notes.push(
       `nothing that any backup stored is freed: ${hidden.length} pages cannot be read (the first is of ${first.disk} of point ${first.point}), and what they refer to is unknown; back the machine up, or forget these points`,
     );

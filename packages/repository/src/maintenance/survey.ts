@@ -6,7 +6,9 @@ import { IdSet } from '../index/id-table.ts';
 import { BlobReader } from '../index/blob-reader.ts';
 import { readSegment, RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
-import { refusal, type LogEntry } from '../session/root-log.ts';
+import { loggedSessions, type LogEntry } from '../session/log-chain.ts';
+import { refusal } from '../session/root-log.ts';
+import { verifyForgotten } from '../session/read-outcome.ts';
 import {
   type CommittedSession,
   endSession,
@@ -16,7 +18,6 @@ import {
   type SessionEntry,
   sessionTime,
   unlessGone,
-  verifyForgotten,
   whyDead,
 } from '../session/sessions.ts';
 
@@ -41,6 +42,8 @@ export interface Survey {
   spoilt: Set<number>;
   /** Where pages of kept points cannot be read: what is live below them is unknown. */
   hidden: { point: string; disk: string; range: Range }[];
+  /** Until when sessions that were given up may need anything that is stored, milliseconds since 1970; 0: there are none. */
+  heldUntil: number;
   /** Live blobs that are in no pack of the index, as is known and recorded. */
   nowhere: number;
 }
@@ -90,7 +93,18 @@ export async function survey(context: Context, options: SurveyOptions = {}): Pro
     0,
   );
   const marked = await mark(context, index, roots);
-  return { sessions, outcomes, index, kept, forgotten, interruptedBytes, ...marked };
+  const heldUntil = endOfHold(context, outcomes.values());
+  return { sessions, outcomes, index, kept, forgotten, interruptedBytes, heldUntil, ...marked };
+}
+
+function endOfHold(context: Context, outcomes: Iterable<CommittedSession>): number {
+  let latest = 0;
+  for (const { outcome, lockedUntil } of outcomes) {
+    if (outcome.state !== 'lost') continue;
+    const until = Math.max(Date.parse(outcome.keptUntil ?? '') || 0, lockedUntil);
+    if (until > context.clock.now()) latest = Math.max(latest, until);
+  }
+  return latest;
 }
 
 /** What a backup left behind when it was interrupted is kept for so long. */
@@ -178,21 +192,17 @@ export function compareLog(
   unlogged: CommittedSession[];
   unloggedForgets: CommittedSession[];
 } {
-  const there = new Map(committed.map((entry) => [entry.id, entry]));
-  const logged = new Set<string>();
-  const forgotten = new Set<string>();
-  const changed: string[] = [];
-  for (const entry of entries) {
-    if (entry.event === 'signer') continue;
-    (entry.event === 'committed' ? logged : forgotten).add(entry.session);
-    const session = there.get(entry.session);
-    if (session && session.digest !== entry.outcome) changed.push(entry.session);
-  }
+  const there = new Set(committed.map(({ id }) => id));
+  const logged = loggedSessions(entries);
   return {
-    missing: [...logged].filter((id) => !there.has(id) && !forgotten.has(id)),
-    changed,
+    missing: [...logged].flatMap(([id, { event }]) => (event === 'committed' && !there.has(id) ? [id] : [])),
+    changed: committed.flatMap(({ id, digest }) =>
+      logged.get(id)?.outcomes.has(digest) === false ? [id] : [],
+    ),
     unlogged: committed.filter(({ id }) => !logged.has(id)),
-    unloggedForgets: committed.filter(({ id, isForgotten }) => isForgotten && !forgotten.has(id)),
+    unloggedForgets: committed.filter(
+      ({ id, isForgotten }) => isForgotten && logged.get(id)?.event !== 'forgotten',
+    ),
   };
 }
 
@@ -202,11 +212,8 @@ export function compareLog(
  */
 export async function trulyMissing(context: Context, missing: readonly string[]): Promise<string[]> {
   if (missing.length === 0) return [];
-  const { entries } = await context.log.readAll();
-  const forgotten = new Set(
-    entries.flatMap(({ event, session }) => (event === 'forgotten' ? [session] : [])),
-  );
-  return missing.filter((id) => !forgotten.has(id));
+  const logged = loggedSessions((await context.log.readAll()).entries);
+  return missing.filter((id) => logged.get(id)?.event === 'committed');
 }
 
 /** Mends what a crash left out of the log; refuses where somebody took points away. */
@@ -220,7 +227,7 @@ async function reconcileLog(
   if (missing.length > 0) {
     throw new PrimaError(
       'refused',
-      `the log of roots knows ${missing.length} restore points that are not there (${missing.slice(0, 3).join(', ')}); somebody removed them, or the store does not list everything; nothing is deleted`,
+      `the log of roots knows ${missing.length} restore points that are not there (${missing.slice(0, 3).join(', ')}); somebody removed them, or the store does not list everything; nothing is deleted; see: prima repair`,
       { details: { missing } },
     );
   }

@@ -10,7 +10,7 @@ import { packKey } from '../format/pack.ts';
 import { BlobReader } from '../index/blob-reader.ts';
 import { RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
-import { logKey } from './root-log.ts';
+import { logKey } from './log-chain.ts';
 import { listSessions, markerKey, outcomeKey, readOutcomes } from './sessions.ts';
 
 /** Requests to the store at once. */

@@ -3,57 +3,54 @@
  * repository: it remembers how far it has read, and compares with what this installation saw before.
  */
 import { IntegrityError, Mutex, PrimaError, RemoteError, Semaphore, toPrimaError } from '@prima/base';
-import { type Context, getSealed, putSigned } from '../context.ts';
+import { type Context, putSigned } from '../context.ts';
 import type { SeenHead, Trust } from '../contract.ts';
-import { signerOf } from '../crypto/signature.ts';
 import { blobType } from '../format/blob.ts';
-import { parseJson } from '../format/json.ts';
-import { digestOf, unlessGone } from './sessions.ts';
-
-export interface LogEntry {
-  seq: number;
-  previous: string;
-  /** How many restore points there should be after this. */
-  points: number;
-  event: 'committed' | 'forgotten' | 'signer';
-  /** Not of a `signer`, like `outcome`. */
-  session: string;
-  outcome: string;
-  /** Of a `signer`: the public key of who signs from here on. */
-  signer?: string;
-  time: string;
-}
-
-/** The end of the log, as far as it was read. */
-interface LogHead {
-  seq: number;
-  /** Of the stored bytes of the entry. */
-  digest: string;
-  points: number;
-  /** Who signs the next entry. */
-  signer: string;
-}
+import {
+  type Chain,
+  chainOf,
+  compare,
+  emptyHead,
+  follow,
+  headAfter,
+  logKey,
+  type LogEntry,
+  type LogHead,
+  type LogRoot,
+  type LogSlots,
+  type LostRun,
+  missingEntry,
+  pointsBy,
+  type ReadEntry,
+  rootsOf,
+} from './log-chain.ts';
+import { readLogEntry } from './log-entry.ts';
+import { digestOf } from './sessions.ts';
 
 export interface WholeLog {
   entries: LogEntry[];
+  /** How many restore points there should be. */
+  points: number;
+  /** Entries that are lost, and for which a repair stands. */
+  runs: readonly LostRun[];
   /** Why it is not the log, or the continuation of the log, that this installation has seen before. */
   fault: string | undefined;
 }
 
-interface ReadEntry {
-  entry: LogEntry;
-  signer: string;
-  digest: string;
+/** What is in the log, whatever it is worth. */
+export interface LogSurvey {
+  slots: LogSlots;
+  seen: SeenHead | undefined;
 }
 
-type NewEntry = Pick<LogEntry, 'event' | 'session' | 'outcome'>;
+type NewEntry = Required<Pick<LogEntry, 'session' | 'outcome'>> & { event: 'committed' | 'forgotten' };
 
-const start = '0'.repeat(64);
 const maxRaces = 1000;
 const readAtOnce = 16;
+/** So many entries may be missing in one place: a number far beyond the others is an invention. */
+const maxGap = 1000;
 
-export const logKey = (seq: number) => `log/${String(seq).padStart(10, '0')}`;
-const nameOf = ({ event, session }: Pick<LogEntry, 'event' | 'session'>) => `${event} ${session}`;
+const nameOf = ({ event, session }: LogRoot) => `${event} ${session}`;
 
 export class RootLog {
   readonly #contextOf: () => Context;
@@ -111,40 +108,51 @@ export class RootLog {
    * @returns the key of the entry; undefined when it is somebody else's
    */
   async append(event: NewEntry): Promise<string | undefined> {
-    return await this.#turn.run(async () => {
-      for (let race = 0; race < maxRaces; race += 1) {
-        const head = this.#head ?? (await this.#begin());
-        this.#head = head;
-        if (this.#known.has(nameOf(event))) return undefined;
-        if (await this.#put(head, event)) {
-          await this.#remember();
-          return logKey(head.seq + 1);
-        }
-        await this.#advance(head);
-      }
-      throw new RemoteError('the log of roots is being written by too many others; try again', {
-        retryable: true,
-      });
+    return await this.#appending(async (head) => {
+      if (this.#known.has(nameOf(event))) return { key: undefined };
+      const points = head.points + pointsBy(event.event);
+      return (await this.#put(head, { ...event, points })) ? { key: logKey(head.seq + 1) } : undefined;
     });
+  }
+
+  /** Says in the log who signs from now on, unless it is said already. */
+  async appendSigner(): Promise<void> {
+    await this.#appending(async () => ({ key: undefined }));
+  }
+
+  /**
+   * Creates the entry after `head`, the end of a log for whose lost entries it stands. False when somebody else has
+   * appended meanwhile.
+   */
+  async appendRepair(
+    head: LogHead,
+    repair: Required<Pick<LogEntry, 'points' | 'lost' | 'roots'>>,
+  ): Promise<boolean> {
+    return await this.#turn.run(() => this.#put(head, { event: 'repaired', ...repair }));
   }
 
   /** Reads the whole log and checks its chain and signatures. Raises `integrity` at a gap or a broken link. */
   async readAll(): Promise<WholeLog> {
     return await this.#turn.run(async () => {
-      const { read, head } = await this.#readWhole();
-      for (const { entry } of read) this.#known.add(nameOf(entry));
+      const { slots, chain } = await this.#readWhole();
       const seen = await this.#seen();
-      if (seen) this.#fault = this.#olderKeySet(seen) ?? compare(seen, read[seen.seq - 1]?.digest, head.seq);
-      this.#head = head;
+      if (seen) this.#fault = this.#olderKeySet(seen) ?? compare(seen, slots, chain.runs);
+      this.#head = chain.head;
       await this.#remember();
-      return { entries: read.map(({ entry }) => entry), fault: this.#fault };
+      const { entries, runs, head } = chain;
+      return { entries, runs, points: head.points, fault: this.#fault };
     });
+  }
+
+  /** What is there, whether it is a log or not, and what this installation has seen of it. */
+  async survey(): Promise<LogSurvey> {
+    return await this.#turn.run(async () => ({ slots: await this.#slots(), seen: await this.#seen() }));
   }
 
   /** Takes the repository as it is for the newest state from now on. Raises `integrity` when the log itself is broken. */
   async accept(): Promise<void> {
     await this.#turn.run(async () => {
-      const { head } = await this.#readWhole();
+      const { head } = (await this.#readWhole()).chain;
       this.#head = head;
       this.#fault = undefined;
       this.#isKeySetOlder = false;
@@ -154,6 +162,10 @@ export class RootLog {
 
   get #context(): Context {
     return this.#contextOf();
+  }
+
+  get #signers(): readonly string[] {
+    return this.#context.keyring.keySet.signers;
   }
 
   async #follow(): Promise<void> {
@@ -166,36 +178,50 @@ export class RootLog {
   async #begin(): Promise<LogHead> {
     const seen = await this.#seen();
     if (seen) this.#fault ??= this.#olderKeySet(seen);
-    if (!seen || seen.seq === 0) return seen ? this.#empty() : await this.#last();
+    if (!seen) return await this.#last();
+    if (seen.seq === 0) return emptyHead(this.#signers);
     const found = await this.#readSeen(seen);
-    if (found?.digest === seen.digest) return headAfter(found, seen.signer);
-    const last = await this.#last();
-    this.#fault ??= compare(seen, found?.digest, last.seq);
-    return last;
+    if (found?.digest === seen.digest) return headAfter(seen, found);
+    const { slots, chain } = await this.#readWhole();
+    this.#fault ??= compare(seen, slots, chain.runs);
+    return chain.head;
   }
 
-  /** The entry that was seen; where it seems to be gone, after the time that the store may need to show it. */
+  /**
+   * The entry that was seen; where it seems to be gone, after the time that the store may need to show it. Undefined also
+   * where it is damaged: then a repair may stand for it.
+   */
   async #readSeen(seen: SeenHead): Promise<ReadEntry | undefined> {
     const { store, clock } = this.#context;
-    const found = await unlessGone(this.#read(seen.seq));
-    if (found || !store.settleMs) return found;
+    const found = await this.#slot(seen.seq);
+    if (!(found instanceof PrimaError)) return found;
+    if (found.code !== 'not-found' || !store.settleMs) return undefined;
     await clock.sleep(store.settleMs);
-    return await unlessGone(this.#read(seen.seq));
+    const later = await this.#slot(seen.seq);
+    return later instanceof PrimaError ? undefined : later;
   }
 
-  /** Reads on from `head` to the end. */
+  /** Reads on from `head` to the end. Where an entry cannot be followed, a repair may stand for it. */
   async #advance(from: LogHead): Promise<void> {
     let head = from;
     for (let count = 1; ; count = Math.min(readAtOnce, count * 2)) {
       const seqs = Array.from({ length: count }, (_, i) => head.seq + 1 + i);
-      const read = await Promise.all(seqs.map((seq) => unlessGone(this.#read(seq))));
-      for (const next of read) {
-        if (!next) return;
-        head = follow(head, next);
+      for (const next of await Promise.all(seqs.map((seq) => this.#slot(seq)))) {
+        if (next instanceof PrimaError && next.code === 'not-found') return;
+        const after = next instanceof PrimaError ? undefined : follow(head, next, this.#signers);
+        if (!after || next instanceof PrimaError) return await this.#jump(head);
+        head = after;
         this.#head = head;
-        this.#known.add(nameOf(next.entry));
+        this.#learn([next.entry]);
       }
     }
+  }
+
+  /** To the end of the whole log, of which `from` must be a part. */
+  async #jump(from: LogHead): Promise<void> {
+    const { slots, chain } = await this.#readWhole();
+    this.#fault ??= compare(from, slots, chain.runs);
+    this.#head = chain.head;
   }
 
   /** The last entry, without those before it. */
@@ -203,51 +229,107 @@ export class RootLog {
     let last: string | undefined;
     for await (const { key } of this.#context.store.list('log/', { namesOnly: true, fresh: true }))
       last = key;
-    if (last === undefined) return this.#empty();
-    const read = await this.#read(Number(last.slice(4)));
-    return headAfter(read, read.signer);
+    if (last === undefined) return emptyHead(this.#signers);
+    const read = await readLogEntry(this.#context, Number(last.slice(4)));
+    return headAfter(read, read);
   }
 
-  async #readWhole(): Promise<{ read: ReadEntry[]; head: LogHead }> {
-    const keys: string[] = [];
+  async #readWhole(): Promise<{ slots: LogSlots; chain: Chain }> {
+    const slots = await this.#slots();
+    const chain = chainOf(slots, this.#signers);
+    this.#learn(chain.entries);
+    return { slots, chain };
+  }
+
+  /** Everything that is under `log/`, by number. */
+  async #slots(): Promise<LogSlots> {
+    let last = 0;
     for await (const { key } of this.#context.store.list('log/', { namesOnly: true, fresh: true })) {
-      const wanted = logKey(keys.length + 1);
-      if (key !== wanted) throw new IntegrityError(`the log of roots has ${key} where ${wanted} should be`);
-      keys.push(key);
+      const seq = Number(key.slice(4));
+      if (key !== logKey(seq) || seq > last + maxGap + 1) {
+        throw new IntegrityError(
+          `the log of roots has ${key} where ${logKey(last + 1)} should be; nobody who writes to this repository made it: remove it from the storage`,
+        );
+      }
+      last = seq;
     }
     const limit = new Semaphore(readAtOnce);
-    const read = await Promise.all(keys.map((_, index) => limit.run(() => this.#read(index + 1))));
-    return { read, head: read.reduce(follow, this.#empty()) };
+    const numbers = Array.from({ length: last }, (_, index) => index + 1);
+    const slots = await Promise.all(numbers.map((seq) => limit.run(() => this.#slot(seq))));
+    return slots.map((slot, index) =>
+      slot instanceof PrimaError && slot.code === 'not-found' ? missingEntry(index + 1) : slot,
+    );
   }
 
-  async #read(seq: number): Promise<ReadEntry> {
-    const key = logKey(seq);
-    const { plain, stored } = await getSealed(this.#context, key, blobType.logEntry, { fresh: true });
-    const text = plain.toString();
-    const { signers } = this.#context.keyring.keySet;
-    const signer = signerOf(text, { repositoryId: this.#context.id, objectKey: key }, signers);
-    const entry = parseJson(text, key) as unknown as LogEntry;
-    if (signer === undefined || entry.seq !== seq) {
-      throw new IntegrityError(
-        `${key} was not signed by a writer of this repository: the log of roots was tampered with`,
-      );
+  /** The entry, or why there is none: it is not there, or does not open. Raises what else the store raises. */
+  async #slot(seq: number): Promise<ReadEntry | PrimaError> {
+    try {
+      return await readLogEntry(this.#context, seq);
+    } catch (error) {
+      if (isDamage(error) || (error instanceof PrimaError && error.code === 'not-found')) return error;
+      throw error;
     }
-    return { entry, signer, digest: digestOf(stored) };
   }
 
-  async #put(head: LogHead, event: NewEntry): Promise<boolean> {
-    const entry: LogEntry = {
-      seq: head.seq + 1,
-      previous: head.digest,
-      points: pointsAfter(head.points, event.event),
-      ...event,
-      time: new Date(this.#context.clock.now()).toISOString(),
-    };
-    const { result, stored } = await putSigned(this.#context, logKey(entry.seq), blobType.logEntry, entry);
+  #learn(entries: readonly LogEntry[]): void {
+    for (const root of rootsOf(entries)) this.#known.add(nameOf(root));
+  }
+
+  /** Tries `put` at the end of the log until it gives something, and says before who signs if that has changed. */
+  async #appending(
+    put: (head: LogHead) => Promise<{ key: string | undefined } | undefined>,
+  ): Promise<string | undefined> {
+    return await this.#turn.run(async () => {
+      for (let race = 0; race < maxRaces; race += 1) {
+        const head = this.#head ?? (await this.#begin());
+        this.#head = head;
+        const successor = this.#successor(head);
+        if (successor === undefined) {
+          const done = await put(head);
+          if (done) {
+            await this.#remember();
+            return done.key;
+          }
+        } else {
+          const { points } = head;
+          if (await this.#put(head, { event: 'signer', signer: successor, points })) continue;
+        }
+        await this.#advance(this.#head);
+      }
+      throw new RemoteError('the log of roots is being written by too many others; try again', {
+        retryable: true,
+      });
+    });
+  }
+
+  /** Who signs after the one whom the log knows; undefined when that is this process. Raises `wrong-key` when that is over. */
+  #successor(head: LogHead): string | undefined {
+    const own = this.#context.keyring.signer().publicKey;
+    if (head.signer === own) return undefined;
+    const signers = this.#signers;
+    const at = signers.indexOf(head.signer);
+    if (at < signers.indexOf(own)) return signers[at + 1];
+    throw new PrimaError(
+      'wrong-key',
+      'the root key was replaced since the repository was opened; open it again, with a key that still fits',
+    );
+  }
+
+  async #put(head: LogHead, event: Omit<LogEntry, 'seq' | 'previous' | 'time'>): Promise<boolean> {
+    const { store, clock } = this.#context;
+    const seq = head.seq + 1;
+    // who knows the log only to a gap must not fill it
+    if (await store.stat(logKey(seq + 1), { fresh: true })) {
+      if (await store.stat(logKey(seq), { fresh: true })) return false;
+      throw missingEntry(seq);
+    }
+    const { event: name, ...rest } = event;
+    const time = new Date(clock.now()).toISOString();
+    const entry: LogEntry = { seq, previous: head.digest, event: name, ...rest, time };
+    const { result, stored } = await putSigned(this.#context, logKey(seq), blobType.logEntry, entry);
     if (result === 'exists') return false;
-    const { points, seq } = entry;
-    this.#head = { seq, points, digest: digestOf(stored), signer: head.signer };
-    this.#known.add(nameOf(event));
+    this.#head = { seq, points: entry.points, digest: digestOf(stored), signer: entry.signer ?? head.signer };
+    this.#learn([entry]);
     return true;
   }
 
@@ -289,11 +371,6 @@ export class RootLog {
     return { keySet: this.#context.keyring.keySet.number, seq, digest, signer };
   }
 
-  #empty(): LogHead {
-    const [signer = ''] = this.#context.keyring.keySet.signers;
-    return { seq: 0, digest: start, points: 0, signer };
-  }
-
   #olderKeySet(seen: SeenHead): string | undefined {
     const { number } = this.#context.keyring.keySet;
     this.#isKeySetOlder = number < seen.keySet;
@@ -313,35 +390,4 @@ export function refusal(doing: string, fault: string): PrimaError {
 /** `wrong-key`: of an epoch that is in none of the key sets that are there. */
 function isDamage(error: unknown): error is PrimaError {
   return error instanceof PrimaError && ['integrity', 'format', 'wrong-key'].includes(error.code);
-}
-
-function pointsAfter(points: number, event: LogEntry['event']): number {
-  return points + (event === 'committed' ? 1 : event === 'forgotten' ? -1 : 0);
-}
-
-/** The head after `next`, which must continue `head`. */
-function follow(head: LogHead, next: ReadEntry): LogHead {
-  const { entry } = next;
-  const fits =
-    entry.seq === head.seq + 1 &&
-    entry.previous === head.digest &&
-    entry.points === pointsAfter(head.points, entry.event) &&
-    next.signer === head.signer;
-  if (fits) return headAfter(next, head.signer);
-  throw new IntegrityError(
-    `${logKey(entry.seq)} does not follow the entry before it: the log of roots was tampered with`,
-  );
-}
-
-function headAfter({ entry, digest }: ReadEntry, signer: string): LogHead {
-  return { seq: entry.seq, digest, points: entry.points, signer: entry.signer ?? signer };
-}
-
-/** Says what is wrong when the entry that was seen is not there. */
-function compare(seen: SeenHead, digest: string | undefined, length: number): string | undefined {
-  if (seen.seq === 0 || digest === seen.digest) return undefined;
-  if (digest === undefined) {
-    return `the repository was rolled back or its log was cut: the log had ${seen.seq} entries when this computer last saw it, now it has ${length}`;
-  }
-  return `the repository was rolled back, or its log written anew: entry ${seen.seq} of the log is not the one that this computer has seen`;
 }

@@ -1,17 +1,11 @@
 /** Sessions: markers, outcomes and what a listing of them says. See "Sessions" of the format. */
 import { createHash, randomBytes } from 'node:crypto';
-import {
-  IntegrityError,
-  liveness,
-  ownIdentity,
-  type ProcessIdentity,
-  PrimaError,
-  Semaphore,
-} from '@prima/base';
-import { type Context, getSealed, getSigned, parseRecord, putRecord, putSigned } from '../context.ts';
+import { liveness, ownIdentity, type ProcessIdentity, PrimaError, Semaphore } from '@prima/base';
+import { type Context, getSealed, parseRecord, putRecord, putSigned } from '../context.ts';
 import type { Point } from '../contract.ts';
 import { blobType } from '../format/blob.ts';
 import type { Decided } from './outcome-catalogue.ts';
+import { readOutcome } from './read-outcome.ts';
 
 export type SessionKind = 'backup' | 'collection' | 'checkpoint' | 'read';
 
@@ -27,10 +21,15 @@ export interface Marker extends ProcessIdentity {
 
 export interface Outcome {
   session: string;
-  state: 'committed' | 'aborted';
+  /** `lost`: what it was cannot be read any more, and it was given up. See "Repair" of the format. */
+  state: 'committed' | 'aborted' | 'lost';
   kind: SessionKind;
   time: string;
   why?: string;
+  /** Of one that a repair made: when, and the SHA-256 of the original, where it is known. */
+  mended?: { time: string; of?: string };
+  /** Of a `lost` one: until when collections free nothing that it may need, ISO 8601. */
+  keptUntil?: string;
   point?: Point;
   /** For a committed checkpoint: what it belongs to, and the bytes of its packs. */
   checkpoint?: { parent: string; machine?: string; bytes: number };
@@ -67,6 +66,9 @@ export function sessionTime(id: string): number {
 
 export const markerKey = (id: string) => `sessions/${id}/marker`;
 export const outcomeKey = (id: string) => `sessions/${id}/outcome`;
+export const mendedKey = (id: string, number: number) => `sessions/${id}/mended-${number}`;
+/** An outcome, or what a repair has put in its place. */
+export const isDecision = (key: string) => /\/(?:outcome|mended-\d+)$/.test(key);
 export const lockKey = (id: string, until: number) =>
   `sessions/${id}/locked-${String(until).padStart(13, '0')}`;
 export const forgottenKey = (id: string) => `sessions/${id}/forgotten`;
@@ -166,25 +168,10 @@ export async function decide(
   return { outcome: (await readOutcome(context, outcome.session)).outcome };
 }
 
-/** Reads the outcome from the store, whatever the catalogue knows. Raises `not-found`, `integrity`. */
-export async function readOutcome(context: Context, id: string): Promise<Decided> {
-  const key = outcomeKey(id);
-  const { record, stored } = await getSigned(context, key, blobType.outcome);
-  const outcome = record as Outcome;
-  if (outcome.session !== id) throw new IntegrityError(`${key} holds the outcome of another session`);
-  return { outcome, digest: digestOf(stored) };
-}
-
 /** Marks the point of a session as forgotten; false when it was already. */
 export async function markForgotten(context: Context, id: string): Promise<boolean> {
   const record = { session: id, time: new Date(context.clock.now()).toISOString() };
   return (await putSigned(context, forgottenKey(id), blobType.forgotten, record)).result === 'created';
-}
-
-/** Raises `integrity` when the mark was not made by a writer of this repository: then the point is not forgotten. */
-export async function verifyForgotten(context: Context, id: string): Promise<true> {
-  await getSigned(context, forgottenKey(id), blobType.forgotten);
-  return true;
 }
 
 /** SHA-256, hex. */
@@ -245,14 +232,15 @@ export async function listSessions(
     entry.keys.push(key);
     entry.lastSeen = Math.max(entry.lastSeen, modified);
     if (part === 'marker') entry.hasMarker = true;
-    else if (part === 'outcome') entry.hasOutcome = true;
+    else if (isDecision(key)) entry.hasOutcome = true;
     else if (part === 'forgotten') entry.isForgotten = true;
     else if (until !== undefined) entry.lockedUntil = Math.max(entry.lockedUntil, Number(until));
   }
   return [...sessions.values()].sort(byBeginning);
 }
 
-const keyOfSession = /^sessions\/([0-9a-f]{32})\/(marker|outcome|forgotten|beat-\d+|locked-(\d{13}))$/;
+const keyOfSession =
+  /^sessions\/([0-9a-f]{32})\/(marker|outcome|mended-\d+|forgotten|beat-\d+|locked-(\d{13}))$/;
 
 /** Whether the point is there and nobody has marked it as forgotten, not even while it is locked. */
 export async function isUnforgotten(context: Context, id: string): Promise<boolean> {
@@ -318,7 +306,8 @@ export async function readOutcomes(
   };
   const fetched = async (id: string) => {
     const read = await limit.run(() => unlessGone(unlessDamaged(id)));
-    if (read) await context.catalogue.add(read);
+    // of one that is lost more may be known one day
+    if (read && read.outcome.state !== 'lost') await context.catalogue.add(read);
     return read;
   };
   const stateOf = lockStates(context, entries);

@@ -1,10 +1,11 @@
-/** Operations on the repository as a whole: init, status, check, collect. */
-import type { CheckResult, NewRepositoryDto, PrimaApi } from '@prima/api';
+/** Operations on the repository as a whole: init, status, check, repair, collect. */
+import type { CheckResult, NewRepositoryDto, PrimaApi, RepairRequest, RepairResult } from '@prima/api';
 import { pointsOfMachine } from '@prima/repository';
-import type { Context } from '../context.ts';
+import type { ObjectStore } from '@prima/storage';
+import type { Call, Context } from '../context.ts';
 import { addRecoveryKey } from './keys.ts';
 
-export type RepositoryOperations = Pick<PrimaApi, 'init' | 'status' | 'check' | 'collect'>;
+export type RepositoryOperations = Pick<PrimaApi, 'init' | 'status' | 'check' | 'repair' | 'collect'>;
 
 export function repositoryOperations(context: Context): RepositoryOperations {
   return {
@@ -35,6 +36,7 @@ export function repositoryOperations(context: Context): RepositoryOperations {
         const elapsedMs = performance.now() - started;
         return { ...report, ok: report.faults.length === 0, elapsedMs } satisfies CheckResult;
       }),
+    repair: (request, options) => context.run(options, (call) => repair(context, request, call)),
     collect: (request, options) =>
       context.run(options, async ({ signal, onProgress }) => {
         const repository = await context.repository();
@@ -45,4 +47,19 @@ export function repositoryOperations(context: Context): RepositoryOperations {
         });
       }),
   };
+}
+
+async function repair(
+  context: Context,
+  { from = [], ...request }: RepairRequest,
+  { signal }: Call,
+): Promise<RepairResult> {
+  const repository = await context.repository();
+  const copies: ObjectStore[] = [];
+  try {
+    for (const url of from) copies.push(await context.openCopy(url));
+    return await repository.repair({ ...request, copies, signal });
+  } finally {
+    for (const copy of copies) await copy.close();
+  }
 }
