@@ -313,9 +313,8 @@ class Collection {
     // a backup has locked what was condemned: of its blobs the copies count now
     await retainCollection(this.#context, this.#session, keptUntil, written);
     await deleteSpentLists(this.#context, now, new Set([...plan.dead, ...plan.rewrite]));
-    const removed = await this.#deleteSessions(now, superseded);
-    await this.#deleteCondemned(now);
-    return removed;
+    await this.#deleteCondemned(now); // before the outcomes that tell whose lists may go
+    return await this.#deleteSessions(now, superseded);
   }
 
   /** This collection's list and those of collections that are over; never that of one that began meanwhile. */

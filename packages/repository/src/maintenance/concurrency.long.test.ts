@@ -180,3 +180,47 @@ test('what a collection supersedes counts no more once it has committed, though 
   const next = await keys(store, 'index/');
   assert.ok(next.length === 1 && next[0] !== empty[0], 'the next one that has something to do replaces it');
 });
+
+/** `store` for somebody who is killed when it has made so many deletions: nothing that it does afterwards is done. */
+function mortal(store: ObjectStore, deletions: number): ObjectStore {
+  let left = deletions;
+  const alive = async <T>(call: () => Promise<T>): Promise<T> => {
+    if (left < 0) throw new Error('killed');
+    return await call();
+  };
+  return {
+    ...hooked(
+      store,
+      () => false,
+      async () => undefined,
+    ),
+    delete: async (key) => {
+      left -= 1;
+      await alive(() => store.delete(key));
+    },
+    putIfAbsent: (key, body) => alive(() => store.putIfAbsent(key, body)),
+  };
+}
+
+test('whenever two collections die one after the other, the third leaves nothing of them', async () => {
+  let deaths = 0;
+  for (let deletions = 0, isOver = false; !isOver; deletions += 1) {
+    const { store, repository } = await fresh();
+    const [first, second] = [await backUp(repository), await backUp(repository)];
+    await backUp(repository);
+    const dying = async (count: number) => {
+      const collecting = await openRepository(mortal(store, count), secret, small);
+      return await collecting.collect({ maxDeleteShare: 1 }).catch(() => undefined);
+    };
+    await repository.forget(first);
+    assert.equal(await dying(1), undefined);
+    await repository.forget(second);
+    isOver = (await dying(deletions)) !== undefined;
+    if (!isOver) deaths += 1;
+    await repository.collect({ maxDeleteShare: 1 });
+    assert.deepEqual(await keys(store, 'condemned/'), [], `the second died at deletion ${deletions}`);
+    assert.deepEqual((await repository.check({ readData: true })).faults, []);
+    assert.equal((await repository.points()).length, 1);
+  }
+  assert.ok(deaths >= 8, `it died ${deaths} times`);
+});
