@@ -2,6 +2,7 @@
  * Every operation of Prima, as the command line and (later) HTTP see it: one method a command, plain
  * JSON in and out. The server package implements it in process; a client speaks it over HTTP later.
  */
+import type { DiskFileApi } from './disk-file.ts';
 import type { KeyAddRequest, KeyRotationDto, KeySlotDto, NewKeySlotDto, SecretSource } from './keys.ts';
 import type { PartitionTableDto } from './partition-table.ts';
 
@@ -393,7 +394,7 @@ export interface StorageTestResult {
   elapsedMs: number;
 }
 
-export interface PrimaApi {
+export interface PrimaApi extends DiskFileApi {
   init(
     request: {
       chunkSize?: number;

@@ -125,6 +125,19 @@ const requests: readonly (readonly [string, Call])[] = [
     'storage undelete s3://b/p --dry-run',
     { method: 'storageUndelete', request: { url: 's3://b/p', dryRun: true } },
   ],
+  ['disk info web.qcow2', { method: 'diskInfo', request: { path: 'web.qcow2' } }],
+  [
+    'disk map x --format raw --limit 5',
+    { method: 'diskMap', request: { path: 'x', format: 'raw', limit: 5 } },
+  ],
+  [
+    'disk compare x y --b-format qcow2',
+    { method: 'diskCompare', request: { a: { path: 'x' }, b: { path: 'y', format: 'qcow2' } } },
+  ],
+  [
+    'disk convert x y.vmdk --force',
+    { method: 'diskConvert', request: { source: { path: 'x' }, target: 'y.vmdk', force: true } },
+  ],
   ['host list', { method: 'hostList' }],
   [
     'host add lab machines',

@@ -38,6 +38,9 @@ const groups: Record<string, Record<string, () => Promise<Register>>> = {
     host: async () => (await import('./commands/host.ts')).registerHost,
     machine: async () => (await import('./commands/machine.ts')).registerMachine,
   },
+  'Disk files:': {
+    disk: async () => (await import('./commands/disk.ts')).registerDisk,
+  },
   'Try it:': {
     demo: async () => (await import('./commands/demo.ts')).registerDemo,
   },

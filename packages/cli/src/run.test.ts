@@ -13,7 +13,7 @@ test('help lists every command, on standard output', async () => {
   const { status, stdout, stderr } = await runFake(['--help']);
   assert.deepEqual([status, stderr], [0, '']);
   const commands =
-    'init backup points show diff restore export check forget collect key storage host machine demo status help';
+    'init backup points show diff restore export check forget collect key storage host machine disk demo status help';
   for (const name of commands.split(' ')) assert.match(stdout, new RegExp(`^ {2}${name}\\b`, 'm'), name);
   for (const option of ['repo', 'passphrase-file', 'key-file', 'home', 'json', 'quiet', 'verbose']) {
     assert.match(stdout, new RegExp(`^ {2}--${option}\\b`, 'm'), option);
@@ -25,6 +25,7 @@ test('help of a group lists its commands', async () => {
     key: 'list add remove',
     storage: 'test undelete',
     host: 'list add test remove',
+    disk: 'info map compare convert',
     machine: 'list show create start stop suspend resume delete screenshot console',
   };
   for (const [group, names] of Object.entries(groups)) {

@@ -5,6 +5,17 @@ export { type KnownHost, parseSource, type SourceName } from './backup/parse-sou
 export { type BackupSource, machineSource, type SourceReading } from './backup/source.ts';
 export { type CopyOptions, copyPoints, type PointCopy } from './copy/copy-points.ts';
 export { type DiskDiff, diffPoints, type PointDiff } from './diff.ts';
+export { type ConvertDiskOptions, convertDisk, type ConvertedDisk } from './disk/convert-disk.ts';
+export {
+  compareDisks,
+  type DiskComparison,
+  type DiskFileInfo,
+  type DiskMap,
+  inspectDisk,
+  mapDisk,
+  type NamedDisk,
+} from './disk/inspect-disk.ts';
+export { type ImageFormat, imageFormats } from './disk/write-disk.ts';
 export { type ExportOptions, exportPoint, type PointExport } from './export/export-point.ts';
 export {
   Journal,
@@ -15,7 +26,6 @@ export {
 } from './journal.ts';
 export { acquireLock, type HeldLock } from './lock.ts';
 export { type PartitionTable, pointPartitions } from './partitions.ts';
-export type { ImageFormat } from './restore/plan.ts';
 export {
   type FolderRestore,
   type RestoredFile,

@@ -43,8 +43,7 @@ function diskDto({ root: _root, figures, freeSpace, ...disk }: PointDisk): DiskD
 }
 
 /** Without what only the code needs. */
-export function partitionTableDto(table: PartitionTable | undefined): PartitionTableDto | undefined {
-  if (!table) return undefined;
+export function partitionTableDto(table: PartitionTable): PartitionTableDto {
   const { intact: _intact, partitions, ...rest } = table;
   return { ...rest, partitions: partitions.map(({ alsoShows: _alsoShows, ...partition }) => partition) };
 }

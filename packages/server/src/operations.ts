@@ -20,6 +20,7 @@ export function operations(
   const restore = async () => (await import('./operations/restore.ts')).restoreOperations(context);
   const copy = async () => (await import('./operations/copy.ts')).copyOperations(context);
   const storage = async () => (await import('./operations/storage.ts')).storageOperations(context);
+  const disks = async () => (await import('./operations/disks.ts')).diskOperations(context);
   const hosts = async () => (await import('./operations/hosts.ts')).hostOperations(context);
   const machines = async () => (await import('./operations/machines.ts')).machineOperations(context);
   const demo = async () =>
@@ -35,6 +36,7 @@ export function operations(
     ...later(restore, ['restoreToFolder', 'restoreToHost', 'export']),
     ...later(copy, ['copy', 'copyCreate']),
     ...later(storage, ['storageTest', 'storageUndelete']),
+    ...later(disks, ['diskInfo', 'diskMap', 'diskCompare', 'diskConvert']),
     ...later(hosts, ['hostList', 'hostAdd', 'hostTest', 'hostRemove']),
     ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),
     ...later(machines, ['machineScreenshot', 'machineConsole']),

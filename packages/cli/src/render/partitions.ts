@@ -22,7 +22,10 @@ function typeOf({ typeId, typeName }: PartitionDto): string {
 }
 
 /** The tables of all disks that have been looked into, each with a line of its own above. */
-export function partitionTables(disks: readonly DiskDto[], page: Page): string[] {
+export function partitionTables(
+  disks: readonly Pick<DiskDto, 'name' | 'partitionTable'>[],
+  page: Page,
+): string[] {
   return disks.flatMap(({ name, partitionTable }) =>
     partitionTable ? [diskPartitions(name, partitionTable, page)] : [],
   );

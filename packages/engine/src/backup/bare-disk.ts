@@ -4,11 +4,10 @@ import { stat, realpath } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, extname, join } from 'node:path';
 import { formatBytes, PrimaError, systemErrorCode, toPrimaError, UserError } from '@prima/base';
-import { type BlockDevice, openRawFile } from '@prima/block';
-import { type DetectedFormat, diskFormats, explainFormat, isDiskFormat } from '@prima/formats';
+import type { BlockDevice } from '@prima/block';
 import { connectNbd, type NbdUri } from '@prima/nbd';
 import type { OpenForBackupOptions } from '@prima/platforms';
-import { type ImageFile, openWithQemu } from '@prima/qemu';
+import { openDiskFile } from '../disk/open-disk.ts';
 import { acquireLock } from '../lock.ts';
 import { isOpenForWriting } from './file-in-use.ts';
 import type { BackupSource, SourceReading } from './source.ts';
@@ -109,21 +108,6 @@ async function openExport(uri: NbdUri, text: string, signal?: AbortSignal): Prom
   return { device, path: text, format: 'raw', why };
 }
 
-/** The format that was told, or the one that shows; an unclear one says how to tell it. */
-async function formatOf(path: string, told: string | undefined): Promise<DetectedFormat> {
-  if (told !== undefined) {
-    if (isDiskFormat(told)) return { format: told, reason: 'you said so' };
-    throw new UserError('usage', `"${told}" is not a disk format; write ${diskFormats.join(', ')}`);
-  }
-  try {
-    return await explainFormat(path);
-  } catch (error) {
-    const failure = toPrimaError(error, `looking at ${path}`);
-    if (failure.code !== 'ambiguous' && failure.code !== 'format') throw failure;
-    throw new PrimaError(failure.code, `${failure.message} (--source-format)`, { cause: failure });
-  }
-}
-
 async function openFile(path: string, told?: string, signal?: AbortSignal): Promise<OpenedDisk> {
   const before = await identify(path);
   if (await isOpenForWriting(before)) {
@@ -133,18 +117,11 @@ async function openFile(path: string, told?: string, signal?: AbortSignal): Prom
       { details: { path } },
     );
   }
-  const { format, reason } = await formatOf(path, told);
-  let chain: readonly ImageFile[] = [];
-  let device: BlockDevice;
-  if (format === 'raw') device = await openRawFile(path);
-  else {
-    const image = await openWithQemu(path, { format, signal });
-    ({ chain } = image);
-    device = image;
-  }
+  const opened = await openDiskFile(path, { format: told, option: '--source-format', signal });
+  const { device, format, reason, basedOn } = opened;
   const why = [
     `read as ${format}: ${reason}`,
-    ...chain.slice(1).map((file) => `read with the file that it is based on, ${file.path}`),
+    ...basedOn.map((file) => `read with the file that it is based on, ${file.path}`),
     `that nothing writes to ${path} meanwhile can be told only of QEMU on this computer and by the file's time`,
   ];
   return { device, path, format, why, verify: () => verifyUnchanged(path, before) };

@@ -1,8 +1,7 @@
 /** What a restore to a folder writes: the names, pure, so that nothing is begun that cannot be finished. */
 import { IntegrityError, UserError } from '@prima/base';
 import type { Point, PointDisk } from '@prima/repository';
-
-export type ImageFormat = 'raw' | 'qcow2' | 'vmdk';
+import type { ImageFormat } from '../disk/write-disk.ts';
 
 export type PlannedFile =
   | { kind: 'disk'; name: string; disk: PointDisk; format: ImageFormat }

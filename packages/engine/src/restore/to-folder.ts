@@ -8,13 +8,11 @@ import {
   toPrimaError,
   UserError,
 } from '@prima/base';
-import { copyDevice, openRawFile } from '@prima/block';
-import { writeVmdkStreamFile } from '@prima/formats';
-import { writeImage } from '@prima/qemu';
 import type { Point, PointDevice, Repository } from '@prima/repository';
+import { writeDisk } from '../disk/write-disk.ts';
 import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
-import { type ImageFormat, type PlannedFile, planFolder, type PlanOptions } from './plan.ts';
+import { type PlannedFile, planFolder, type PlanOptions } from './plan.ts';
 import { assertRoom, dataBytes } from './space.ts';
 import { type StagedFile, StagedFiles, takenNames } from './staged-files.ts';
 
@@ -157,10 +155,15 @@ async function writeFileOf(
 }
 
 async function writeDiskOf(work: Work, file: PlannedDisk, target: StagedFile): Promise<void> {
-  const { repository, point, damage, result } = work;
+  const { repository, point, damage, result, options } = work;
   const { name } = file.disk;
   await using source = closing(await repository.openDisk(point, name, damage.opening(name)));
-  const copied = await writeDisk(source.device, file.format, { target, file, work });
+  const copied = await writeDisk(source.device, target.temporary, {
+    format: file.format,
+    fileName: file.name,
+    signal: options.signal,
+    onProgress: (progress) => options.onProgress?.(`${point.machine.name} ${name}`, progress),
+  });
   result.bytesRead += copied.read;
   result.bytesWritten += copied.written;
 }
@@ -180,29 +183,6 @@ async function writeList({ point, damage, result }: Work, file: PlannedDisk, sta
 /** `disk0.raw` → `disk0.damaged.json`. */
 function listName(name: string): string {
   return `${name.replace(/\.(?:raw|qcow2|vmdk)$/, '')}.damaged.json`;
-}
-
-async function writeDisk(
-  source: PointDevice,
-  format: ImageFormat,
-  { target, file, work }: { target: StagedFile; file: PlannedDisk; work: Work },
-): Promise<{ read: number; written: number }> {
-  const { signal, onProgress } = work.options;
-  const subject = `${work.point.machine.name} ${file.disk.name}`;
-  const options = { signal, onProgress: (progress: Progress) => onProgress?.(subject, progress) };
-  if (format === 'qcow2') return writeImage(source, target.temporary, { ...options, format });
-  // compressed and in one piece: what ESX, OVF and archives take
-  if (format === 'vmdk') {
-    return writeVmdkStreamFile(source, target.temporary, { ...options, fileName: file.name });
-  }
-  const image = await openRawFile(target.temporary, { create: { size: source.size } });
-  try {
-    const copied = await copyDevice(source, image, { ...options, targetIsZero: true });
-    await image.flush();
-    return copied;
-  } finally {
-    await image.close();
-  }
 }
 
 function closing(device: PointDevice): AsyncDisposable & { device: PointDevice } {

@@ -23,10 +23,10 @@ export function pointOperations(context: Context): PointOperations {
         if (!partitions) return shown;
         const { pointPartitions } = await import('@prima/engine');
         const tables = await pointPartitions(repository, found, call.signal);
-        const disks = shown.disks.map((disk, i) => ({
-          ...disk,
-          partitionTable: partitionTableDto(tables[i]),
-        }));
+        const disks = shown.disks.map((disk, i) => {
+          const table = tables[i];
+          return table ? { ...disk, partitionTable: partitionTableDto(table) } : disk;
+        });
         return { ...shown, disks };
       }),
     diff: (request, options) =>

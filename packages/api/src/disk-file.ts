@@ -1,0 +1,82 @@
+/** Disk files by themselves: looked at, compared, converted, without a machine or a repository. */
+import type { CallOptions, ImageFormat } from './contract.ts';
+import type { PartitionTableDto } from './partition-table.ts';
+
+export interface DiskFileRequest {
+  path: string;
+  /** Where its name and content do not tell it: `raw`, `qcow2`, `vmdk` … */
+  format?: string;
+}
+
+/** Sizes in bytes. */
+export interface DiskFileDto {
+  path: string;
+  format: string;
+  /** Why it is taken for that, a phrase: "it is named .img". */
+  reason: string;
+  /** Nearest first. */
+  basedOn: { path: string; format: string }[];
+  /** Of the disk, and of these what may hold data, through all files that it is based on. */
+  size: number;
+  data: number;
+  /** Of its own file, and of these what is allocated. */
+  fileSize: number;
+  allocated: number;
+  partitionTable: PartitionTableDto;
+}
+
+export interface DiskMapRequest extends DiskFileRequest {
+  /** Extents to list at most. Default 1000. */
+  limit?: number;
+}
+
+export type ExtentKind = 'data' | 'zero' | 'hole';
+
+export interface DiskMapDto {
+  size: number;
+  /** Ascending and gapless; `hole` takes no space, `zero` does. */
+  extents: { offset: number; length: number; kind: ExtentKind }[];
+  /** Bytes of each kind in all of the disk. */
+  bytes: Record<ExtentKind, number>;
+  /** False when there are more than were asked for. */
+  complete: boolean;
+}
+
+export interface DiskCompareRequest {
+  a: DiskFileRequest;
+  b: DiskFileRequest;
+  /** Differing ranges after which it ends. Default 1000. */
+  limit?: number;
+}
+
+export interface DiskComparisonDto {
+  sizes: { a: number; b: number };
+  /** Whole sectors of 512 bytes. Empty: both hold the same. */
+  differences: { offset: number; length: number }[];
+  complete: boolean;
+}
+
+export interface DiskConvertRequest {
+  source: DiskFileRequest;
+  target: string;
+  /** Default: by the ending of the target. */
+  format?: ImageFormat;
+  /** Replace the target where it is there. */
+  force?: boolean;
+}
+
+export interface DiskConvertResult {
+  path: string;
+  format: ImageFormat;
+  size: number;
+  bytesRead: number;
+  bytesWritten: number;
+  elapsedMs: number;
+}
+
+export interface DiskFileApi {
+  diskInfo(request: DiskFileRequest, options?: CallOptions): Promise<DiskFileDto>;
+  diskMap(request: DiskMapRequest, options?: CallOptions): Promise<DiskMapDto>;
+  diskCompare(request: DiskCompareRequest, options?: CallOptions): Promise<DiskComparisonDto>;
+  diskConvert(request: DiskConvertRequest, options?: CallOptions): Promise<DiskConvertResult>;
+}
