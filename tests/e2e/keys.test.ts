@@ -94,6 +94,47 @@ test('rotation, a key that only reads, and the last key', async (t) => {
   assert.equal((await run(['key', 'remove', full, '--force'])).status, 13);
 });
 
+test('a new root key: slots stay whose secrets are given, the others go when that is said', async (t) => {
+  const { at, prima, run, answer } = await bench(t);
+  const { words } = await answer<{ words: string[] }>('init', '--recovery');
+  await writeFile(at('paper'), words.join(' '), { mode: 0o600 });
+  await writeFile(at('vault'), randomBytes(64), { mode: 0o600 });
+  await prima('key', 'add', '--label', 'vault', '--new-key-file', at('vault'));
+  await prima('backup', at('disk.raw'));
+  const rotate = ['key', 'rotate', '--root', '--also-recovery-file', at('paper')];
+  const refused = await run(rotate);
+  assert.deepEqual(
+    [refused.status, /\(keyfile, vault\); nothing was done/.test(refused.stderr)],
+    [13, true],
+    refused.stderr,
+  );
+  const wrong = await run([...rotate, '--also-key-file', at('disk.raw')]);
+  assert.equal(wrong.status, 10, wrong.stderr);
+  const without = await run(['key', 'rotate', '--drop-others']);
+  assert.deepEqual([without.status, /--root/.test(without.stderr)], [2, true]);
+
+  const done = await answer<{ slots: { label: string }[]; dropped: { label: string }[] }>(
+    ...rotate,
+    '--drop-others',
+  );
+  assert.deepEqual(
+    done.slots.map(({ label }) => label),
+    ['first', 'recovery'],
+  );
+  assert.deepEqual(
+    done.dropped.map(({ label }) => label),
+    ['vault'],
+  );
+  assert.equal((await answer<unknown[]>('key', 'list')).length, 2);
+  assert.equal((await run(['points', '--key-file', at('vault')], noPassphrase)).status, 10);
+  await prima('backup', at('disk.raw'));
+  await prima('collect');
+  assert.equal((await run(['check', '--read-data', '--recovery-file', at('paper')], noPassphrase)).status, 0);
+  await prima('restore', 'latest', '--to', at('out'));
+  const [disk = ''] = await readdir(at('out'));
+  assert.ok((await readFile(at('disk.raw'))).equals(await readFile(at('out', disk))));
+});
+
 test('a storage that was set back is noticed, and can be accepted', async (t) => {
   const { at, prima, run, answer } = await bench(t);
   const { id } = await answer<{ id: string }>('init');

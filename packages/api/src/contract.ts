@@ -3,7 +3,14 @@
  * JSON in and out. The server package implements it in process; a client speaks it over HTTP later.
  */
 import type { DiskFileApi } from './disk-file.ts';
-import type { KeyAddRequest, KeyRotationDto, KeySlotDto, NewKeySlotDto, SecretSource } from './keys.ts';
+import type {
+  KeyAddRequest,
+  KeyRotationDto,
+  KeySlotDto,
+  NewKeySlotDto,
+  RootKeyRotationDto,
+  SecretSource,
+} from './keys.ts';
 import type { PartitionTableDto } from './partition-table.ts';
 
 /** What long work tells while it goes on. `bytes` and rates are for progress bars. */
@@ -446,6 +453,11 @@ export interface PrimaApi extends DiskFileApi {
   keyAdd(request: KeyAddRequest, options?: CallOptions): Promise<NewKeySlotDto>;
   keyRemove(request: { id: string; force?: boolean }, options?: CallOptions): Promise<void>;
   keyRotate(options?: CallOptions): Promise<KeyRotationDto>;
+  /** A new root key. Slots go on whose secrets are given: what opened the repository, and `others`. */
+  keyRotateRoot(
+    request: { others?: SecretSource[]; dropOthers?: boolean },
+    options?: CallOptions,
+  ): Promise<RootKeyRotationDto>;
   hostList(options?: CallOptions): Promise<HostDto[]>;
   hostAdd(request: HostDto, options?: CallOptions): Promise<HostDto>;
   hostTest(request: { name: string }, options?: CallOptions): Promise<HostTestResult>;

@@ -34,3 +34,12 @@ export interface KeyRotationDto {
   /** The data key that backups write with from now on. */
   epoch: number;
 }
+
+export interface RootKeyRotationDto extends KeyRotationDto {
+  /** The new slots; `before` is the id of the one that had this secret. */
+  slots: (KeySlotDto & { before: string })[];
+  /** What opens the repository no longer. */
+  dropped: { id: string; kind?: KeySlotDto['kind']; label?: string }[];
+  /** Old slots that the storage keeps from being deleted. */
+  left: string[];
+}

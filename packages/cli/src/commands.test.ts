@@ -108,6 +108,14 @@ const requests: readonly (readonly [string, Call])[] = [
   ],
   ['key list', { method: 'keyList' }],
   ['key rotate', { method: 'keyRotate' }],
+  ['key rotate --root', { method: 'keyRotateRoot', request: {} }],
+  [
+    'key rotate --root --also-key-file vault.key --drop-others',
+    {
+      method: 'keyRotateRoot',
+      request: { others: [{ kind: 'keyfile', path: resolve('vault.key') }], dropOthers: true },
+    },
+  ],
   [
     'key add --recovery --label safe --read-only',
     { method: 'keyAdd', request: { secret: { kind: 'new-recovery' }, label: 'safe', readOnly: true } },

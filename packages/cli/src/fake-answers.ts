@@ -187,6 +187,22 @@ export const answers: Answers = {
     { id: 'k1', kind: 'passphrase', access: 'full', label: 'first', created: '2026-03-01T08:00:00Z' },
   ],
   keyRotate: () => ({ keySet: 2, epoch: 2 }),
+  keyRotateRoot: () => ({
+    keySet: 3,
+    epoch: 3,
+    slots: [
+      {
+        id: 'k9',
+        before: 'k1',
+        kind: 'passphrase',
+        access: 'full',
+        label: 'first',
+        created: '2026-03-04T15:30:00Z',
+      },
+    ],
+    dropped: [{ id: 'k2', kind: 'keyfile', label: 'vault' }],
+    left: ['k1'],
+  }),
   keyAdd: () => ({
     id: 'k2',
     kind: 'passphrase',

@@ -74,6 +74,7 @@ export function fakeRepository(): FakeRepository {
     addKeySlot: notThere,
     removeKeySlot: notThere,
     rotateKeys: notThere,
+    rotateRootKey: notThere,
     close: async () => undefined,
   };
   return repository;

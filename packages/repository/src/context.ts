@@ -130,14 +130,17 @@ export async function getRecord(context: Context, key: string, type: BlobType): 
   return parseRecord(plain, key);
 }
 
-/** Reads a signed record and verifies it. Raises `not-found`, `integrity`, `newer-version`. */
+/**
+ * Reads a signed record and verifies it. Raises `not-found`, `integrity`, `newer-version`.
+ * @param signers who may have signed it; default: who ever signed for this repository
+ */
 export async function getSigned(
   context: Context,
   key: string,
   type: BlobType,
+  signers: readonly string[] = context.keyring.keySet.signers,
 ): Promise<{ record: object; stored: Uint8Array }> {
   const { plain, stored } = await getSealed(context, key, type);
-  const { signers } = context.keyring.keySet;
   const text = plain.toString();
   await verifyRecordAside(text, { repositoryId: context.id, objectKey: key }, signers);
   const { signature: _signature, ...record } = parseJson(text, key);

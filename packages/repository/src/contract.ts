@@ -165,7 +165,7 @@ export interface DiskDifference extends Range {
 export interface CheckFault {
   /**
    * What is wrong: `missing-pack`, `damaged-pack`, `unreadable-pack`, `damaged-segment`, `missing-chunk`,
-   * `damaged-outcome`, `missing-point`, `changed-point`, `log-gap`, `damaged-list`.
+   * `damaged-outcome`, `unlogged-point`, `missing-point`, `changed-point`, `log-gap`, `damaged-list`.
    */
   kind: string;
   object: string;
@@ -315,6 +315,15 @@ export interface KeyRotation {
   epoch: number;
 }
 
+export interface RootKeyRotation extends KeyRotation {
+  /** The new slots; `before` is the id of the one that had this secret. */
+  slots: (KeySlotInfo & { before: string })[];
+  /** What opens the repository no longer; without `kind` it was damaged. */
+  dropped: { id: string; kind?: Secret['kind']; label?: string }[];
+  /** Ids of old slots that the store keeps from being deleted; they open old key sets only. */
+  left: string[];
+}
+
 export interface Repository {
   readonly id: string;
   readonly url: string;
@@ -377,6 +386,12 @@ export interface Repository {
   addKeySlot(secret: Secret, label: string, options?: { readOnly?: boolean }): Promise<KeySlotInfo>;
   /** A new data key for what is written from now on. Raises `busy` when somebody else rotates at the same time. */
   rotateKeys(): Promise<KeyRotation>;
+  /**
+   * A new root key, data key and signing key. Slots go on whose secrets are given: that which opened this repository, and
+   * `others`. Raises `refused` when slots would be lost and `dropOthers` is not set, `wrong-key` for a secret that opens no slot,
+   * `busy` while somebody writes.
+   */
+  rotateRootKey(others: readonly Secret[], options?: { dropOthers?: boolean }): Promise<RootKeyRotation>;
   /** Refuses to remove the last slot and, unless `force`, the one this repository was opened with. */
   removeKeySlot(id: string, options?: { force?: boolean }): Promise<void>;
   close(): Promise<void>;

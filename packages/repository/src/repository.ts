@@ -37,6 +37,7 @@ import type {
   Repository,
   RepairReport,
   RepositoryStatus,
+  RootKeyRotation,
   Secret,
   Trust,
   WriteSession,
@@ -113,7 +114,7 @@ export async function createRepository(store: ObjectStore, options: CreateOption
   const text = writeConfig(config, keyring.signer());
   if ((await store.putIfAbsent(configKey, Buffer.from(text))) === 'exists')
     throw new PrimaError('exists', `${store.url} holds a repository already`);
-  return new OpenRepository(store, { config, keyring }, options);
+  return new OpenRepository(store, { config, keyring, secret }, options);
 }
 
 /** Opens a repository. Raises `not-found`, `wrong-key`, `newer-version`, `integrity`. */
@@ -131,16 +132,23 @@ export async function openRepository(
   const { id: repositoryId, level } = config;
   const keyring = await openKeyring(store, secret, { repositoryId, level, logger });
   verifyConfig(text, config.id, keyring.keySet.signers);
-  return new OpenRepository(store, { config, keyring }, options);
+  return new OpenRepository(store, { config, keyring, secret }, options);
 }
 
 class OpenRepository implements Repository {
   readonly #context: Context;
+  /** What opened it. */
+  readonly #secret: Secret;
   readonly #warned = new Set<string>();
   #reader: Promise<PointReader> | undefined;
 
-  constructor(store: ObjectStore, opened: { config: Config; keyring: Keyring }, options: OpenOptions) {
+  constructor(
+    store: ObjectStore,
+    opened: { config: Config; keyring: Keyring; secret: Secret },
+    options: OpenOptions,
+  ) {
     const { config, keyring } = opened;
+    this.#secret = opened.secret;
     const parts = {
       store,
       keyring,
@@ -210,6 +218,7 @@ class OpenRepository implements Repository {
 
   async forget(point: Point): Promise<void> {
     this.#context.keyring.signer('forgetting a point');
+    await this.#context.keyring.refresh(); // what an old signer marks is not believed
     const { assertUnlocked } = await import('./session/locks.ts');
     await assertUnlocked(this.#context, point.id);
     await this.#context.log.assertSound('forgetting a point');
@@ -281,6 +290,13 @@ class OpenRepository implements Repository {
   async rotateKeys(): Promise<KeyRotation> {
     const { rotateKeys } = await import('./maintenance/key-slots.ts');
     return await rotateKeys(this.#context);
+  }
+
+  async rotateRootKey(
+    ...[others, options]: Parameters<Repository['rotateRootKey']>
+  ): Promise<RootKeyRotation> {
+    const { rotateRootKey } = await import('./maintenance/root-key.ts');
+    return await rotateRootKey(this.#context, [this.#secret, ...others], options);
   }
 
   async close(): Promise<void> {

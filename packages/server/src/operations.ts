@@ -29,7 +29,7 @@ export function operations(
     );
   return {
     ...later(repository, ['init', 'status', 'check', 'repair', 'collect']),
-    ...later(keys, ['keyList', 'keyAdd', 'keyRemove', 'keyRotate']),
+    ...later(keys, ['keyList', 'keyAdd', 'keyRemove', 'keyRotate', 'keyRotateRoot']),
     ...later(backup, ['backup']),
     ...later(points, ['points', 'show', 'diff', 'lock']),
     ...later(forget, ['forget']),

@@ -5,6 +5,7 @@ import { UserError } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import type { Invocation } from '../invocation.ts';
+import { registerRotate } from './key-rotate.ts';
 import { recoverySheet } from '../render/recovery-key.ts';
 import { readSecret } from '../secret.ts';
 import { type Column, table } from '../terminal/table.ts';
@@ -67,22 +68,6 @@ function registerAdd(key: Command, cli: Cli): void {
             `Added key slot ${printable(slot.id)} (${slot.kind}, ${printable(slot.label)})`,
             ...(slot.words ? ['', recoverySheet(slot.words)] : []),
           ].join('\n'),
-        );
-      }),
-    );
-}
-
-function registerRotate(key: Command, cli: Cli): void {
-  key
-    .command('rotate')
-    .description('use a new data key for what is written from now on')
-    .action(
-      cli.action({ repository: true }, async (invocation) => {
-        const rotation = await invocation.call((api, call) => api.keyRotate(call));
-        const { epoch, keySet } = rotation;
-        invocation.result(
-          rotation,
-          () => `Backups use data key ${epoch} from now on (key set ${keySet}); older ones stay for reading`,
         );
       }),
     );

@@ -47,6 +47,13 @@ export function nextEpoch(keySet: KeySet, created: string): KeySet {
   return { ...keySet, number: keySet.number + 1, created, epochs, epoch };
 }
 
+/** The key set after `keySet` under a new root key: with a new epoch, and a new signer in force. */
+export function nextRoot(keySet: KeySet, created: string): KeySet & { seed: Buffer } {
+  const seed = newSeed();
+  const signers = [...keySet.signers, new RecordSigner(seed).publicKey];
+  return { ...nextEpoch(keySet, created), signers, seed };
+}
+
 /** The part of the key set that sealing and opening need. */
 export function sealingKeys(keySet: KeySet, repositoryId: string, level: number): SealingKeys {
   return {

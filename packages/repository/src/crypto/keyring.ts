@@ -28,14 +28,13 @@ export interface OpenedKeys {
 
 export class Keyring {
   readonly repositoryId: string;
-  /** The slot that opened the repository. */
-  readonly slotId: string;
-  readonly content: SlotContent;
   /** One object for good; a newer key set changes what is in it. */
   readonly keys: SealingKeys;
   readonly opener: Opener;
   readonly #store: ObjectStore;
   readonly #asked = new Set<number>();
+  #slotId: string;
+  #content: SlotContent;
   #keySet: KeySet;
   #sealer: Sealer;
   #refreshing: Promise<void> | undefined;
@@ -43,13 +42,22 @@ export class Keyring {
   constructor(store: ObjectStore, opened: OpenedKeys) {
     const { repositoryId, slotId, content, keySet, level } = opened;
     this.repositoryId = repositoryId;
-    this.slotId = slotId;
-    this.content = content;
+    this.#slotId = slotId;
+    this.#content = content;
     this.#store = store;
     this.#keySet = keySet;
     this.keys = sealingKeys(keySet, repositoryId, level);
     this.#sealer = new Sealer(this.keys);
     this.opener = new Opener(this.keys);
+  }
+
+  /** The slot that opened the repository. */
+  get slotId(): string {
+    return this.#slotId;
+  }
+
+  get content(): SlotContent {
+    return this.#content;
   }
 
   get keySet(): KeySet {
@@ -89,6 +97,13 @@ export class Keyring {
     await this.refresh();
   }
 
+  /** Takes over a root key that was just made, with the slot and the key set behind it. */
+  adoptRoot({ slotId, content, keySet }: Pick<OpenedKeys, 'slotId' | 'content' | 'keySet'>): void {
+    this.#slotId = slotId;
+    this.#content = content;
+    this.adopt(keySet);
+  }
+
   /** Takes over a key set that was just made. */
   adopt(keySet: KeySet): void {
     this.#keySet = keySet;
@@ -102,7 +117,7 @@ export class Keyring {
     const number = await newestKeySet(this.#store);
     if (number <= this.#keySet.number) return;
     const text = Buffer.from(await this.#store.get(keySetKey(number))).toString();
-    const keySet = openKeySet(text, this.content, { number, repositoryId: this.repositoryId });
+    const keySet = openKeySet(text, this.#content, { number, repositoryId: this.repositoryId });
     if (!keySet) {
       throw new PrimaError(
         'wrong-key',
@@ -143,10 +158,16 @@ export async function readSlots(store: ObjectStore): Promise<StoredSlots> {
   return { slots, damaged };
 }
 
-/** True when a writer of the repository made the slot as it is. */
+/** True when a writer of the repository made the slot as it is, and the root key has not been replaced since. */
 export function isGenuine(slot: { slot: KeySlot; text: string }, keyring: Keyring): boolean {
   const scope = { repositoryId: keyring.repositoryId, objectKey: slotKey(slot.slot.id) };
-  return signerOf(slot.text, scope, keyring.keySet.signers) !== undefined;
+  return signerOf(slot.text, scope, keyring.keySet.signers.slice(-1)) !== undefined;
+}
+
+/** True for a slot of an earlier root key, which a rotation has not come to delete. */
+export function isStale(slot: { slot: KeySlot; text: string }, keyring: Keyring): boolean {
+  const scope = { repositoryId: keyring.repositoryId, objectKey: slotKey(slot.slot.id) };
+  return signerOf(slot.text, scope, keyring.keySet.signers.slice(0, -1)) !== undefined;
 }
 
 /**
@@ -188,7 +209,7 @@ export async function openKeyring(
 
 /** What is to be said of a slot that no writer of the repository made as it is. */
 export function changedSlot(id: string): string {
-  return `key slot ${id} was changed, or made, by somebody who may not: it is not signed by a writer of this repository`;
+  return `key slot ${id} was changed, or made, by somebody who may not: it is not signed by a writer of this repository (or a rotation of the root key was interrupted; then remove it: prima key remove ${id})`;
 }
 
 const secretNames = { passphrase: 'passphrase', keyfile: 'key file', recovery: 'recovery key' } as const;

@@ -7,7 +7,7 @@ import { type DamageEntry, DamageSet } from '../damage/register.ts';
 import { packKey, parsePackKey } from '../format/pack.ts';
 import { type IndexedPack, RepositoryIndex } from '../index/repository-index.ts';
 import type { LogEntry } from '../session/log-chain.ts';
-import { readOutcome, verifyForgotten } from '../session/read-outcome.ts';
+import { isOfSignerInForce, readOutcome, verifyForgotten } from '../session/read-outcome.ts';
 import {
   type CommittedSession,
   deleteUnlessKept,
@@ -171,11 +171,7 @@ class Check {
     try {
       const { changed, unlogged, ...compared } = compareLog(entries, committed);
       const missing = await trulyMissing(this.#context, compared.missing);
-      for (const { id } of unlogged) {
-        this.#leftovers.push(
-          `the log of roots lacks point ${id} (its writer died, or the log was cut); the next collection adds it`,
-        );
-      }
+      for (const { id } of unlogged) await this.#checkUnlogged(id);
       for (const id of missing) {
         if (this.#faults.some((fault) => fault.object.includes(id))) continue;
         this.#fault(
@@ -194,6 +190,20 @@ class Check {
       }
     } catch (error) {
       this.#fault('log-gap', 'log/', error);
+    }
+  }
+
+  async #checkUnlogged(id: string): Promise<void> {
+    if (await isOfSignerInForce(this.#context, id)) {
+      this.#leftovers.push(
+        `the log of roots lacks point ${id} (its writer died, or the log was cut); the next collection adds it`,
+      );
+    } else {
+      this.#fault(
+        'unlogged-point',
+        outcomeKey(id),
+        'the log of roots does not know this restore point, and it is signed with a key that was replaced: it may be forged; if it is yours: prima repair',
+      );
     }
   }
 

@@ -13,7 +13,7 @@ import {
   writeKeySet,
 } from '../crypto/key-set.ts';
 import { type KdfCost, type SlotContent, slotKey, wrapSlot, writeKeySlot } from '../crypto/key-slot.ts';
-import { changedSlot, isGenuine, Keyring, maxSlots, readSlots } from '../crypto/keyring.ts';
+import { changedSlot, isGenuine, isStale, Keyring, maxSlots, readSlots } from '../crypto/keyring.ts';
 import { RecordSigner } from '../crypto/signature.ts';
 import { randomBytes } from 'node:crypto';
 
@@ -82,7 +82,10 @@ export async function removeKeySlot(
     throw new UserError('not-found', `the repository has no key slot "${id}"; see: prima key list`);
   if (matches.length > 1)
     throw new UserError('ambiguous', `"${id}" begins the ids of ${matches.length} key slots`);
-  const left = slots.map(({ slot }) => slot).filter((slot) => slot.id !== only && slot.access === 'full');
+  const left = slots
+    .filter((stored) => isGenuine(stored, keyring))
+    .map(({ slot }) => slot)
+    .filter((slot) => slot.id !== only && slot.access === 'full');
   if (left.length === 0) {
     throw new UserError(
       'refused',
@@ -121,18 +124,22 @@ export async function checkKeySlots(context: Context): Promise<CheckFault[]> {
     ...damaged.map(({ key, error }) => fault('damaged-key-slot', key, error.message)),
     ...slots
       .filter((stored) => !isGenuine(stored, context.keyring))
-      .map(({ slot }) => fault('forged-key-slot', slotKey(slot.id), changedSlot(slot.id))),
+      .map((stored) => {
+        const { id } = stored.slot;
+        if (!isStale(stored, context.keyring)) return fault('forged-key-slot', slotKey(id), changedSlot(id));
+        return fault(
+          'stale-key-slot',
+          slotKey(id),
+          `the root key was replaced since this key slot was made: it opens nothing, remove it: prima key remove ${id}`,
+        );
+      }),
   ];
 }
 
 async function putKeySet(context: Context, keySet: KeySet, rootKey: Buffer): Promise<void> {
   const { seed, number } = keySet;
   if (!seed) throw new IntegrityError('the key set has no signing key');
-  if (number > maxKeySets)
-    throw new UserError(
-      'refused',
-      `a repository has at most ${maxKeySets} key sets; make a new one and copy`,
-    );
+  assertRoomForKeySet(number);
   const text = writeKeySet({ ...keySet, seed }, rootKey, context.id);
   if ((await context.store.putIfAbsent(keySetKey(number), Buffer.from(text))) === 'created') return;
   throw new PrimaError(
@@ -142,10 +149,16 @@ async function putKeySet(context: Context, keySet: KeySet, rootKey: Buffer): Pro
   );
 }
 
+/** Raises `refused` when a repository has no key set of this number. */
+export function assertRoomForKeySet(number: number): void {
+  if (number <= maxKeySets) return;
+  throw new UserError('refused', `a repository has at most ${maxKeySets} key sets; make a new one and copy`);
+}
+
 function fault(kind: string, object: string, message: string): CheckFault {
   return { kind, object, message, affected: [] };
 }
 
-function infoOf({ id, kind, access, label, created }: KeySlotInfo): KeySlotInfo {
+export function infoOf({ id, kind, access, label, created }: KeySlotInfo): KeySlotInfo {
   return { id, kind, access, label, created };
 }

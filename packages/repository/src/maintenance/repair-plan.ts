@@ -22,10 +22,11 @@ import {
 } from '../session/log-chain.ts';
 import { refusal } from '../session/root-log.ts';
 import type { Decided } from '../session/outcome-catalogue.ts';
-import { isUnreadable, readOutcome, verifyForgotten } from '../session/read-outcome.ts';
+import { isOfSignerInForce, isUnreadable, readOutcome } from '../session/read-outcome.ts';
 import { listSessions, type Outcome, outcomeKey, type SessionEntry } from '../session/sessions.ts';
 import type { KnownContent } from './known-content.ts';
 import { lostOutcome } from './lost-outcome.ts';
+import { isVerified } from './survey.ts';
 
 /** An outcome that is to be put in the place of one that is lost. */
 export interface NewOutcome {
@@ -110,12 +111,28 @@ async function planSessions(planning: Planning): Promise<void> {
   const { plan, found } = planning;
   const logged = loggedSessions(plan.chain.entries);
   if (plan.runs.length > 0) await planRoots(planning, logged);
+  await planUnlogged(planning, logged);
   await planVanished(planning, logged);
   for (const [id, fault] of found.damaged) await planOutcome(planning, id, { fault, logged });
   for (const id of missing(found, logged))
     await planOutcome(planning, id, { fault: 'it is missing', logged });
   for (const [id, decided] of found.readable) {
     if (decided.outcome.mended) await planMended(planning, decided, logged.get(id));
+  }
+}
+
+/** Points that collections do not log, because a signer made them whose time is over. */
+async function planUnlogged(
+  { context, plan, found }: Planning,
+  logged: Map<string, LoggedSession>,
+): Promise<void> {
+  for (const [id, { outcome, digest }] of found.readable) {
+    const { point } = outcome;
+    if (outcome.state !== 'committed' || !point || logged.has(id)) continue;
+    if (await isOfSignerInForce(context, id)) continue;
+    const fault = 'the log does not know it, and it is signed with a key that was replaced: is it yours?';
+    plan.steps.push({ object: outcomeKey(id), fault, remedy: 'acknowledged', point: pointOf(point) });
+    addRoot(plan, logged, { event: 'committed', session: id, outcome: digest });
   }
 }
 
@@ -264,15 +281,6 @@ async function rootsThere(
       roots.push({ event: 'forgotten', session, outcome: digest });
   }
   return roots;
-}
-
-async function isVerified(context: Context, session: string): Promise<boolean> {
-  try {
-    return await verifyForgotten(context, session);
-  } catch (error) {
-    if (isUnreadable(error)) return false;
-    throw error;
-  }
 }
 
 async function findSessions(context: Context, signal: AbortSignal | undefined): Promise<Found> {

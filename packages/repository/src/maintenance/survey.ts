@@ -8,7 +8,7 @@ import { readSegment, RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
 import { loggedSessions, type LogEntry } from '../session/log-chain.ts';
 import { refusal } from '../session/root-log.ts';
-import { verifyForgotten } from '../session/read-outcome.ts';
+import { isOfSignerInForce, isUnreadable, verifyForgotten } from '../session/read-outcome.ts';
 import {
   type CommittedSession,
   endSession,
@@ -17,7 +17,6 @@ import {
   readOutcomes,
   type SessionEntry,
   sessionTime,
-  unlessGone,
   whyDead,
 } from '../session/sessions.ts';
 
@@ -72,13 +71,13 @@ export async function survey(context: Context, options: SurveyOptions = {}): Pro
   const committed = [...outcomes.values()].filter(
     ({ outcome }) => outcome.state === 'committed' && outcome.point,
   );
-  await reconcileLog(context, log.entries, committed);
+  const disbelieved = await reconcileLog(context, log.entries, committed);
   const before = earlier && new Set(earlier.forgotten.map(({ id }) => id));
   const released = [...outcomes.values()].filter(
     (entry) => isCheckpoint(entry) && (dropInterrupted || isReleased(context, entry)),
   );
   const forgotten = [
-    ...committed.filter(({ id, isForgotten }) => isForgotten && !pinned.has(id)),
+    ...committed.filter(({ id, isForgotten }) => isForgotten && !pinned.has(id) && !disbelieved.has(id)),
     ...released,
   ].filter(({ id }) => before?.has(id) ?? true);
   const gone = new Set(forgotten.map(({ id }) => id));
@@ -216,12 +215,15 @@ export async function trulyMissing(context: Context, missing: readonly string[])
   return missing.filter((id) => logged.get(id)?.event === 'committed');
 }
 
-/** Mends what a crash left out of the log; refuses where somebody took points away. */
+/**
+ * Mends what a crash left out of the log; refuses where somebody took points away.
+ * @returns sessions that are marked as forgotten by somebody who may not: these points are kept, and checks tell
+ */
 async function reconcileLog(
   context: Context,
   entries: readonly LogEntry[],
   committed: readonly CommittedSession[],
-): Promise<void> {
+): Promise<Set<string>> {
   const { changed, unlogged, unloggedForgets, ...compared } = compareLog(entries, committed);
   const missing = await trulyMissing(context, compared.missing);
   if (missing.length > 0) {
@@ -234,10 +236,24 @@ async function reconcileLog(
   if (changed.length > 0)
     throw new IntegrityError(`restore points are not what the log of roots says: ${changed.join(', ')}`);
   for (const { id, digest } of unlogged) {
+    if (!(await isOfSignerInForce(context, id))) continue; // checks tell, a person decides; until then it is kept
     await context.log.append({ event: 'committed', session: id, outcome: digest });
   }
+  const disbelieved = new Set<string>();
   for (const { id, digest } of unloggedForgets) {
-    if (!(await unlessGone(verifyForgotten(context, id)))) continue;
-    await context.log.append({ event: 'forgotten', session: id, outcome: digest });
+    const isOurs = await isVerified(context, id);
+    if (isOurs) await context.log.append({ event: 'forgotten', session: id, outcome: digest });
+    else disbelieved.add(id);
+  }
+  return disbelieved;
+}
+
+/** Whether the mark, which the log does not know, is there and of who may sign now. */
+export async function isVerified(context: Context, id: string): Promise<boolean> {
+  try {
+    return await verifyForgotten(context, id);
+  } catch (error) {
+    if (isUnreadable(error)) return false;
+    throw error;
   }
 }

@@ -134,6 +134,7 @@ export class BackupSession implements WriteSession {
         time,
         point: whole,
       };
+      await this.#context.keyring.refresh(); // what an old signer commits is not believed
       this.#mayStand = true;
       const { outcome, digest } = await decide(this.#context, mine);
       if (digest === undefined) {

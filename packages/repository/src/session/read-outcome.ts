@@ -56,8 +56,27 @@ async function readDecision(context: Context, id: string, key: string): Promise<
   return { outcome, digest: digestOf(stored) };
 }
 
-/** Raises `integrity` when the mark was not made by a writer of this repository: then the point is not forgotten. */
+/**
+ * Raises `integrity` when the mark, which the log does not know, was not made by who may sign now: then the point is not
+ * forgotten. An old signing key may be in other hands.
+ */
 export async function verifyForgotten(context: Context, id: string): Promise<true> {
-  await getSigned(context, forgottenKey(id), blobType.forgotten);
+  await getSigned(context, forgottenKey(id), blobType.forgotten, inForce(context));
   return true;
 }
+
+/** Whether who may sign now has signed the outcome, or what stands for it. An old signing key may be in other hands. */
+export async function isOfSignerInForce(context: Context, id: string): Promise<boolean> {
+  const numbers = await mendedNumbers(context, id);
+  for (const key of [...numbers.reverse().map((number) => mendedKey(id, number)), outcomeKey(id)]) {
+    try {
+      await getSigned(context, key, blobType.outcome, inForce(context));
+      return true;
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+    }
+  }
+  return false;
+}
+
+const inForce = ({ keyring }: Context) => keyring.keySet.signers.slice(-1);

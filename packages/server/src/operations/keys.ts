@@ -5,7 +5,10 @@ import { toPrimaError, UserError } from '@prima/base';
 import { type KeySlotInfo, newRecoveryWords, type Repository, type Secret } from '@prima/repository';
 import type { Context } from '../context.ts';
 
-export type KeyOperations = Pick<PrimaApi, 'keyList' | 'keyAdd' | 'keyRemove' | 'keyRotate'>;
+export type KeyOperations = Pick<
+  PrimaApi,
+  'keyList' | 'keyAdd' | 'keyRemove' | 'keyRotate' | 'keyRotateRoot'
+>;
 
 export function keyOperations(context: Context): KeyOperations {
   return {
@@ -22,6 +25,12 @@ export function keyOperations(context: Context): KeyOperations {
         await (await context.repository()).removeKeySlot(id, { force });
       }),
     keyRotate: (options) => context.run(options, async () => (await context.repository()).rotateKeys()),
+    keyRotateRoot: ({ others = [], dropOthers }, options) =>
+      context.run(options, async () => {
+        const repository = await context.repository();
+        const secrets = await Promise.all(others.map(readSecret));
+        return await repository.rotateRootKey(secrets, { dropOthers });
+      }),
   };
 }
 
