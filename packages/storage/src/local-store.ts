@@ -97,7 +97,7 @@ class LocalStore implements ObjectStore {
     const doing = `storing ${key} in ${this.url}`;
     throwIfAborted(options.signal, doing);
     try {
-      await (this.#tidied ??= tidyFolder(this.url, Date.now()));
+      await this.#tidy();
       let tries = 0;
       const outcome = await onceMoreWhenStale(doing, () => {
         if (tries > 0) this.#durableFolders.clear(); // another computer removed a folder
@@ -118,6 +118,15 @@ class LocalStore implements ObjectStore {
         { cause: error },
       );
     }
+  }
+
+  /** Once; what keeps it from that raises for the one object, and is tried again for the next. */
+  async #tidy(): Promise<void> {
+    this.#tidied ??= tidyFolder(this.url, Date.now());
+    await this.#tidied.catch((error: unknown) => {
+      this.#tidied = undefined;
+      throw error;
+    });
   }
 
   async #create(key: string, body: ObjectBody, doing: string): Promise<'created' | 'exists'> {
