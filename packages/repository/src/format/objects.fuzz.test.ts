@@ -61,7 +61,7 @@ test('packs: a directory that parses fills the pack', async () => {
     const sealer = new Sealer(keys);
     for (let i = 0; i < count; i += 1) {
       const plain = randomBytes(100 + i);
-      builder.add(blobType.chunk, blobId(keys, blobType.chunk, plain), plain, sealer);
+      builder.add({ type: blobType.chunk, id: blobId(keys, blobType.chunk, plain), plain }, sealer);
     }
     return buffer.subarray(0, builder.finish().size);
   });

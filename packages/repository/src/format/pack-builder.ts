@@ -41,6 +41,12 @@ export interface FinishedPack {
   entries: PackEntry[];
 }
 
+interface NewBlob {
+  type: BlobType;
+  id: Uint8Array;
+  plain: Uint8Array;
+}
+
 export class PackBuilder {
   readonly #buffer: Uint8Array;
   readonly #limit: number;
@@ -65,10 +71,15 @@ export class PackBuilder {
     return this.#position >= this.#limit || this.#entries.length >= maxEntries;
   }
 
-  /** Seals `plain` at the end of the pack; returns the blob, a view into the pack's buffer. */
-  add(type: BlobType, id: Uint8Array, plain: Uint8Array, sealer: Sealer): Uint8Array {
+  /**
+   * Seals `blob` at the end of the pack; returns it sealed, a view into the pack's buffer.
+   * @param inspect is shown it before it belongs to the pack; when it raises, it does not
+   */
+  add(blob: NewBlob, sealer: Sealer, inspect?: (sealed: Uint8Array) => void): Uint8Array {
+    const { type, id, plain } = blob;
     const offset = this.#position;
     const length = sealer.seal({ type, id, plain }, this.#buffer, offset);
+    inspect?.(this.#buffer.subarray(offset, offset + length));
     return this.#append({ id, offset, length, plainLength: plain.length, type });
   }
 

@@ -114,8 +114,9 @@ export class ChunkWork {
       assert(this.#open, 'a pack is open');
       const { id, slot, length } = request;
       const plain = this.#chunkIn(slot, length);
-      const blob = this.#open.builder.add(blobType.chunk, id, plain, this.#sealer);
-      if (this.#setup.readBack) this.#readBack(blob, id, plain);
+      const chunk = { type: blobType.chunk, id, plain };
+      const inspect = (sealed: Uint8Array) => this.#readBack(sealed, id, plain);
+      const blob = this.#open.builder.add(chunk, this.#sealer, this.#setup.readBack ? inspect : undefined);
       return { length: blob.length };
     });
     if (this.#open?.builder.isFull) this.#finishPack();

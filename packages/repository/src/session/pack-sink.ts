@@ -119,7 +119,7 @@ export class PackSink {
     return await this.#turn.run(async () => {
       this.throwIfFailed();
       const builder = await this.#builder('meta');
-      return builder.add(type, id, plain, this.#context.sealer).length;
+      return builder.add({ type, id, plain }, this.#context.sealer).length;
     });
   }
 
@@ -196,7 +196,7 @@ export class PackSink {
     if (this.#isUnique) {
       const plain = randomBytes(uniqueBytes);
       const id = blobId(this.#context.keys, blobType.file, plain);
-      builder.add(blobType.file, id, plain, this.#context.sealer);
+      builder.add({ type: blobType.file, id, plain }, this.#context.sealer);
     }
     this.#open.set(kind, { builder, buffer });
     return builder;
