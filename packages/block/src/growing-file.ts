@@ -7,6 +7,7 @@ import { assert, assertWithin, type Range, toPrimaError, UserError } from '@prim
 import type { Extent, ExtentOptions } from './device.ts';
 import { createRawFile, rawFileFacts } from './raw-file.ts';
 import { RawFile, WritableRawFile } from './raw-file-device.ts';
+import { systemError } from './system-calls.ts';
 
 export interface GrowingFileOptions {
   /** Default false; true when the file is created. */
@@ -28,6 +29,8 @@ export interface GrowingFile {
   zero(range: Range, signal?: AbortSignal): Promise<void>;
   /** Cuts or grows the file; what is new reads as zeros. Nothing else may be under way beyond the smaller size. */
   resize(size: number): Promise<void>;
+  /** Takes the room that `range` needs from the file system, which `no-space` may be the answer to; bytes stay as they are. */
+  allocate(range: Range): Promise<void>;
   /** Everything written before, and the size, is durable when it resolves. */
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -70,6 +73,7 @@ async function fileOf(handle: FileHandle, path: string, writable: boolean): Prom
     write: refuse,
     zero: refuse,
     resize: refuse,
+    allocate: refuse,
     flush: refuse,
     close: () => file.close(),
   };
@@ -91,6 +95,18 @@ class WritableGrowingFile extends WritableRawFile implements GrowingFile {
   override async write(offset: number, from: Uint8Array, signal?: AbortSignal): Promise<void> {
     await super.write(offset, from, signal);
     this.facts.fileSize = Math.max(this.facts.fileSize, offset + from.length);
+  }
+
+  async allocate({ offset, length }: Range): Promise<void> {
+    const { calls, handle, path } = this.facts;
+    if (calls === undefined || length === 0) return;
+    const { error } = await this.inFlight.run(() => calls.fallocate(handle.fd, 0, offset, length));
+    // a file system that cannot promise room has done what it can
+    if (error === undefined || error === 'EOPNOTSUPP' || error === 'ENOSYS') {
+      if (error === undefined) this.facts.fileSize = Math.max(this.facts.fileSize, offset + length);
+      return;
+    }
+    throw toPrimaError(systemError('fallocate', error), `allocating ${length} bytes for ${path}`);
   }
 
   async resize(size: number): Promise<void> {

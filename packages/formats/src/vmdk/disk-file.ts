@@ -24,6 +24,8 @@ export interface WritableDiskFile extends DiskFile {
   zero(range: Range, signal?: AbortSignal): Promise<void>;
   /** Cuts or grows the file; what is new reads as zeros. */
   resize(size: number): Promise<void>;
+  /** Takes the room that `range` needs, where files may be without it; what it holds stays. */
+  allocate(range: Range): Promise<void>;
   /** All that was written, and the size, is durable when it resolves. */
   flush(): Promise<void>;
 }

@@ -91,6 +91,10 @@ class MemoryFile implements WritableDiskFile {
     this.size = size;
   }
 
+  async allocate({ offset, length }: Range): Promise<void> {
+    this.size = Math.max(this.size, offset + length);
+  }
+
   async flush(): Promise<void> {
     // there is nothing more durable than memory here
   }

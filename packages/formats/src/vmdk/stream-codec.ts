@@ -1,5 +1,6 @@
 /** A grain's data: zlib-framed deflate (RFC 1950), whatever the specification says of RFC 1951. */
-import { deflateSync, inflateSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { deflateSync, inflate, inflateSync } from 'node:zlib';
 import { FormatError, KiB } from '@prima/base';
 
 /** The most that the data of one grain may take: what cannot be compressed gets larger, but not without bound. */
@@ -23,27 +24,44 @@ export interface InflateWanted {
 
 /** Raises `format` for what is no zlib data, damaged, or of another size than a grain. */
 export function inflateGrain(data: Uint8Array, wanted: InflateWanted): Uint8Array {
-  const { bytes, leastBytes = bytes, where } = wanted;
-  needZlibHeader(data, where);
-  const grain = inflated(data, wanted);
-  if (grain.length < leastBytes) {
-    throw new FormatError(`${where} holds ${grain.length} bytes where ${bytes} were wanted`);
+  needZlibHeader(data, wanted.where);
+  try {
+    return needAll(inflateSync(data, limitsOf(wanted)), wanted);
+  } catch (error) {
+    throw explained(error, wanted);
   }
-  return grain;
 }
 
-function inflated(data: Uint8Array, { bytes, where }: InflateWanted): Uint8Array {
+const inflateAside = promisify(inflate);
+
+/** The same on a thread of its own, which takes longer to get to than a grain is worth where there are workers. */
+export async function inflateGrainAside(data: Uint8Array, wanted: InflateWanted): Promise<Uint8Array> {
+  needZlibHeader(data, wanted.where);
   try {
-    // a little more than a grain, so that a whole one leaves the loop of inflate at once
-    return inflateSync(data, { chunkSize: bytes + 64, maxOutputLength: bytes });
+    return needAll(await inflateAside(data, limitsOf(wanted)), wanted);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'ERR_BUFFER_TOO_LARGE') {
-      throw new FormatError(`${where} holds more than the ${bytes} bytes of a grain`, { cause: error });
-    }
-    const text = error instanceof Error ? error.message : String(error);
-    throw new FormatError(`${where} does not decompress: ${text}; the file is damaged`, { cause: error });
+    throw explained(error, wanted);
   }
+}
+
+/** A little more than a grain, so that a whole one leaves the loop of inflate at once. */
+function limitsOf({ bytes }: InflateWanted) {
+  return { chunkSize: bytes + 64, maxOutputLength: bytes };
+}
+
+function needAll(grain: Uint8Array, { bytes, leastBytes = bytes, where }: InflateWanted): Uint8Array {
+  if (grain.length >= leastBytes) return grain;
+  throw new FormatError(`${where} holds ${grain.length} bytes where ${bytes} were wanted`);
+}
+
+function explained(error: unknown, { bytes, where }: InflateWanted): FormatError {
+  if (error instanceof FormatError) return error;
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'ERR_BUFFER_TOO_LARGE') {
+    return new FormatError(`${where} holds more than the ${bytes} bytes of a grain`, { cause: error });
+  }
+  const text = error instanceof Error ? error.message : String(error);
+  return new FormatError(`${where} does not decompress: ${text}; the file is damaged`, { cause: error });
 }
 
 /** RFC 1950, 2.2: method 8, a check of the two bytes, no preset dictionary. */

@@ -1,0 +1,162 @@
+/** Opening a hosted sparse extent (hosted-header.ts): as it is read, decompressed or written. */
+import { FormatError, PrimaError } from '@prima/base';
+import { CompressedLayer } from './compressed-layer.ts';
+import { descriptorLimitBytes } from './descriptor.ts';
+import { type DiskFile, isWritableFile, type WritableDiskFile } from './disk-file.ts';
+import {
+  HostedFlags,
+  type HostedHeader,
+  hostedHeaderBytes,
+  isHostedHeader,
+  parseHostedHeader,
+  sectorBytes,
+} from './hosted-header.ts';
+import type { Layer } from './layer.ts';
+import { readUpTo } from './read-file.ts';
+import { SparseLayer } from './sparse-layer.ts';
+import { SparseTables } from './sparse-tables.ts';
+import { WritableSparseLayer } from './writable-sparse-layer.ts';
+import { WritableTables } from './writable-tables.ts';
+
+export interface ExtentOptions {
+  /** What the descriptor says; default: what the header says. */
+  sectors?: number;
+  note: (text: string) => void;
+}
+
+/** The header, and for a stream that ends with one the footer's in its place. */
+async function readHostedHeader(file: DiskFile, note: (text: string) => void): Promise<HostedHeader> {
+  const header = parseHostedHeader(await readUpTo(file, 0, hostedHeaderBytes), file.name);
+  return header.gdOffset === undefined ? readFooter(file, note) : header;
+}
+
+/** How far from the end of the file a footer is looked for; some copies leave a little behind it. */
+const footerSearchSectors = 128;
+const footerMarkerType = 3;
+
+/** The footer is the sector behind its marker, which is the last but two; QEMU and others look only there. */
+async function readFooter(file: DiskFile, note: (text: string) => void): Promise<HostedHeader> {
+  const sectors = Math.floor(file.size / sectorBytes);
+  const first = Math.max(1, sectors - footerSearchSectors);
+  const tail = await readUpTo(file, first * sectorBytes, (sectors - first) * sectorBytes);
+  for (let at = tail.length - 2 * sectorBytes; at >= 0; at -= sectorBytes) {
+    const isMarker = tail.readUInt32LE(at + 8) === 0 && tail.readUInt32LE(at + 12) === footerMarkerType;
+    const copy = tail.subarray(at + sectorBytes, at + 2 * sectorBytes);
+    if (!isMarker || !isHostedHeader(copy)) continue;
+    const position = (first + 1) * sectorBytes + at;
+    const footer = parseHostedHeader(copy, file.name, position);
+    if (footer.gdOffset === undefined) continue;
+    if (position !== file.size - 2 * sectorBytes)
+      note(`${file.name}: there is something behind the end of the stream`);
+    return footer;
+  }
+  throw new FormatError(
+    `${file.name}: it is a stream whose tables are at its end, but the footer that names them is missing: it is cut off`,
+    { details: { path: file.name, offset: Math.max(0, file.size - 3 * sectorBytes) } },
+  );
+}
+
+/** Raises `format`, and `unsupported` for a compressed one that is to be written. */
+export async function openHostedExtent(file: DiskFile, options: ExtentOptions): Promise<Layer> {
+  const header = await readHostedHeader(file, options.note);
+  const { capacity, grainSize, numGTEsPerGT, flags } = header;
+  const { sectors = capacity, note } = options;
+  if (sectors > capacity) {
+    throw new FormatError(
+      `${file.name}: its descriptor gives it ${sectors} sectors, its header ${capacity} (offset 12)`,
+      { details: { path: file.name, offset: 12 } },
+    );
+  }
+  if (header.uncleanShutdown) note(`${file.name}: it was not closed by who wrote it last`);
+  const layout = {
+    directories: directoriesOf(header, file, note),
+    entriesPerTable: numGTEsPerGT,
+    tableCount: tableCountOf(header),
+    note,
+  };
+  const facts = {
+    size: sectors * sectorBytes,
+    grainBytes: grainSize * sectorBytes,
+    zeroEntries: (flags & HostedFlags.zeroedGrains) !== 0,
+  };
+  if ((flags & HostedFlags.compressed) !== 0) {
+    if (isWritableFile(file)) throw notWritable(file.name);
+    const markers = (flags & HostedFlags.markers) !== 0;
+    return new CompressedLayer({ ...facts, file, tables: new SparseTables({ ...layout, file }), markers });
+  }
+  if (!isWritableFile(file)) {
+    return new SparseLayer({ ...facts, file, tables: new SparseTables({ ...layout, file }) });
+  }
+  return new WritableSparseLayer({
+    ...facts,
+    file,
+    tables: new WritableTables({ ...layout, file }),
+    dataStart: dataStartOf(header),
+    freeStart: 0,
+    setUnclean: (unclean) => setUnclean(file, unclean),
+  });
+}
+
+const uncleanOffset = 72;
+
+async function setUnclean(file: WritableDiskFile, unclean: boolean): Promise<void> {
+  await file.write(uncleanOffset, Uint8Array.of(unclean ? 1 : 0));
+  if (unclean) await file.flush();
+}
+
+function tableCountOf({ capacity, grainSize, numGTEsPerGT }: HostedHeader): number {
+  return Math.ceil(capacity / (grainSize * numGTEsPerGT));
+}
+
+/** The directories that lie in the file, the one to go by first. */
+function directoriesOf(header: HostedHeader, file: DiskFile, note: (text: string) => void): number[] {
+  const { gdOffset = 0, rgdOffset, flags } = header;
+  const redundant = (flags & HostedFlags.redundantTables) !== 0 && rgdOffset !== 0;
+  const bytes = tableCountOf(header) * 4;
+  const fits = (sector: number) => sector > 0 && sector * sectorBytes + bytes <= file.size;
+  if (fits(gdOffset)) return redundant ? [gdOffset, rgdOffset] : [gdOffset];
+  if (!redundant || !fits(rgdOffset)) {
+    throw new FormatError(
+      `${file.name}: its grain directory of ${bytes} bytes is said to be at sector ${gdOffset}, and the file has ` +
+        `${file.size} bytes; it is cut off or damaged (offset 56)`,
+      { details: { path: file.name, offset: 56 } },
+    );
+  }
+  note(`${file.name}: the grain directory is not where the header says; its copy is used; have it repaired`);
+  return [rgdOffset, gdOffset];
+}
+
+function dataStartOf(header: HostedHeader): number {
+  const { gdOffset = 0, rgdOffset, descriptorOffset, descriptorSize, overHead } = header;
+  const directorySectors = Math.ceil((tableCountOf(header) * 4) / sectorBytes);
+  const ends = [1, overHead, gdOffset + directorySectors, descriptorOffset + descriptorSize];
+  if (rgdOffset > 0) ends.push(rgdOffset + directorySectors);
+  return Math.max(...ends) * sectorBytes;
+}
+
+function notWritable(name: string): PrimaError {
+  return new PrimaError(
+    'unsupported',
+    `${name} is streamOptimized (compressed), which is written once from front to end; convert it to write to it`,
+    { details: { path: name } },
+  );
+}
+
+/** The embedded descriptor's bytes, up to their end; undefined when there is none, or nothing but zeros. */
+export async function readEmbeddedDescriptor(file: DiskFile): Promise<Buffer | undefined> {
+  const header = parseHostedHeader(await readUpTo(file, 0, hostedHeaderBytes), file.name);
+  const { descriptorOffset, descriptorSize } = header;
+  if (descriptorOffset === 0 || descriptorSize === 0) return undefined;
+  const length = descriptorSize * sectorBytes;
+  const at = descriptorOffset * sectorBytes;
+  if (length > descriptorLimitBytes || at + length > file.size) {
+    throw new FormatError(
+      `${file.name}: its descriptor of ${length} bytes at ${at} does not fit (offset 28)`,
+      {
+        details: { path: file.name, offset: 28 },
+      },
+    );
+  }
+  const bytes = await readUpTo(file, at, length);
+  return bytes[0] === 0 ? undefined : bytes;
+}
