@@ -119,7 +119,7 @@ async function collectOnce(
     if (digest === undefined && outcome.state === 'aborted') throw fenced(error);
     throw error;
   } finally {
-    stopBeats();
+    await stopBeats();
     await recordDamage(context, 'collection');
   }
 }

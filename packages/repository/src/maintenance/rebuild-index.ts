@@ -55,7 +55,7 @@ export async function rebuildIndex(context: Context, { signal }: CheckOptions): 
     await decide(context, { session, state: 'aborted', kind: 'collection', time: time(), why });
     throw error;
   } finally {
-    stopBeats();
+    await stopBeats();
   }
 }
 

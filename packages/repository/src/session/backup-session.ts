@@ -33,7 +33,7 @@ export class BackupSession implements WriteSession {
   readonly #index: RepositoryIndex;
   readonly #tree: PageTree;
   readonly #turn = new Mutex();
-  readonly #stopBeats: () => void;
+  readonly #stopBeats: () => Promise<void>;
   readonly #checkpoints: Checkpoints;
   /** About the repository; they go into the point. */
   readonly #warnings: readonly string[];
@@ -222,7 +222,7 @@ export class BackupSession implements WriteSession {
   }
 
   async #end(): Promise<void> {
-    this.#stopBeats();
+    await this.#stopBeats();
     await this.#checkpoints.end();
     await this.#pool.close();
     await this.#sink.drain();

@@ -98,7 +98,7 @@ export class PointReader {
     }
     const stopBeats = startBeats(this.#context, session);
     const unpin = async () => {
-      stopBeats();
+      await stopBeats();
       await endReader(this.#context, session);
     };
     try {

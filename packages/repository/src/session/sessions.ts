@@ -104,17 +104,34 @@ export async function beginSession(
   return id;
 }
 
-/** Writes signs of life until stopped; failures are only logged, the next beat tries again. */
-export function startBeats(context: Context, id: string): () => void {
+/**
+ * Writes signs of life until stopped; failures are only logged, the next beat tries again.
+ * @returns stops, and resolves when none is under way any more: one that came after its session would stay behind
+ */
+export function startBeats(context: Context, id: string): () => Promise<void> {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const underWay = new Set<Promise<void>>();
   let count = 0;
+  const beat = async (key: string) => {
+    try {
+      await context.store.putIfAbsent(key, new Uint8Array(0), { signal });
+    } catch (error) {
+      if (signal.aborted) return;
+      context.logger.warn(`cannot write a sign of life of session ${id}: ${String(error)}`);
+    }
+  };
   const timer = setInterval(() => {
     count += 1;
-    context.store.putIfAbsent(`sessions/${id}/beat-${count}`, new Uint8Array(0)).catch((error: unknown) => {
-      context.logger.warn(`cannot write a sign of life of session ${id}: ${String(error)}`);
-    });
+    const writing = beat(`sessions/${id}/beat-${count}`).finally(() => underWay.delete(writing));
+    underWay.add(writing);
   }, beatMs);
   timer.unref();
-  return () => clearInterval(timer);
+  return async () => {
+    clearInterval(timer);
+    stopping.abort();
+    await Promise.all(underWay);
+  };
 }
 
 /**
