@@ -8,6 +8,7 @@ export * from './qcow2-header.ts';
 export * from './qemu-arguments/command-text.ts';
 export * from './qemu-arguments/read-arguments.ts';
 export { type QemuChoices, writeQemuArguments } from './qemu-arguments/write-arguments.ts';
+export * from './vmdk/check-vmdk.ts';
 export * from './vmdk/cowd-header.ts';
 export * from './vmdk/create-types.ts';
 export * from './vmdk/create-vmdk.ts';
@@ -24,7 +25,6 @@ export * from './vmdk/stream-copy.ts';
 export * from './vmdk/stream-file.ts';
 export * from './vmdk/stream-reader.ts';
 export * from './vmdk/stream-writer.ts';
-
 export type { OpenMapping, RawDeviceMapping } from './vmdk/open-extent.ts';
 export * from './vmdk/open-vmdk.ts';
 export * from './vmx/settings.ts';

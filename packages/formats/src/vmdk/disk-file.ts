@@ -47,6 +47,20 @@ export interface DiskFolder {
   remove(path: string): Promise<void>;
 }
 
+/** `file` without its writing calls. Closing it closes `file`. */
+export function readOnlyFile(file: DiskFile): DiskFile {
+  return {
+    name: file.name,
+    get size() {
+      return file.size;
+    },
+    extents: (range, options) => file.extents(range, options),
+    read: (offset, into, signal) => file.read(offset, into, signal),
+    close: () => file.close(),
+  };
+}
+
+/** True for a file that is open for writing. */
 export function isWritableFile(file: DiskFile): file is WritableDiskFile {
   return 'write' in file;
 }

@@ -16,7 +16,7 @@ import type { Layer } from './layer.ts';
 import { readUpTo } from './read-file.ts';
 import { checkVolatileHeader, parseSeSparseHeader, SeSparseTables } from './se-sparse.ts';
 import { SparseLayer } from './sparse-layer.ts';
-import { SparseTables } from './sparse-tables.ts';
+import { SparseTables, type TableLayout } from './sparse-tables.ts';
 import { WritableSparseLayer } from './writable-sparse-layer.ts';
 import { WritableTables } from './writable-tables.ts';
 
@@ -25,28 +25,42 @@ export async function readCowdHeader(file: DiskFile): Promise<CowdHeader> {
 }
 
 /** Where grains and tables may be, bytes. */
-function cowdDataStart({ gdOffset, numGDEntries }: CowdHeader): number {
+export function cowdDataStart({ gdOffset, numGDEntries }: CowdHeader): number {
   return (gdOffset + Math.ceil((numGDEntries * 4) / sectorBytes)) * sectorBytes;
+}
+
+/** Raises `format` when the directory does not lie in the file. */
+export function cowdTableLayout(
+  header: CowdHeader,
+  file: DiskFile,
+  note: (text: string) => void,
+): Omit<TableLayout, 'file'> {
+  const { numSectors, grainSize, gdOffset } = header;
+  if (cowdDataStart(header) > file.size) {
+    throw new FormatError(`${file.name}: the file ends before its grain directory does (offset 20)`, {
+      details: { path: file.name, offset: 20 },
+    });
+  }
+  return {
+    directories: [gdOffset],
+    entriesPerTable: cowdTableEntries,
+    tableCount: cowdTableCount(numSectors, grainSize),
+    note,
+  };
 }
 
 /** Raises `format`. */
 export async function openCowdExtent(file: DiskFile, options: ExtentOptions): Promise<Layer> {
   const header = await readCowdHeader(file);
-  const { numSectors, grainSize, gdOffset, freeSector } = header;
+  const { numSectors, grainSize, freeSector } = header;
   const { sectors = numSectors, note } = options;
   const broken = (what: string, offset: number) =>
     new FormatError(`${file.name}: ${what} (offset ${offset})`, { details: { path: file.name, offset } });
   if (sectors > numSectors) {
     throw broken(`its descriptor gives it ${sectors} sectors, its header ${numSectors}`, 12);
   }
-  if (cowdDataStart(header) > file.size) throw broken('the file ends before its grain directory does', 20);
   if (header.uncleanShutdown) note(`${file.name}: it was not closed by who wrote it last`);
-  const layout = {
-    directories: [gdOffset],
-    entriesPerTable: cowdTableEntries,
-    tableCount: cowdTableCount(numSectors, grainSize),
-    note,
-  };
+  const layout = cowdTableLayout(header, file, note);
   const facts = { size: sectors * sectorBytes, grainBytes: grainSize * sectorBytes, zeroEntries: false };
   if (!isWritableFile(file)) {
     return new SparseLayer({ ...facts, file, tables: new SparseTables({ ...layout, file }) });
@@ -72,7 +86,7 @@ async function writeWord(file: WritableDiskFile, offset: number, value: number):
 }
 
 /** Raises `format`, `state` when changes are pending in its journal, `unsupported` when it is to be written. */
-export async function openSeSparseExtent(file: DiskFile, options: ExtentOptions): Promise<Layer> {
+export async function openSeSparseExtent(file: DiskFile, options: ExtentOptions): Promise<SparseLayer> {
   if (isWritableFile(file)) {
     throw new PrimaError(
       'unsupported',

@@ -14,7 +14,7 @@ import {
 import type { Layer } from './layer.ts';
 import { readUpTo } from './read-file.ts';
 import { SparseLayer } from './sparse-layer.ts';
-import { SparseTables } from './sparse-tables.ts';
+import { SparseTables, type TableLayout } from './sparse-tables.ts';
 import { WritableSparseLayer } from './writable-sparse-layer.ts';
 import { WritableTables } from './writable-tables.ts';
 
@@ -25,7 +25,7 @@ export interface ExtentOptions {
 }
 
 /** The header, and for a stream that ends with one the footer's in its place. */
-async function readHostedHeader(file: DiskFile, note: (text: string) => void): Promise<HostedHeader> {
+export async function readHostedHeader(file: DiskFile, note: (text: string) => void): Promise<HostedHeader> {
   const header = parseHostedHeader(await readUpTo(file, 0, hostedHeaderBytes), file.name);
   return header.gdOffset === undefined ? readFooter(file, note) : header;
 }
@@ -59,7 +59,7 @@ async function readFooter(file: DiskFile, note: (text: string) => void): Promise
 /** Raises `format`, and `unsupported` for a compressed one that is to be written. */
 export async function openHostedExtent(file: DiskFile, options: ExtentOptions): Promise<Layer> {
   const header = await readHostedHeader(file, options.note);
-  const { capacity, grainSize, numGTEsPerGT, flags } = header;
+  const { capacity, grainSize, flags } = header;
   const { sectors = capacity, note } = options;
   if (sectors > capacity) {
     throw new FormatError(
@@ -68,12 +68,7 @@ export async function openHostedExtent(file: DiskFile, options: ExtentOptions): 
     );
   }
   if (header.uncleanShutdown) note(`${file.name}: it was not closed by who wrote it last`);
-  const layout = {
-    directories: directoriesOf(header, file, note),
-    entriesPerTable: numGTEsPerGT,
-    tableCount: tableCountOf(header),
-    note,
-  };
+  const layout = hostedTableLayout(header, file, note);
   const facts = {
     size: sectors * sectorBytes,
     grainBytes: grainSize * sectorBytes,
@@ -91,17 +86,31 @@ export async function openHostedExtent(file: DiskFile, options: ExtentOptions): 
     ...facts,
     file,
     tables: new WritableTables({ ...layout, file }),
-    dataStart: dataStartOf(header),
+    dataStart: hostedDataStart(header),
     freeStart: 0,
     setUnclean: (unclean) => setUnclean(file, unclean),
   });
 }
 
-const uncleanOffset = 72;
+export const hostedUncleanOffset = 72;
 
 async function setUnclean(file: WritableDiskFile, unclean: boolean): Promise<void> {
-  await file.write(uncleanOffset, Uint8Array.of(unclean ? 1 : 0));
+  await file.write(hostedUncleanOffset, Uint8Array.of(unclean ? 1 : 0));
   if (unclean) await file.flush();
+}
+
+/** Raises `format` when no directory lies in the file. */
+export function hostedTableLayout(
+  header: HostedHeader,
+  file: DiskFile,
+  note: (text: string) => void,
+): Omit<TableLayout, 'file'> {
+  return {
+    directories: directoriesOf(header, file, note),
+    entriesPerTable: header.numGTEsPerGT,
+    tableCount: tableCountOf(header),
+    note,
+  };
 }
 
 function tableCountOf({ capacity, grainSize, numGTEsPerGT }: HostedHeader): number {
@@ -126,7 +135,8 @@ function directoriesOf(header: HostedHeader, file: DiskFile, note: (text: string
   return [rgdOffset, gdOffset];
 }
 
-function dataStartOf(header: HostedHeader): number {
+/** Where grains may be, bytes. */
+export function hostedDataStart(header: HostedHeader): number {
   const { gdOffset = 0, rgdOffset, descriptorOffset, descriptorSize, overHead } = header;
   const directorySectors = Math.ceil((tableCountOf(header) * 4) / sectorBytes);
   const ends = [1, overHead, gdOffset + directorySectors, descriptorOffset + descriptorSize];

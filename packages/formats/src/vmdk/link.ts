@@ -1,18 +1,18 @@
 /** One disk of a chain: a descriptor and its extents, or one of the files of ESX 2 that have no descriptor. */
 import { FormatError, PrimaError, type Random } from '@prima/base';
-import { cowdHeaderBytes, isCowd } from './cowd-header.ts';
-import { descriptorLimitBytes, isDescriptor, parseDescriptor, type VmdkDescriptor } from './descriptor.ts';
+import type { VmdkDescriptor } from './descriptor.ts';
 import { newCid, withCid, writeDescriptor } from './descriptor-write.ts';
 import { type DiskFile, type DiskFolder, isWritableFile } from './disk-file.ts';
-import { openCowdExtent, openSeSparseExtent, readCowdHeader } from './esx-extents.ts';
+import { openCowdExtent, openSeSparseExtent } from './esx-extents.ts';
+import type { ParentReference } from './find-parent.ts';
 import { flatLayer } from './flat-layer.ts';
 import { openHostedExtent, readEmbeddedDescriptor } from './hosted-extent.ts';
-import { isHostedHeader, sectorBytes } from './hosted-header.ts';
+import { sectorBytes } from './hosted-header.ts';
 import { joinedLayer } from './joined-layer.ts';
-import type { WritableLayer } from './layer.ts';
-import { type ExtentFormat, type OpenExtent, type OpenMapping, openExtent } from './open-extent.ts';
+import type { Layer, WritableLayer } from './layer.ts';
+import { type LinkText, readLinkText } from './link-text.ts';
+import { type OpenExtent, type OpenMapping, openExtent } from './open-extent.ts';
 import { readUpTo } from './read-file.ts';
-import { isSeSparse } from './se-sparse.ts';
 
 export interface LinkOptions {
   folder: DiskFolder;
@@ -20,11 +20,6 @@ export interface LinkOptions {
   openMapping?: OpenMapping;
   note: (text: string) => void;
 }
-
-/** Of whom a disk is the child. */
-export type ParentReference =
-  | { by: 'cid'; cid: number; hint: string }
-  | { by: 'generation'; generation: number; hint: string };
 
 export interface Link {
   path: string;
@@ -41,48 +36,15 @@ export interface Link {
 
 /** @param path as the folder resolved it */
 export async function openLink(path: string, options: LinkOptions): Promise<Link> {
-  const { folder } = options;
-  const file = await folder.open(path);
-  let kind: FileKind;
-  let text: Buffer | undefined;
-  try {
-    kind = kindOf(path, await readUpTo(file, 0, cowdHeaderBytes));
-    if (kind === 'descriptor') text = await readDescriptorFile(file);
-    else if (kind === 'hosted') text = await readEmbeddedDescriptor(file);
-  } finally {
-    await file.close();
-  }
-  if (text !== undefined)
-    return openDescribed(parseDescriptor(text, path), path, { ...options, embedded: kind !== 'descriptor' });
-  return openBare(path, kind as ExtentFormat, options);
-}
-
-type FileKind = ExtentFormat | 'descriptor';
-
-/** Named so, a file is flat whatever its guest has written to its beginning. */
-const flatName = /(?:\.dsk|-flat\.vmdk)$/i;
-
-function kindOf(path: string, bytes: Buffer): FileKind {
-  if (flatName.test(path)) return 'flat';
-  if (isDescriptor(bytes)) return 'descriptor';
-  if (isHostedHeader(bytes)) return 'hosted';
-  if (isCowd(bytes)) return 'cowd';
-  return isSeSparse(bytes) ? 'seSparse' : 'flat';
-}
-
-async function readDescriptorFile(file: DiskFile): Promise<Buffer> {
-  if (file.size > descriptorLimitBytes) {
-    throw new FormatError(
-      `${file.name} begins as a descriptor but has ${file.size} bytes, where ${descriptorLimitBytes} are the most`,
-      { details: { path: file.name, offset: descriptorLimitBytes } },
-    );
-  }
-  return readUpTo(file, 0, file.size);
+  const text = await readLinkText(path, options.folder);
+  return text.descriptor === undefined
+    ? openBare(text, options)
+    : openDescribed(text.descriptor, text, { ...options, embedded: text.format !== 'descriptor' });
 }
 
 async function openDescribed(
   descriptor: VmdkDescriptor,
-  path: string,
+  { path, parent }: LinkText,
   options: LinkOptions & { embedded: boolean },
 ): Promise<Link> {
   const { folder, embedded, note } = options;
@@ -122,24 +84,13 @@ async function openDescribed(
     layer,
     extents,
     descriptor,
-    parent: parentOf(descriptor, path),
+    parent,
     replaceCid: async (random) => {
       const changed = withCid(descriptor, newCid(random, descriptor.cid));
       if (self === undefined) await folder.replace(path, writeDescriptor(changed));
       else await replaceEmbedded(self, writeDescriptor(changed));
     },
   };
-}
-
-function parentOf(descriptor: VmdkDescriptor, path: string): ParentReference | undefined {
-  const { parentCid, parentFileNameHint } = descriptor;
-  if (parentCid === undefined) return undefined;
-  if (parentFileNameHint === undefined) {
-    throw new FormatError(`${path} has a parent (parentCID) but does not name it (parentFileNameHint)`, {
-      details: { path, offset: 0 },
-    });
-  }
-  return { by: 'cid', cid: parentCid, hint: parentFileNameHint };
 }
 
 /** Only the sectors that change, so that a crash leaves the old text or the new one: a CID is in one sector. */
@@ -161,43 +112,40 @@ async function replaceEmbedded(file: DiskFile, text: Buffer): Promise<void> {
   await file.flush();
 }
 
-async function openBare(path: string, format: ExtentFormat, options: LinkOptions): Promise<Link> {
+async function openBare({ path, format, generation, parent }: LinkText, options: LinkOptions): Promise<Link> {
   const { folder, writable, note } = options;
   const file = await (writable ? folder.openForWriting(path) : folder.open(path));
   try {
-    if (format === 'cowd') {
-      const header = await readCowdHeader(file);
-      const layer = await openCowdExtent(file, { note });
-      const { parent, generation } = header;
-      const reference: ParentReference | undefined = parent && {
-        by: 'generation',
-        generation: parent.generation,
-        hint: parent.fileName,
-      };
-      return { ...bareLink(path, { layer, format, file, path }), generation, parent: reference };
-    }
-    if (format === 'hosted') {
-      return bareLink(path, { layer: await openHostedExtent(file, { note }), format, file, path });
-    }
-    if (format === 'seSparse') {
-      return bareLink(path, { layer: await openSeSparseExtent(file, { note }), format, file, path });
-    }
-    return bareLink(path, { layer: openBareFlat(file), format: 'flat', file, path });
+    const layer = await openBareExtent(file, format, note);
+    const kind = format === 'descriptor' ? 'none' : format;
+    return {
+      path,
+      layer: joinedLayer([layer], path),
+      extents: [{ layer, format: kind, file, path }],
+      generation,
+      parent,
+    };
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-function openBareFlat(file: DiskFile) {
+async function openBareExtent(
+  file: DiskFile,
+  format: LinkText['format'],
+  note: (text: string) => void,
+): Promise<Layer> {
+  if (format === 'cowd') return openCowdExtent(file, { note });
+  if (format === 'hosted') return openHostedExtent(file, { note });
+  return format === 'seSparse' ? openSeSparseExtent(file, { note }) : openBareFlat(file);
+}
+
+function openBareFlat(file: DiskFile): Layer {
   if (file.size % sectorBytes === 0 && file.size > 0)
     return flatLayer(file, { offset: 0, length: file.size });
   throw new FormatError(
     `${file.name} has no descriptor, and with ${file.size} bytes it is no flat disk either (whole sectors of 512)`,
     { details: { path: file.name, offset: 0 } },
   );
-}
-
-function bareLink(path: string, extent: OpenExtent): Link {
-  return { path, layer: joinedLayer([extent.layer], path), extents: [extent] };
 }

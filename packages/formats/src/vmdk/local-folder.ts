@@ -3,7 +3,7 @@ import { realpath, rm, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
 import { PrimaError, replaceFile, syncFolder, systemErrorCode, toPrimaError } from '@prima/base';
 import { type GrowingFile, openGrowingFile } from '@prima/block';
-import type { DiskFile, DiskFolder, WritableDiskFile } from './disk-file.ts';
+import { type DiskFile, type DiskFolder, readOnlyFile, type WritableDiskFile } from './disk-file.ts';
 
 /**
  * The files below `roots`. A name in a descriptor comes from outside: it is followed through symbolic links first
@@ -48,7 +48,7 @@ class LocalFolder implements DiskFolder {
 
   async open(path: string): Promise<DiskFile> {
     await assertFile(path);
-    return named(await openGrowingFile(path));
+    return readOnlyFile(named(await openGrowingFile(path)));
   }
 
   async openForWriting(path: string): Promise<WritableDiskFile> {

@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 import { assertWithin, PrimaError, type Range, StorageError } from '@prima/base';
 import { type Extent, type ExtentOptions, memoryDevice, type WritableDevice } from '@prima/block';
-import type { DiskFolder, WritableDiskFile } from './disk-file.ts';
+import { type DiskFolder, readOnlyFile, type WritableDiskFile } from './disk-file.ts';
 
 export interface MemoryFolder extends DiskFolder {
   /** What is there, by path; a file may be put in or taken out. */
@@ -30,7 +30,7 @@ export function memoryFolder(): MemoryFolder {
       find(path);
       return path;
     },
-    open: async (path) => find(path),
+    open: async (path) => readOnlyFile(find(path)),
     openForWriting: async (path) => find(path),
     create: async (name, beside, size) => {
       const path = place(name, beside);

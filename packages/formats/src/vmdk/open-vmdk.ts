@@ -16,10 +16,11 @@ import type { CreateType } from './create-types.ts';
 import type { ExtentDescription, VmdkDescriptor } from './descriptor.ts';
 import { formatCid } from './descriptor-write.ts';
 import type { DiskFolder } from './disk-file.ts';
+import { chainLimit, findParent } from './find-parent.ts';
 import { type DiskGeometry, geometryFrom, geometryOf } from './geometry.ts';
 import { sectorBytes } from './hosted-header.ts';
 import type { Layer, LayerRun } from './layer.ts';
-import { type Link, openLink, type ParentReference } from './link.ts';
+import { type Link, openLink } from './link.ts';
 import { localFolder } from './local-folder.ts';
 import type { ExtentFormat, OpenMapping } from './open-extent.ts';
 
@@ -82,9 +83,6 @@ export interface OpenVmdk<D extends BlockDevice = BlockDevice> {
   ownRuns(offset: number, length: number, signal?: AbortSignal): Promise<LayerRun[]>;
 }
 
-/** VMware allows 32 snapshots in a chain; QEMU nests no deeper than a few hundred. */
-export const chainLimit = 255;
-
 /**
  * Raises `format` with the offset, `not-found` (an extent, a parent), `refused` (outside of the roots, a parent that
  * was changed, a chain that is a circle), `unsupported`, `state` (seSparse with a pending journal), `permission`.
@@ -144,7 +142,7 @@ async function openChain(start: string, context: ChainContext): Promise<Links> {
   const seen = new Set([start]);
   for (let child = links[0]; child.parent && (context.parents ?? true); ) {
     throwIfAborted(signal, `opening ${start}`);
-    const path = await findParent(child, child.parent, folder);
+    const path = await findParent(child.path, child.parent, folder);
     if (seen.has(path) || links.length > chainLimit) {
       const what = seen.has(path)
         ? 'its chain of parents is a circle'
@@ -161,26 +159,6 @@ async function openChain(start: string, context: ChainContext): Promise<Links> {
   }
   opened.move();
   return links;
-}
-
-async function findParent(child: Link, { hint }: ParentReference, folder: DiskFolder): Promise<string> {
-  let failure: unknown;
-  for (const name of parentNames(hint)) {
-    try {
-      return await folder.resolve(name, child.path);
-    } catch (error) {
-      if (!(error instanceof PrimaError) || !['not-found', 'refused'].includes(error.code)) throw error;
-      if (failure === undefined || error.code === 'refused') failure = error;
-    }
-  }
-  throw failure;
-}
-
-/** Where a parent may be, in the order to look. */
-export function parentNames(hint: string): string[] {
-  const isAbsolute = hint.startsWith('/') || /^[a-z]:[\\/]/i.test(hint);
-  const base = hint.split(/[\\/]/).at(-1) ?? hint;
-  return [...new Set(isAbsolute ? [base, hint] : [hint, base])].filter((name) => name !== '');
 }
 
 function checkParent(child: Link, parent: Link, { onParentMismatch = 'refuse', note }: ChainContext): void {

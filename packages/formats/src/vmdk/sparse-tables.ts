@@ -100,6 +100,29 @@ export class SparseTables<L extends TableLayout = TableLayout> implements GrainT
     return sector * sectorBytes + (grain % this.entriesPerTable) * 4;
   }
 
+  /** Where each directory says that a table is, sectors; whatever they say. */
+  async placesOf(index: number): Promise<number[]> {
+    const { copies } = await this.pages.get(Math.floor(index / pageEntries));
+    return copies.map((copy) => copy[index % pageEntries] ?? 0);
+  }
+
+  /** Where a directory's entry for a table is in the file, bytes. */
+  directoryOffset(which: number, index: number): number {
+    return (this.layout.directories[which] ?? 0) * sectorBytes + index * 4;
+  }
+
+  /** The table at a sector for which `isTable` holds, as it is in the file. */
+  readTable(sector: number): Promise<Uint32Array> {
+    return this.#readEntries(sector * sectorBytes, this.entriesPerTable);
+  }
+
+  /** A table as it is in the file. */
+  bytesOf(entries: Uint32Array): Buffer {
+    const bytes = Buffer.alloc(this.tableBytes);
+    bytes.set(new Uint8Array(entries.buffer, entries.byteOffset, entries.byteLength));
+    return swapped ? bytes.swap32() : bytes;
+  }
+
   async #loadPage(index: number): Promise<DirectoryPage> {
     const { directories, tableCount } = this.layout;
     const first = index * pageEntries;
@@ -157,7 +180,7 @@ export class SparseTables<L extends TableLayout = TableLayout> implements GrainT
     const at = index % pageEntries;
     const sector = use[at] ?? 0;
     if (!this.isTable(sector)) {
-      const entry = (this.layout.directories[0] ?? 0) * sectorBytes + index * 4;
+      const entry = this.directoryOffset(0, index);
       throw this.broken(
         `the grain table ${index} is said to be at sector ${sector}, where no table can be`,
         entry,
@@ -208,7 +231,7 @@ export class SparseTables<L extends TableLayout = TableLayout> implements GrainT
       .find((s) => s !== notAt && this.isTable(s));
     if (sector === undefined) return undefined;
     try {
-      return await this.#readEntries(sector * sectorBytes, this.entriesPerTable);
+      return await this.readTable(sector);
     } catch (error) {
       if (isReadError(error)) return undefined;
       throw error;

@@ -6,8 +6,9 @@ import { GiB, MiB, PrimaError, type Random, seededRandom } from '@prima/base';
 import { collectExtents, type DeviceUnderTest, deviceConformance } from '@prima/block';
 import { type CreateVmdkOptions, createVmdk } from './create-vmdk.ts';
 import { formatCid } from './descriptor-write.ts';
+import { parentNames } from './find-parent.ts';
 import { type MemoryFolder, memoryFolder } from './memory-folder.ts';
-import { openVmdk, parentNames } from './open-vmdk.ts';
+import { openVmdk } from './open-vmdk.ts';
 
 const size = 3 * MiB + 512 * 5;
 

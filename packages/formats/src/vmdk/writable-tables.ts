@@ -79,7 +79,7 @@ export class WritableTables extends SparseTables {
     const { copies } = await this.pages.get(Math.floor(index / pageEntries));
     for (const [which, copy] of copies.entries()) {
       if (this.isTable(copy[index % pageEntries] ?? 0) || this.#fresh.has(index)) continue;
-      const entry = (this.layout.directories[which] ?? 0) * sectorBytes + index * 4;
+      const entry = this.directoryOffset(which, index);
       throw this.broken(
         `grain directory ${which + 1} names no table for number ${index}: repair it first`,
         entry,
@@ -113,7 +113,9 @@ export class WritableTables extends SparseTables {
     const fresh: TablePiece[] = [];
     const rest: TablePiece[] = [];
     for (const index of tables) {
-      const bytes = this.#bytesOf(this.tables.peek(index), this.tableBytes);
+      const table = this.tables.peek(index);
+      assert(table !== undefined, `the changed table ${index} is kept`);
+      const bytes = this.bytesOf(table);
       const { copies = [] } = this.pages.peek(Math.floor(index / pageEntries)) ?? {};
       assert(copies.length > 0, `the page of a changed table ${index} is kept`);
       for (const copy of copies) {
@@ -123,8 +125,7 @@ export class WritableTables extends SparseTables {
     }
     for (const number of pages) {
       for (const [which, copy] of (this.pages.peek(number)?.copies ?? []).entries()) {
-        const offset = (this.layout.directories[which] ?? 0) * sectorBytes + number * pageEntries * 4;
-        rest.push({ offset, bytes: this.#bytesOf(copy, copy.length * 4) });
+        rest.push({ offset: this.directoryOffset(which, number * pageEntries), bytes: entryBytes(copy) });
       }
     }
     this.#dirtyTables = new Set();
@@ -146,17 +147,16 @@ export class WritableTables extends SparseTables {
     for (const index of freshTables) this.#fresh.add(index);
   }
 
-  #bytesOf(entries: Uint32Array | undefined, length: number): Buffer {
-    assert(entries !== undefined, 'what was changed is kept');
-    const bytes = Buffer.alloc(length);
-    bytes.set(new Uint8Array(entries.buffer, entries.byteOffset, entries.byteLength));
-    if (endianness() === 'BE') bytes.swap32();
-    return bytes;
-  }
-
   async write(pieces: readonly TablePiece[]): Promise<void> {
     for (const { offset, bytes } of joined(pieces)) await this.layout.file.write(offset, bytes);
   }
+}
+
+function entryBytes(entries: Uint32Array): Buffer {
+  const bytes = Buffer.from(
+    entries.buffer.slice(entries.byteOffset, entries.byteOffset + entries.byteLength),
+  );
+  return endianness() === 'BE' ? bytes.swap32() : bytes;
 }
 
 /** Neighbours as one. */
