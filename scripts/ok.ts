@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
@@ -13,13 +14,20 @@ const tests = globSync('packages/*/src/**/*.test.ts', { cwd: root, exclude: ['**
   (file) => paths.length === 0 || paths.some((path) => file.startsWith(path)),
 );
 
+// Node's own choice leaves one processor free, which on two is half of them
+const testOptions = [
+  '--test-reporter=dot',
+  '--test-timeout=180000',
+  `--test-concurrency=${availableParallelism()}`,
+];
+
 const steps: [name: string, program: string, args: string[]][] = [
   ['format', bin('biome'), ['format', '--reporter=summary', '.']],
   ['lint', bin('oxlint'), ['--type-aware', '--deny-warnings', '--format=unix']],
   ['types', bin('tsc'), ['-p', '.']],
   ['layers', process.execPath, ['scripts/check-layers.ts']],
   ['dead code', bin('knip'), ['--no-progress']],
-  ['unit tests', process.execPath, ['--test', '--test-reporter=dot', '--test-timeout=180000', ...tests]],
+  ['unit tests', process.execPath, ['--test', ...testOptions, ...tests]],
 ];
 
 function run(program: string, args: string[]): Promise<{ status: number; output: string }> {
