@@ -171,10 +171,8 @@ class SftpStore implements ObjectStore {
     } catch (error) {
       throw await this.#explained(call, error, bodyLength(body));
     } finally {
-      if (!call.session.lost) {
-        await this.#remove(call, temporary);
-        delete attempt.temporary;
-      }
+      // what a connection that is just being lost leaves there is removed over the next one
+      if (!call.session.lost && (await this.#remove(call, temporary))) delete attempt.temporary;
     }
   }
 
@@ -233,12 +231,16 @@ class SftpStore implements ObjectStore {
     );
   }
 
-  async #remove({ session, doing }: FileCall, path: string): Promise<void> {
-    const removed = session.request<void>(doing, (sftp, answer) => sftp.unlink(path, answer));
-    await unlessMissing(removed).catch((error: unknown) => {
+  /** False when it is still there, as far as is known. */
+  async #remove({ session, doing }: FileCall, path: string): Promise<boolean> {
+    try {
+      await unlessMissing(session.request<void>(doing, (sftp, answer) => sftp.unlink(path, answer)));
+      return true;
+    } catch (error) {
       if (!(error instanceof SftpStatusError || error instanceof LostConnectionError)) throw error;
-      this.#logger.debug(`${doing}: a temporary file stays for now: ${error.message}`);
-    });
+      this.#logger.debug(`${doing}: a temporary file stays until later: ${error.message}`);
+      return false;
+    }
   }
 
   async get(key: string, range?: ObjectRange, options: StoreCallOptions = {}): Promise<Uint8Array> {
