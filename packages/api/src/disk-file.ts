@@ -1,6 +1,7 @@
 /** Disk files by themselves: looked at, compared, converted, without a machine or a repository. */
-import type { CallOptions, ImageFormat } from './contract.ts';
+import type { CallOptions } from './call.ts';
 import type { PartitionTableDto } from './partition-table.ts';
+import type { ImageFormat } from './restore.ts';
 
 export interface DiskFileRequest {
   path: string;

@@ -1,4 +1,5 @@
 /** What the contract says of keys: slots, secrets, rotation. */
+import type { CallOptions } from './call.ts';
 
 export interface KeySlotDto {
   id: string;
@@ -42,4 +43,16 @@ export interface RootKeyRotationDto extends KeyRotationDto {
   dropped: { id: string; kind?: KeySlotDto['kind']; label?: string }[];
   /** Old slots that the storage keeps from being deleted. */
   left: string[];
+}
+
+export interface KeysApi {
+  keyList(options?: CallOptions): Promise<KeySlotDto[]>;
+  keyAdd(request: KeyAddRequest, options?: CallOptions): Promise<NewKeySlotDto>;
+  keyRemove(request: { id: string; force?: boolean }, options?: CallOptions): Promise<void>;
+  keyRotate(options?: CallOptions): Promise<KeyRotationDto>;
+  /** A new root key. Slots go on whose secrets are given: what opened the repository, and `others`. */
+  keyRotateRoot(
+    request: { others?: SecretSource[]; dropOthers?: boolean },
+    options?: CallOptions,
+  ): Promise<RootKeyRotationDto>;
 }

@@ -1,5 +1,14 @@
 /** The contract between Prima's operations and whoever calls them. */
-export * from './contract.ts';
+export type * from './backup.ts';
+export type * from './call.ts';
+export type * from './contract.ts';
+export type * from './copy.ts';
+export type * from './demo.ts';
 export type * from './disk-file.ts';
 export type * from './keys.ts';
+export type * from './machines.ts';
+export type * from './maintenance.ts';
 export type * from './partition-table.ts';
+export type * from './points.ts';
+export type * from './repository.ts';
+export type * from './restore.ts';

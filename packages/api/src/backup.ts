@@ -1,0 +1,27 @@
+/** What the contract says of backups. */
+import type { CallOptions, ErrorDto } from './call.ts';
+import type { PointDto } from './points.ts';
+
+export interface BackupRequest {
+  sources: string[];
+  mode?: 'auto' | 'hot' | 'warm' | 'cold';
+  full?: boolean;
+  /** Leave out what the guest's file systems provably do not use. */
+  skipFreeSpace?: boolean;
+  name?: string;
+  tags?: string[];
+  /** Nobody can forget the points for so long. */
+  lockMs?: number;
+  readBack?: boolean;
+  /** The format of disk files whose name and content do not tell it: `raw`, `qcow2`, `vmdk` … */
+  sourceFormat?: string;
+}
+
+export interface BackupResult {
+  /** One entry per source, in order; a failed one does not stop the others. */
+  results: { source: string; point?: PointDto; error?: ErrorDto; elapsedMs: number }[];
+}
+
+export interface BackupApi {
+  backup(request: BackupRequest, options?: CallOptions): Promise<BackupResult>;
+}

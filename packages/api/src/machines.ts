@@ -1,0 +1,66 @@
+/** What the contract says of hosts and their machines. */
+import type { CallOptions } from './call.ts';
+
+export interface HostDto {
+  name: string;
+  platform: 'qemu';
+  /** The folder of a plain QEMU host. */
+  location: string;
+}
+
+export interface HostTestResult {
+  host: HostDto;
+  ok: boolean;
+  checks: { name: string; ok: boolean; detail: string }[];
+}
+
+export interface MachineDto {
+  id: string;
+  name: string;
+  host: string;
+  state: string;
+  accelerator?: string;
+  memoryBytes: number;
+  cpus: number;
+  agent: string;
+  folder?: string;
+  disks: { name: string; slot: string; path: string; format: string; size: number; excluded?: string }[];
+  notes: string[];
+  /** Time of the newest restore point, where a repository is named. */
+  lastPoint?: string;
+}
+
+export interface MachineCreateRequest {
+  host: string;
+  name: string;
+  memoryBytes: number;
+  cpus: number;
+  /** Without `format` an empty disk is raw and a copy is as its source, or qcow2. */
+  disks: { size?: number; format?: 'raw' | 'qcow2'; copyOf?: string }[];
+  kernel?: string;
+  initrd?: string;
+  append?: string;
+  network?: 'none' | 'user';
+}
+
+export interface MachinesApi {
+  hostList(options?: CallOptions): Promise<HostDto[]>;
+  hostAdd(request: HostDto, options?: CallOptions): Promise<HostDto>;
+  hostTest(request: { name: string }, options?: CallOptions): Promise<HostTestResult>;
+  hostRemove(request: { name: string }, options?: CallOptions): Promise<void>;
+  machineList(request: { host?: string }, options?: CallOptions): Promise<MachineDto[]>;
+  machineShow(request: { machine: string }, options?: CallOptions): Promise<MachineDto>;
+  machineCreate(request: MachineCreateRequest, options?: CallOptions): Promise<MachineDto>;
+  machinePower(
+    request: {
+      machine: string;
+      action: 'start' | 'stop' | 'kill' | 'suspend' | 'resume';
+      timeoutMs?: number;
+    },
+    options?: CallOptions,
+  ): Promise<MachineDto>;
+  machineDelete(request: { machine: string }, options?: CallOptions): Promise<void>;
+  /** A PNG of the machine's screen. */
+  machineScreenshot(request: { machine: string }, options?: CallOptions): Promise<Uint8Array>;
+  machineConsole(request: { machine: string; bytes?: number }, options?: CallOptions): Promise<string>;
+}

@@ -1,0 +1,61 @@
+/** What the contract says of restores and exports. */
+import type { CallOptions } from './call.ts';
+import type { MachineDto } from './machines.ts';
+import type { PointDto } from './points.ts';
+
+export type ImageFormat = 'raw' | 'qcow2' | 'vmdk';
+
+export interface RestoreToFolderRequest {
+  point: string;
+  folder: string;
+  /** Default: raw. */
+  format?: ImageFormat;
+  /** Only this disk: its name or number. */
+  disk?: string;
+  force?: boolean;
+  /** Go on where the point cannot be read, with zeros; the result lists them. */
+  allowDamaged?: boolean;
+}
+
+export interface RestoreToHostRequest {
+  point: string;
+  host: string;
+  as?: string;
+  start?: boolean;
+  allowDamaged?: boolean;
+}
+
+export interface RestoreResult {
+  point: PointDto;
+  /** Files that were written. */
+  files: { disk: string; path: string; size: number }[];
+  machine?: MachineDto;
+  bytesRead: number;
+  bytesWritten: number;
+  /** What holds zeros because it cannot be read: bytes. */
+  damaged: { disk: string; offset: number; length: number }[];
+  elapsedMs: number;
+}
+
+export interface ExportRequest {
+  point: string;
+  disk?: string;
+  socket?: string;
+  listen?: string;
+  /** Writes go to a temporary overlay that ends with the export. */
+  writable?: boolean;
+  /** Serve zeros where the point cannot be read. Without it clients get an I/O error there. */
+  allowDamaged?: boolean;
+}
+
+/** An export that is being served until `stop` is called or the signal aborts. */
+export interface ExportHandle {
+  uris: { disk: string; uri: string }[];
+  stop(): Promise<void>;
+}
+
+export interface RestoreApi {
+  restoreToFolder(request: RestoreToFolderRequest, options?: CallOptions): Promise<RestoreResult>;
+  restoreToHost(request: RestoreToHostRequest, options?: CallOptions): Promise<RestoreResult>;
+  export(request: ExportRequest, options?: CallOptions): Promise<ExportHandle>;
+}
