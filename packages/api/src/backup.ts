@@ -15,6 +15,8 @@ export interface BackupRequest {
   readBack?: boolean;
   /** The format of disk files whose name and content do not tell it: `raw`, `qcow2`, `vmdk` … */
   sourceFormat?: string;
+  /** Folders in which the files of a VMDK may be, besides its own. */
+  allowed?: string[];
 }
 
 export interface BackupResult {

@@ -7,6 +7,44 @@ export interface DiskFileRequest {
   path: string;
   /** Where its name and content do not tell it: `raw`, `qcow2`, `vmdk` … */
   format?: string;
+  /** Folders in which a VMDK's extents and parents may be, besides its own. */
+  allowed?: string[];
+}
+
+/** A VMDK, or one of its parents. */
+export interface VmdkLinkDto {
+  path: string;
+  /** Absent, as the CID, for files without a descriptor. */
+  createType?: string;
+  cid?: string;
+  /** Of a redo log without descriptor. */
+  generation?: number;
+  size: number;
+  extents: VmdkExtentDto[];
+}
+
+export interface VmdkExtentDto {
+  access: string;
+  /** `FLAT`, `SPARSE`, `VMFS` … */
+  type: string;
+  size: number;
+  /** As the descriptor names it, and where that is; both absent for extents without a file. */
+  name?: string;
+  path?: string;
+  /** Where the extent begins in the file. */
+  offset: number;
+  fileSize?: number;
+}
+
+export interface VmdkDto extends VmdkLinkDto {
+  adapterType?: string;
+  geometry: { cylinders: number; heads: number; sectors: number };
+  /** The disk database, its parents' entries where it has none; keys without `ddb.`, in lower case. */
+  ddb: Record<string, string>;
+  /** Nearest first. */
+  parents: VmdkLinkDto[];
+  /** What is odd, a sentence each. */
+  notes: string[];
 }
 
 /** Sizes in bytes. */
@@ -24,6 +62,8 @@ export interface DiskFileDto {
   fileSize: number;
   allocated: number;
   partitionTable: PartitionTableDto;
+  /** What the descriptors of a VMDK say. */
+  vmdk?: VmdkDto;
 }
 
 export interface DiskMapRequest extends DiskFileRequest {

@@ -1,5 +1,5 @@
 /** For tests: what a small, plausible Prima would answer to every call. */
-import type { DiskDto, MachineDto, PointDto, RepairRequest, RepositoryDto } from '@prima/api';
+import type { DiskDto, MachineDto, PointDto, RepairRequest, RepositoryDto, VmdkDto } from '@prima/api';
 import type { Answers } from './fake-environment.ts';
 
 const MiB = 1024 * 1024;
@@ -56,6 +56,33 @@ export const troubled: PointDto = {
   notes: ['read in full'],
   parent: '00aa',
   pausedMs: 210,
+};
+
+const vmdk: VmdkDto = {
+  path: '/machines/web01/web01.vmdk',
+  createType: 'twoGbMaxExtentFlat',
+  cid: '1a2b3c4d',
+  size: 8192 * MiB,
+  extents: [
+    {
+      access: 'RW',
+      type: 'FLAT',
+      size: 4096 * MiB,
+      name: 'a.vmdk',
+      path: '/m/a.vmdk',
+      offset: 512,
+      fileSize: 1,
+    },
+    { access: 'RW', type: 'ZERO', size: 4096 * MiB, offset: 0 },
+  ],
+  adapterType: 'lsilogic',
+  geometry: { cylinders: 1044, heads: 255, sectors: 63 },
+  ddb: { uuid: '60 00 C2 9a', 'geometry.heads': '255' },
+  parents: [
+    { path: '/machines/base.vmdk', createType: 'vmfs', cid: '0badcafe', size: 8192 * MiB, extents: [] },
+    { path: '/machines/old.dsk', generation: 3, size: 8192 * MiB, extents: [] },
+  ],
+  notes: ['it was not closed by who wrote it last'],
 };
 
 export const machine: MachineDto = {
@@ -236,9 +263,10 @@ export const answers: Answers = {
   storageUndelete: ({ url }) => ({ url, keys: ['p/config'] }),
   diskInfo: ({ path }) => ({
     path,
-    format: 'qcow2',
-    reason: 'it is named .qcow2',
-    basedOn: [{ path: '/machines/base.raw', format: 'raw' }],
+    format: 'vmdk',
+    reason: 'its name and its first bytes say vmdk',
+    basedOn: [{ path: '/machines/base.vmdk', format: 'vmdk' }],
+    vmdk,
     size: 8192 * MiB,
     data: 3000 * MiB,
     fileSize: 900 * MiB,

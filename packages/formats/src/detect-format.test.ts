@@ -53,6 +53,13 @@ test('without any magic', async () => {
   assert.equal(await detectFormat(device, 'web-flat.vmdk'), 'raw');
 });
 
+test('redo logs of ESX are VMDKs, whatever the disk is called', async () => {
+  const log = await deviceWith(0, 'COWD');
+  for (const name of ['web.dsk.REDO', 'web.vmdk.REDO.REDO', 'web.vmdk.REDO_Ab12Cd', 'web.redo'])
+    assert.equal(await detectFormat(log, name), 'vmdk');
+  assert.equal(await codeOf(detectFormat(memoryDevice(4096), 'web.dsk.REDO')), 'format');
+});
+
 test('a fixed VHD has its footer at the end and is one only by name', async () => {
   const device = await deviceWith(4096 - 512, 'conectix');
   assert.equal(await detectFormat(device, 'a.vhd'), 'vpc');

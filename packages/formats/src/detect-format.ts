@@ -8,6 +8,7 @@
  *   vmdk     "KDMV" (hosted sparse), "COWD" (ESX sparse),      0
  *            BE BA FE CA 00 00 00 00 (seSparse), or
  *            "# Disk DescriptorFile" (a descriptor, any case)
+ *            The redo logs of ESX have no ending of their own: web.dsk.REDO, web.vmdk.REDO_Ab12Cd.
  *   vhdx     "vhdxfile"                                        0
  *   vpc      "conectix" (VHD: a copy of the footer)            0, for a fixed one only 512 before the end
  *   vdi      7F 10 DA BE (u32 LE 0xBEDA107F)                   64
@@ -37,6 +38,8 @@ export interface DetectedFormat {
 }
 
 const rawEnding = /(?:\.(?:raw|img|ima|dsk|iso|bin|dd)|-(?:flat|f\d{3})\.vmdk)$/i;
+/** What ESX puts behind the name of the disk whose writes the file takes. */
+const redoEnding = /\.redo(?:_[a-z0-9]+)?$/i;
 const endings: Partial<Record<string, DiskFormat>> = {
   qcow2: 'qcow2',
   qcow: 'qcow2',
@@ -80,7 +83,7 @@ function decide(path: string, magic: string | undefined): DetectedFormat {
     return { format: 'raw', reason: `it is named ${name}${but}` };
   }
   const ending = /\.([a-z0-9]+)$/i.exec(name)?.[1]?.toLowerCase() ?? '';
-  const wanted = endings[ending];
+  const wanted = redoEnding.test(name) ? 'vmdk' : endings[ending];
   const found = magic === 'vpc-footer' ? (wanted === 'vpc' ? 'vpc' : undefined) : magic;
   if (wanted !== undefined) return agree(path, wanted, found);
   if (found === undefined) return { format: 'raw', reason: 'no known format shows in its first bytes' };

@@ -17,6 +17,7 @@ interface BackupOptions {
   lock?: number;
   readBack: boolean;
   sourceFormat?: string;
+  allowFolder?: string[];
 }
 
 export function registerBackup(program: Command, cli: Cli): void {
@@ -41,6 +42,11 @@ export function registerBackup(program: Command, cli: Cli): void {
     .option('--tag <tag>', 'a tag for the points; may be given several times', collect)
     .option('--lock <time>', 'nobody can forget the points for so long: 30d, 12h', parseDuration)
     .option('--source-format <format>', 'of a disk file that does not tell: raw, qcow2, vmdk, vhdx, vdi, vpc')
+    .option(
+      '--allow-folder <folder>',
+      'the files of a VMDK may be there, too; may be given several times',
+      collect,
+    )
     .option('--no-read-back', 'do not read back and compare what was stored')
     .action(
       cli.action({ repository: true }, async (invocation, sources: string[], options: BackupOptions) => {
@@ -55,7 +61,7 @@ export function registerBackup(program: Command, cli: Cli): void {
 }
 
 function requestOf(sources: string[], options: BackupOptions): BackupRequest {
-  const { mode, full, skipFreeSpace, name, tag, lock, readBack, sourceFormat } = options;
+  const { mode, full, skipFreeSpace, name, tag, lock, readBack, sourceFormat, allowFolder } = options;
   return {
     sources,
     ...(mode && { mode }),
@@ -66,6 +72,7 @@ function requestOf(sources: string[], options: BackupOptions): BackupRequest {
     ...(lock !== undefined && { lockMs: lock }),
     ...(!readBack && { readBack: false }),
     ...(sourceFormat !== undefined && { sourceFormat }),
+    ...(allowFolder && { allowed: allowFolder }),
   };
 }
 

@@ -3,11 +3,18 @@ import type { DiskFileRequest, ImageFormat } from '@prima/api';
 import { errorCodes, formatBytes, formatDuration } from '@prima/base';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
-import { parseCount } from '../options.ts';
+import { collect, parseCount } from '../options.ts';
 import { renderComparison, renderDiskFile, renderDiskMap } from '../render/disk-file.ts';
 import { printable } from '../terminal/width.ts';
 
-const formatHelp = 'its format, where name and content do not tell it';
+const formatHelp = 'its format, where name and content do not tell it; raw takes any file as it is';
+const allowHelp =
+  "the files of a VMDK may be in this folder, too, not only in the disk's; may be given several times";
+
+interface FileOptions {
+  format?: string | undefined;
+  allowFolder?: string[] | undefined;
+}
 
 export function registerDisk(program: Command, cli: Cli): void {
   const disk = program.command('disk').description('look at disk files, compare and convert them');
@@ -16,9 +23,10 @@ export function registerDisk(program: Command, cli: Cli): void {
     .description('show what a disk file is and holds: format, sizes, what it is based on, partitions')
     .argument('<file>', 'a disk file or block device')
     .option('--format <format>', formatHelp)
+    .option('--allow-folder <folder>', allowHelp, collect)
     .action(
-      cli.action({}, async (invocation, path: string, { format }: { format?: string }) => {
-        const result = await invocation.call((api, call) => api.diskInfo(named(path, format), call));
+      cli.action({}, async (invocation, path: string, options: FileOptions) => {
+        const result = await invocation.call((api, call) => api.diskInfo(named(path, options), call));
         invocation.result(result, (page) => renderDiskFile(result, page));
       }),
     );
@@ -27,11 +35,12 @@ export function registerDisk(program: Command, cli: Cli): void {
     .description('show where a disk holds data, zeros and holes')
     .argument('<file>', 'a disk file or block device')
     .option('--format <format>', formatHelp)
+    .option('--allow-folder <folder>', allowHelp, collect)
     .option('--limit <n>', 'list no more extents than this (1000)', parseCount)
     .action(
-      cli.action({}, async (invocation, path: string, options: { format?: string; limit?: number }) => {
-        const { format, limit } = options;
-        const request = { ...named(path, format), ...(limit !== undefined && { limit }) };
+      cli.action({}, async (invocation, path: string, options: FileOptions & { limit?: number }) => {
+        const { limit } = options;
+        const request = { ...named(path, options), ...(limit !== undefined && { limit }) };
         const result = await invocation.call((api, call) => api.diskMap(request, call));
         invocation.result(result, (page) => renderDiskMap(result, page));
       }),
@@ -48,6 +57,7 @@ function registerCompare(disk: Command, cli: Cli): void {
     .argument('<b>', 'another one')
     .option('--a-format <format>', 'of the first, where name and content do not tell it')
     .option('--b-format <format>', 'of the second')
+    .option('--allow-folder <folder>', allowHelp, collect)
     .option('--limit <n>', 'end after so many differing ranges (1000)', parseCount)
     .action(
       cli.action(
@@ -56,12 +66,12 @@ function registerCompare(disk: Command, cli: Cli): void {
           invocation,
           a: string,
           b: string,
-          options: { aFormat?: string; bFormat?: string; limit?: number },
+          options: { aFormat?: string; bFormat?: string; allowFolder?: string[]; limit?: number },
         ) => {
-          const { aFormat, bFormat, limit } = options;
+          const { aFormat, bFormat, allowFolder, limit } = options;
           const request = {
-            a: named(a, aFormat),
-            b: named(b, bFormat),
+            a: named(a, { format: aFormat, allowFolder }),
+            b: named(b, { format: bFormat, allowFolder }),
             ...(limit !== undefined && { limit }),
           };
           const result = await invocation.call((api, call) => api.diskCompare(request, call));
@@ -79,6 +89,7 @@ function registerConvert(disk: Command, cli: Cli): void {
     .argument('<source>', 'a disk file or block device')
     .argument('<target>', 'the new file')
     .option('--source-format <format>', 'of the source, where name and content do not tell it')
+    .option('--allow-folder <folder>', allowHelp, collect)
     .addOption(
       new Option(
         '--format <format>',
@@ -93,11 +104,11 @@ function registerConvert(disk: Command, cli: Cli): void {
           invocation,
           source: string,
           target: string,
-          options: { sourceFormat?: string; format?: ImageFormat; force?: boolean },
+          options: { sourceFormat?: string; allowFolder?: string[]; format?: ImageFormat; force?: boolean },
         ) => {
-          const { sourceFormat, format, force } = options;
+          const { sourceFormat, allowFolder, format, force } = options;
           const request = {
-            source: named(source, sourceFormat),
+            source: named(source, { format: sourceFormat, allowFolder }),
             target,
             ...(format && { format }),
             ...(force && { force }),
@@ -113,6 +124,6 @@ function registerConvert(disk: Command, cli: Cli): void {
     );
 }
 
-function named(path: string, format: string | undefined): DiskFileRequest {
-  return { path, ...(format !== undefined && { format }) };
+function named(path: string, { format, allowFolder }: FileOptions): DiskFileRequest {
+  return { path, ...(format !== undefined && { format }), ...(allowFolder && { allowed: allowFolder }) };
 }

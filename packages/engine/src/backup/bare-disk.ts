@@ -17,6 +17,8 @@ export interface BareDiskOptions {
   lockFolder: string;
   /** The format of a disk file, where its name and content do not tell. One of `diskFormats`. */
   format?: string;
+  /** Folders in which a VMDK's extents and parents may be, besides its own. */
+  allowed?: readonly string[];
 }
 
 /**
@@ -31,7 +33,7 @@ export async function diskFileSource(path: string, options: BareDiskOptions): Pr
   return {
     machine,
     open: (request) =>
-      openLocked(machine, request, { ...options, read: (signal) => openFile(real, options.format, signal) }),
+      openLocked(machine, request, { ...options, read: (signal) => openFile(real, { ...options, signal }) }),
   };
 }
 
@@ -108,7 +110,10 @@ async function openExport(uri: NbdUri, text: string, signal?: AbortSignal): Prom
   return { device, path: text, format: 'raw', why };
 }
 
-async function openFile(path: string, told?: string, signal?: AbortSignal): Promise<OpenedDisk> {
+async function openFile(
+  path: string,
+  { format: told, allowed, signal }: BareDiskOptions & { signal?: AbortSignal },
+): Promise<OpenedDisk> {
   const before = await identify(path);
   if (await isOpenForWriting(before)) {
     throw new PrimaError(
@@ -117,14 +122,23 @@ async function openFile(path: string, told?: string, signal?: AbortSignal): Prom
       { details: { path } },
     );
   }
-  const opened = await openDiskFile(path, { format: told, option: '--source-format', signal });
-  const { device, format, reason, basedOn } = opened;
+  const opened = await openDiskFile(path, { format: told, option: '--source-format', allowed, signal });
+  const { device, format, reason, basedOn, files, vmdk } = opened;
   const why = [
     `read as ${format}: ${reason}`,
     ...basedOn.map((file) => `read with the file that it is based on, ${file.path}`),
     `that nothing writes to ${path} meanwhile can be told only of QEMU on this computer and by the file's time`,
   ];
-  return { device, path, format, why, verify: () => verifyUnchanged(path, before) };
+  const others = files.filter((file) => file !== path);
+  const identities = await Promise.all(others.map(async (file) => [file, await identify(file)] as const));
+  const all = [[path, before] as const, ...identities];
+  return {
+    device,
+    path,
+    format,
+    why: [...why, ...(vmdk?.notes ?? [])],
+    verify: async () => (await Promise.all(all.map((file) => verifyUnchanged(...file)))).flat(),
+  };
 }
 
 interface FileIdentity {

@@ -39,6 +39,7 @@ export async function convertDisk(
     throw new UserError('exists', `${target} is there already; nothing was written (--force replaces it)`);
   const { device } = await openDiskFile(source.path, {
     format: source.format,
+    allowed: source.allowed,
     option: '--source-format',
     signal,
   });

@@ -3,12 +3,15 @@ import { stat } from 'node:fs/promises';
 import { toPrimaError } from '@prima/base';
 import { type Comparison, compareDevices, type Extent } from '@prima/block';
 import { type PartitionTable, readPartitions } from '@prima/formats';
+import { describeVmdk, type VmdkDescription } from './describe-vmdk.ts';
 import { openDiskFile, type OpenedDiskFile } from './open-disk.ts';
 
 export interface NamedDisk {
   path: string;
   /** Where name and content do not tell it. */
   format?: string;
+  /** Folders in which a VMDK's extents and parents may be, besides its own. */
+  allowed?: readonly string[];
 }
 
 export interface DiskFileInfo extends Pick<OpenedDiskFile, 'format' | 'reason' | 'basedOn'> {
@@ -19,12 +22,13 @@ export interface DiskFileInfo extends Pick<OpenedDiskFile, 'format' | 'reason' |
   fileSize: number;
   allocated: number;
   partitions: PartitionTable;
+  vmdk?: VmdkDescription;
 }
 
 /** Raises what `openDiskFile` does. */
 export async function inspectDisk(disk: NamedDisk, signal?: AbortSignal): Promise<DiskFileInfo> {
   await using opened = await open(disk, signal);
-  const { device, format, reason, basedOn } = opened;
+  const { device, format, reason, basedOn, vmdk } = opened;
   const file = await stat(disk.path).catch((error: unknown) => {
     throw toPrimaError(error, `looking at ${disk.path}`);
   });
@@ -33,7 +37,7 @@ export async function inspectDisk(disk: NamedDisk, signal?: AbortSignal): Promis
   for await (const { kind, length } of device.extents({ offset: 0, length: device.size }, { signal }))
     if (kind === 'data') data += length;
   const sizes = { size: device.size, data, fileSize: file.size, allocated: file.blocks * 512 };
-  return { format, reason, basedOn, ...sizes, partitions };
+  return { format, reason, basedOn, ...sizes, partitions, ...(vmdk && { vmdk: describeVmdk(vmdk) }) };
 }
 
 export interface DiskMap {
@@ -80,9 +84,9 @@ export async function compareDisks(
 }
 
 async function open(
-  { path, format }: NamedDisk,
+  { path, ...named }: NamedDisk,
   signal: AbortSignal | undefined,
 ): Promise<OpenedDiskFile & AsyncDisposable> {
-  const opened = await openDiskFile(path, { format, option: '--format', signal });
+  const opened = await openDiskFile(path, { ...named, option: '--format', signal });
   return { ...opened, [Symbol.asyncDispose]: () => opened.device.close() };
 }

@@ -1,8 +1,17 @@
 /** A disk file of any format, or a block device, opened to be read. */
+import { stat } from 'node:fs/promises';
 import { type BlockDevice, openRawFile } from '@prima/block';
-import { type DetectedFormat, diskFormats, explainFormat, isDiskFormat } from '@prima/formats';
+import {
+  type DetectedFormat,
+  diskFormats,
+  explainFormat,
+  isDiskFormat,
+  openVmdk,
+  type VmdkInfo,
+} from '@prima/formats';
 import { openWithQemu } from '@prima/qemu';
 import { PrimaError, toPrimaError, UserError } from '@prima/base';
+import { isOpenForWriting } from '../backup/file-in-use.ts';
 
 export interface OpenedDiskFile {
   device: BlockDevice;
@@ -11,6 +20,10 @@ export interface OpenedDiskFile {
   reason: string;
   /** The files that it is based on, nearest first. */
   basedOn: { path: string; format: string }[];
+  /** Every file that is read, the one that was named first. */
+  files: string[];
+  /** Of a VMDK, what its descriptors say. */
+  vmdk?: VmdkInfo;
 }
 
 export interface OpenDiskFileOptions {
@@ -18,23 +31,33 @@ export interface OpenDiskFileOptions {
   format?: string;
   /** The option by which a person says it, for messages. */
   option: string;
+  /** Folders in which a VMDK's extents and parents may be, besides its own. */
+  allowed?: readonly string[];
   signal?: AbortSignal;
 }
 
 /**
- * Raises `not-found`, `permission`, `ambiguous` and `format` where the format does not show, `unsupported`, and what
- * the format's reader raises.
+ * Raises `not-found`, `permission`, `ambiguous` and `format` where the format does not show, `unsupported`, `busy` where
+ * a QEMU writes to it, and what the format's reader raises.
  */
 export async function openDiskFile(path: string, options: OpenDiskFileOptions): Promise<OpenedDiskFile> {
   const { format, reason } = await formatOf(path, options);
-  if (format === 'raw') return { device: await openRawFile(path), format, reason, basedOn: [] };
+  if (format === 'raw') {
+    return { device: await openRawFile(path), format, reason, basedOn: [], files: [path] };
+  }
+  if (format === 'vmdk') return { format, reason, ...(await openVmdkFile(path, options)) };
   const image = await openWithQemu(path, { format, signal: options.signal });
-  const basedOn = image.chain.slice(1).map((file) => ({ path: file.path, format: file.format }));
-  return { device: image, format, reason, basedOn };
+  const [, ...below] = image.chain;
+  const basedOn = below.map((file) => ({ path: file.path, format: file.format }));
+  const files = image.chain.flatMap(({ path: file, dataFile }) => [file, ...(dataFile ? [dataFile] : [])]);
+  return { device: image, format, reason, basedOn, files };
 }
 
 /** The format that was told, or the one that shows; an unclear one says how to tell it. */
-async function formatOf(path: string, { format, option }: OpenDiskFileOptions): Promise<DetectedFormat> {
+async function formatOf(
+  path: string,
+  { format, option }: Pick<OpenDiskFileOptions, 'format' | 'option'>,
+): Promise<DetectedFormat> {
   if (format !== undefined) {
     if (isDiskFormat(format)) return { format, reason: 'you said so' };
     throw new UserError('usage', `"${format}" is not a disk format; write ${diskFormats.join(', ')}`);
@@ -46,4 +69,40 @@ async function formatOf(path: string, { format, option }: OpenDiskFileOptions): 
     if (failure.code !== 'ambiguous' && failure.code !== 'format') throw failure;
     throw new PrimaError(failure.code, `${failure.message} (${option})`, { cause: failure });
   }
+}
+
+async function openVmdkFile(
+  path: string,
+  { allowed, signal }: OpenDiskFileOptions,
+): Promise<Omit<OpenedDiskFile, 'format' | 'reason'>> {
+  const { device, info } = await openVmdk(path, { roots: allowed, signal });
+  try {
+    const files = vmdkFiles(info);
+    for (const file of files) await assertNobodyWrites(file);
+    const basedOn = info.parents.map((parent) => ({ path: parent.path, format: 'vmdk' }));
+    return { device, basedOn, files, vmdk: info };
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}
+
+/** All files of a VMDK and its parents, each once. */
+function vmdkFiles({ path, extents, parents }: VmdkInfo): string[] {
+  const links = [{ path, extents }, ...parents];
+  const all = links.flatMap((link) => [link.path, ...link.extents.map((extent) => extent.path ?? link.path)]);
+  return [...new Set(all)];
+}
+
+async function assertNobodyWrites(path: string): Promise<void> {
+  const found = await stat(path).catch((error: unknown) => {
+    throw toPrimaError(error, `looking at ${path}`);
+  });
+  if (!(await isOpenForWriting(found))) return;
+  throw new PrimaError(
+    'busy',
+    `${path} is open for writing in a running QEMU, so what is read of it would be of no single moment; stop the machine, ` +
+      'or back it up as a machine',
+    { details: { path }, retryable: true },
+  );
 }

@@ -62,7 +62,8 @@ async function backupOne(
   const { signal, logger, onProgress } = call;
   const name = await parseSource(text, await context.hosts.list());
   for (const note of name.notes) logger.info(note);
-  const source = await openSource(context, name, { signal, format: request.sourceFormat });
+  const { sourceFormat: format, allowed } = request;
+  const source = await openSource(context, name, { signal, format, allowed });
   const undo = name.kind === 'machine' ? [{ kind: 'host' as const, host: name.host }] : [];
   await using _entry = await journal.begin(`backing up ${text}`, undo);
   const { point } = await backup(repository, source, {
@@ -84,14 +85,14 @@ async function backupOne(
 async function openSource(
   context: Context,
   name: SourceName,
-  { signal, format }: { signal: AbortSignal; format?: string },
+  { signal, format, allowed }: { signal: AbortSignal; format?: string; allowed?: string[] },
 ): Promise<BackupSource> {
   const { locks } = context.home;
-  if (name.kind === 'disk-file') return diskFileSource(name.path, { lockFolder: locks, format });
-  if (format !== undefined) {
+  if (name.kind === 'disk-file') return diskFileSource(name.path, { lockFolder: locks, format, allowed });
+  if (format !== undefined || allowed !== undefined) {
     throw new UserError(
       'usage',
-      'a source format is told only for disk files; machines and exports know theirs',
+      'a source format and folders are told only for disk files; machines and exports know theirs',
     );
   }
   if (name.kind === 'nbd') return nbdSource(name.uri, name.text, { lockFolder: locks });
