@@ -7,6 +7,7 @@ import type { CopyApi } from './copy.ts';
 import type { DemoApi } from './demo.ts';
 import type { DiskFileApi } from './disk-file.ts';
 import type { KeysApi } from './keys.ts';
+import type { MachineConfigurationApi } from './machine-configuration.ts';
 import type { MachinesApi } from './machines.ts';
 import type { MaintenanceApi } from './maintenance.ts';
 import type { PointsApi } from './points.ts';
@@ -19,6 +20,7 @@ export interface PrimaApi
     DemoApi,
     DiskFileApi,
     KeysApi,
+    MachineConfigurationApi,
     MachinesApi,
     MaintenanceApi,
     PointsApi,

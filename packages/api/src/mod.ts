@@ -6,6 +6,7 @@ export type * from './copy.ts';
 export type * from './demo.ts';
 export type * from './disk-file.ts';
 export type * from './keys.ts';
+export type * from './machine-configuration.ts';
 export type * from './machines.ts';
 export type * from './maintenance.ts';
 export type * from './partition-table.ts';

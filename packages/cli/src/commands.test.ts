@@ -157,6 +157,14 @@ const requests: readonly (readonly [string, Call])[] = [
   ['machine list lab', { method: 'machineList', request: { host: 'lab' } }],
   ['machine show lab/web01', { method: 'machineShow', request: { machine: 'lab/web01' } }],
   [
+    'machine config show lab/web01',
+    { method: 'machineConfiguration', request: { source: 'lab/web01', as: 'json' } },
+  ],
+  [
+    'machine config show a.ovf --as qemu --system two',
+    { method: 'machineConfiguration', request: { source: 'a.ovf', as: 'qemu', system: 'two' } },
+  ],
+  [
     'machine create lab/web02',
     {
       method: 'machineCreate',
@@ -608,6 +616,30 @@ fault   qemu    qemu-system-x86_64 is not installed
 Host lab is not in order
 `,
   );
+});
+
+test('a configuration alone is on standard output; what it lacks is said beside it', async () => {
+  const notCarried = [
+    { when: 'reading', where: 'floppy0.present', what: 'TRUE', why: 'a description has no place for it' },
+    { when: 'writing', where: 'annotation', what: 'the web server', why: 'QEMU has no place for it' },
+  ];
+  const machineConfiguration = () => ({
+    from: 'lab/web01',
+    dialect: 'vmx',
+    as: 'qemu',
+    text: 'qemu-system-x86_64 -m 256M\n',
+    description: {},
+    notCarried,
+  });
+  const answers = { machineConfiguration };
+  const { stdout, stderr } = await runFake(['machine', 'config', 'show', 'lab/web01', '--as', 'qemu'], {
+    answers,
+  });
+  assert.equal(stdout, 'qemu-system-x86_64 -m 256M\n');
+  assert.match(stderr, /from vmx to qemu:\n {2}floppy0\.present: TRUE .*\n {2}annotation: the web server/);
+  const json = await runFake(['machine', 'config', 'show', 'x', '--json'], { answers });
+  assert.equal(json.stderr, '');
+  assert.match(json.stdout, /"notCarried":\[\{"when":"reading"/);
 });
 
 test('machines are listed and shown', async () => {

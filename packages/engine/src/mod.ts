@@ -25,6 +25,14 @@ export {
   type Undo,
 } from './journal.ts';
 export { acquireLock, type HeldLock } from './lock.ts';
+export {
+  configurationOfFile,
+  configurationOfMachine,
+  configurationOfPoint,
+  type FoundConfiguration,
+  showConfiguration,
+  type ShownConfiguration,
+} from './machine/configuration.ts';
 export { type PartitionTable, pointPartitions } from './partitions.ts';
 export {
   type FolderRestore,

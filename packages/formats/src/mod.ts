@@ -31,6 +31,7 @@ export * from './vmx/settings.ts';
 export * from './vmx/vmx.ts';
 export * from './libvirt/read-domain.ts';
 export * from './libvirt/write-domain.ts';
+export * from './machine/configuration.ts';
 export * from './machine/description.ts';
 export { type NotCarried, type Translation } from './machine/translation.ts';
 export * from './vmx/read-description.ts';

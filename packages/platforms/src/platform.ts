@@ -206,6 +206,8 @@ export interface Platform {
   inventory(signal?: AbortSignal): Promise<Machine[]>;
   /** By name or id; raises `not-found`, or `ambiguous`. */
   find(nameOrId: string, signal?: AbortSignal): Promise<Machine>;
+  /** The machine's configuration as the host keeps it, in the host's own dialect. */
+  configuration(machine: Machine): Promise<ConfigFile>;
   /**
    * Opens a machine's disks at one point in time. Raises `busy` when it is being backed up already, `state`
    * when the mode does not fit its state, `unsupported` when the mode cannot be had.

@@ -23,6 +23,8 @@ export function operations(
   const disks = async () => (await import('./operations/disks.ts')).diskOperations(context);
   const hosts = async () => (await import('./operations/hosts.ts')).hostOperations(context);
   const machines = async () => (await import('./operations/machines.ts')).machineOperations(context);
+  const configurations = async () =>
+    (await import('./operations/machine-configurations.ts')).configurationOperations(context);
   const demo = async () =>
     (await import('./demo/operation.ts')).demoOperations(context, (home, url, text) =>
       openAnother({ home, repository: url, secret: async () => ({ kind: 'passphrase', text }) }),
@@ -40,6 +42,7 @@ export function operations(
     ...later(hosts, ['hostList', 'hostAdd', 'hostTest', 'hostRemove']),
     ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),
     ...later(machines, ['machineScreenshot', 'machineConsole']),
+    ...later(configurations, ['machineConfiguration']),
     ...later(demo, ['demo']),
     close: () => context.close(),
   };

@@ -9,12 +9,14 @@ import type { Cli } from '../cli.ts';
 import { parseCount, parseDuration } from '../options.ts';
 import { machineDetails, machineTable } from '../render/machine.ts';
 import { printable } from '../terminal/width.ts';
+import { registerMachineConfig } from './machine-config.ts';
 import { registerMachineCreate } from './machine-create.ts';
 
 export function registerMachine(program: Command, cli: Cli): void {
   const machine = program.command('machine').description('list, create, run and look at machines');
   registerList(machine, cli);
   registerShow(machine, cli);
+  registerMachineConfig(machine, cli);
   registerMachineCreate(machine, cli);
   registerStart(machine, cli);
   registerStop(machine, cli);

@@ -1,6 +1,14 @@
 /** .vmx → description. Which key is which member: docs/format/machine-configuration.md. */
 import { MiB } from '@prima/base';
-import type { Display, MachineDescription, SerialPort, Shares, Tpm, Video } from '../machine/description.ts';
+import type {
+  Disk,
+  Display,
+  MachineDescription,
+  SerialPort,
+  Shares,
+  Tpm,
+  Video,
+} from '../machine/description.ts';
 import { multiply, oneOf } from '../machine/numbers.ts';
 import { defined, Losses, type Translation } from '../machine/translation.ts';
 import { readVmxBootOrder } from './boot-order.ts';
@@ -13,8 +21,13 @@ import type { Vmx } from './vmx.ts';
 /** Says nothing about the machine: it is about the file, or about files that are made anew. */
 const silent = ['.encoding', 'config.version', 'sched.cpu.units', 'sched.swap.derivedName'];
 
+export interface VmxDescription extends Translation<MachineDescription> {
+  /** The description's disks by what the file calls their slot: `scsi0:1`, also where it is one of virtio-blk. */
+  disksBySlot: ReadonlyMap<string, Disk>;
+}
+
 /** Raises `format` where a value is none. `fallbackName` is for files without displayName. */
-export function readVmxDescription(vmx: Vmx, fallbackName: string): Translation<MachineDescription> {
+export function readVmxDescription(vmx: Vmx, fallbackName: string): VmxDescription {
   const reading = new VmxReading(vmx);
   const losses = new Losses();
   reading.settle(...silent);
@@ -44,7 +57,7 @@ export function readVmxDescription(vmx: Vmx, fallbackName: string): Translation<
     const sample = keys.length === 1 ? vmx.get(keys[0] ?? '') : `${keys.length} keys of ${group}`;
     losses.add(keys.join(' '), sample ?? '', 'a description has no place for it');
   }
-  return { result: description, notCarried: losses.list };
+  return { result: description, notCarried: losses.list, disksBySlot };
 }
 
 function readGuestOs(reading: VmxReading): MachineDescription['guestOs'] {

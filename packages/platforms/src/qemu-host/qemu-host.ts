@@ -143,6 +143,11 @@ class QemuHost implements Platform {
     throw new PrimaError('not-found', `there is no machine ${nameOrId} on ${this.name}; there are: ${names}`);
   }
 
+  async configuration(machine: Machine): Promise<ConfigFile> {
+    const { paths } = await this.#open(machine);
+    return { name: basename(paths.vmx), bytes: await readFile(paths.vmx) };
+  }
+
   async openForBackup(machine: Machine, options: OpenForBackupOptions): Promise<MachineReading> {
     const opened = await this.#open(machine);
     const { paths, config, found } = opened;

@@ -89,7 +89,7 @@ async function withPoints(context: Context, machines: readonly Machine[], call: 
 /**
  * The machine that `HOST/NAME`, or a name or id that only one host has, names. Raises `not-found`, `ambiguous`.
  */
-async function findMachine(
+export async function findMachine(
   context: Context,
   text: string,
   signal: AbortSignal,
