@@ -185,6 +185,8 @@ export function systemErrorCode(error: unknown): string | undefined {
  */
 export function toPrimaError(error: unknown, doing: string): PrimaError {
   if (error instanceof PrimaError) return error;
+  // what went wrong first, not what closing said about it
+  if (error instanceof SuppressedError) return toPrimaError(error.suppressed, doing);
   if (error instanceof Error && error.name === 'TimeoutError') {
     return new RemoteError(`${doing}: no answer in time`, { code: 'timeout', retryable: true, cause: error });
   }

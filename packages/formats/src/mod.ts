@@ -8,6 +8,17 @@ export * from './qcow2-header.ts';
 export * from './qemu-arguments/command-text.ts';
 export * from './qemu-arguments/read-arguments.ts';
 export { type QemuChoices, writeQemuArguments } from './qemu-arguments/write-arguments.ts';
+export * from './redo/cowd-log.ts';
+export type { LogKind, LogOptions, LogPlace, MergeOptions, OwnContent } from './redo/log-kind.ts';
+export { isLogName } from './redo/dependants.ts';
+export {
+  isRedoRecord,
+  type RedoKind,
+  type RedoLog,
+  type RedoPurpose,
+  type RedoRecord,
+} from './redo/record.ts';
+export * from './redo/redo-stack.ts';
 export * from './vmdk/check-vmdk.ts';
 export * from './vmdk/cowd-header.ts';
 export * from './vmdk/create-types.ts';

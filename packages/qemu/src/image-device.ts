@@ -6,7 +6,7 @@ import type { DiskFormat } from '@prima/formats';
 import { type BlockStatus, connectNbd, type NbdDevice, type WritableNbdDevice } from '@prima/nbd';
 import { explainComplaint } from './block-tool.ts';
 import { type GuardedProgram, guardedFailure, guardedFolderName, startGuarded } from './guarded.ts';
-import { graphName, imageChain, type ImageFile } from './image-chain.ts';
+import { graphName, imageChain, type ImageFile, topName } from './image-chain.ts';
 import { withShortSocketPath } from './unix-socket.ts';
 
 export interface OpenImageOptions {
@@ -20,6 +20,11 @@ export interface OpenImageOptions {
   snapshot?: string;
   /** False raises `unsupported` for an image that has a backing or data file. Default true. */
   allowBacking?: boolean;
+  /**
+   * Only what the image holds itself: its backing file is not opened, and the context `qemu:allocation-depth` tells what
+   * is its own (1) from what is not (0). Default false.
+   */
+  ownOnly?: boolean;
   /** NBD connections. Default 4, and 1 when writable. */
   connections?: number;
   /** Where the private folder goes. Default: the user's runtime folder. */
@@ -31,6 +36,8 @@ export interface OpenImageOptions {
 }
 
 const socketName = 'nbd.sock';
+/** docs/interop/nbd.txt of QEMU. */
+export const allocationDepth = 'qemu:allocation-depth';
 
 /** An image that is open for reading. `close` ends qemu-nbd and removes its folder. */
 export class ImageDevice implements BlockDevice {
@@ -114,11 +121,11 @@ export async function openWithQemu(
 ): Promise<WritableImageDevice>;
 export async function openWithQemu(path: string, options: OpenImageOptions): Promise<ImageDevice>;
 export async function openWithQemu(path: string, options: OpenImageOptions): Promise<ImageDevice> {
-  const { format, signal, allowBacking, runtimeFolder } = options;
+  const { format, signal, allowBacking, ownOnly = false, runtimeFolder } = options;
   const doing = `opening ${path} as ${format}`;
   throwIfAborted(signal, doing);
   const chain = await imageChain(path, format, { allowBacking, signal });
-  const args = serverArguments(graphName(chain), options);
+  const args = serverArguments(ownOnly ? topName(chain) : graphName(chain), options);
   const guarded = await startGuarded('qemu-nbd', args, { folder: guardedFolderName(runtimeFolder) });
   try {
     return await connect(guarded, chain, { ...options, doing });
@@ -129,7 +136,7 @@ export async function openWithQemu(path: string, options: OpenImageOptions): Pro
 }
 
 function serverArguments(name: string, options: OpenImageOptions): string[] {
-  const { writable = false, bitmap, snapshot } = options;
+  const { writable = false, bitmap, snapshot, ownOnly = false } = options;
   assert(!(writable && snapshot !== undefined), 'a snapshot is only read');
   return [
     '--persistent',
@@ -137,6 +144,7 @@ function serverArguments(name: string, options: OpenImageOptions): string[] {
     `--socket=/proc/self/cwd/${socketName}`, // absolute, as qemu-nbd wants it, and short
     '--discard=unmap',
     ...(writable ? [] : ['--read-only']),
+    ...(ownOnly ? ['--allocation-depth'] : []),
     ...(bitmap === undefined ? [] : [`--bitmap=${bitmap}`]),
     ...(snapshot === undefined ? [] : [`--load-snapshot=${snapshot}`]),
     '--',
@@ -149,10 +157,13 @@ async function connect(
   chain: readonly ImageFile[],
   options: OpenImageOptions & { doing: string },
 ): Promise<ImageDevice> {
-  const { writable = false, bitmap, signal, doing, timeoutMs = 60_000 } = options;
+  const { writable = false, ownOnly = false, bitmap, signal, doing, timeoutMs = 60_000 } = options;
   const settings = {
     connections: options.connections ?? (writable ? 1 : 4),
-    contexts: bitmap === undefined ? [] : [`qemu:dirty-bitmap:${bitmap}`],
+    contexts: [
+      ...(bitmap === undefined ? [] : [`qemu:dirty-bitmap:${bitmap}`]),
+      ...(ownOnly ? [allocationDepth] : []),
+    ],
     connectTimeoutMs: timeoutMs,
     signal,
   };

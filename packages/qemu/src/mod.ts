@@ -16,6 +16,7 @@ export { findMachineProcess, type MachineProcess } from './machine-process.ts';
 export { type GuardedOptions, type GuardedProgram, guardedFolderName, startGuarded } from './guarded.ts';
 export { type ImageFile, imageChain } from './image-chain.ts';
 export { ImageDevice, type OpenImageOptions, openWithQemu, WritableImageDevice } from './image-device.ts';
+export { type Qcow2LogOptions, qcow2Logs } from './qcow2-log.ts';
 export {
   addBitmap,
   type ImageBitmap,

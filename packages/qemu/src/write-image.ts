@@ -23,7 +23,7 @@ export interface CreateImageOptions extends BlockToolOptions {
   format: DiskFormat;
   /** Bytes, a multiple of 512. */
   size: number;
-  /** Reads go there where the image has nothing of its own; qcow2 and vmdk only. */
+  /** Reads go there where the image has nothing of its own; qcow2 and vmdk only. It is named, not looked at. */
   backing?: { path: string; format: DiskFormat };
 }
 
@@ -74,7 +74,8 @@ export async function createImage(path: string, options: CreateImageOptions): Pr
     '-f',
     format,
     ...(how === undefined ? [] : ['-o', how]),
-    ...(backing ? ['-b', backing.path, '-F', backing.format] : []),
+    // a running machine may have it open
+    ...(backing ? ['-u', '-b', backing.path, '-F', backing.format] : []),
     '--',
     target,
     String(size),

@@ -2,17 +2,17 @@
 import { FormatError, PrimaError, type Random } from '@prima/base';
 import type { VmdkDescriptor } from './descriptor.ts';
 import { newCid, withCid, writeDescriptor } from './descriptor-write.ts';
-import { type DiskFile, type DiskFolder, isWritableFile } from './disk-file.ts';
+import type { DiskFile, DiskFolder } from './disk-file.ts';
 import { openCowdExtent, openSeSparseExtent } from './esx-extents.ts';
 import type { ParentReference } from './find-parent.ts';
 import { flatLayer } from './flat-layer.ts';
-import { openHostedExtent, readEmbeddedDescriptor } from './hosted-extent.ts';
+import { openHostedExtent } from './hosted-extent.ts';
 import { sectorBytes } from './hosted-header.ts';
 import { joinedLayer } from './joined-layer.ts';
 import type { Layer, WritableLayer } from './layer.ts';
 import { type LinkText, readLinkText } from './link-text.ts';
 import { type OpenExtent, type OpenMapping, openExtent } from './open-extent.ts';
-import { readUpTo } from './read-file.ts';
+import { replaceEmbedded } from './rewrite-descriptor.ts';
 
 export interface LinkOptions {
   folder: DiskFolder;
@@ -91,25 +91,6 @@ async function openDescribed(
       else await replaceEmbedded(self, writeDescriptor(changed));
     },
   };
-}
-
-/** Only the sectors that change, so that a crash leaves the old text or the new one: a CID is in one sector. */
-async function replaceEmbedded(file: DiskFile, text: Buffer): Promise<void> {
-  const old = await readEmbeddedDescriptor(file);
-  if (old === undefined || !isWritableFile(file) || text.length > old.length) {
-    throw new PrimaError(
-      'no-space',
-      `${file.name} has no room for its changed descriptor of ${text.length} bytes`,
-    );
-  }
-  const padded = Buffer.concat([text, Buffer.alloc(old.length - text.length)]);
-  const head = await readUpTo(file, 0, sectorBytes);
-  const start = Number(head.readBigUInt64LE(28)) * sectorBytes;
-  for (let at = 0; at < padded.length; at += sectorBytes) {
-    const sector = padded.subarray(at, at + sectorBytes);
-    if (!sector.equals(old.subarray(at, at + sectorBytes))) await file.write(start + at, sector);
-  }
-  await file.flush();
 }
 
 async function openBare({ path, format, generation, parent }: LinkText, options: LinkOptions): Promise<Link> {

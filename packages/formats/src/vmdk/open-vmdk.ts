@@ -37,6 +37,8 @@ export interface OpenVmdkOptions {
   onParentMismatch?: 'refuse' | 'note';
   /** Without it, a raw device mapping raises `unsupported`. */
   openMapping?: OpenMapping;
+  /** False: writing leaves the CID as it is, because who writes takes care of the children. Default true. */
+  renewCid?: boolean;
   /** For new CIDs. Default: the operating system's. */
   random?: Random;
   signal?: AbortSignal;
@@ -93,7 +95,7 @@ export async function openVmdk(
 ): Promise<OpenVmdk<WritableDevice>>;
 export async function openVmdk(path: string, options?: OpenVmdkOptions): Promise<OpenVmdk>;
 export async function openVmdk(path: string, options: OpenVmdkOptions = {}): Promise<OpenVmdk> {
-  const { writable = false, random = systemRandom, signal } = options;
+  const { writable = false, renewCid = true, random = systemRandom, signal } = options;
   throwIfAborted(signal, `opening ${path}`);
   const notes: string[] = [];
   const note = (text: string) => void notes.push(text);
@@ -101,7 +103,10 @@ export async function openVmdk(path: string, options: OpenVmdkOptions = {}): Pro
   const links = await openChain(start, { ...options, folder, note });
   const [top, ...rest] = links;
   const layers = rest.map((link): Layer => link.layer);
-  const chain = { name: path, beforeFirstWrite: async () => top.replaceCid?.(random) };
+  const chain = {
+    name: path,
+    beforeFirstWrite: async () => (renewCid ? top.replaceCid?.(random) : undefined),
+  };
   const device = writable
     ? writableChain([top.layer, ...layers], chain)
     : chainDevice([top.layer, ...layers], chain);
