@@ -8,7 +8,7 @@ import { assertReachable, isDamage } from '../damage/lists.ts';
 import { blobHeaderBytes, type BlobType } from '../format/blob.ts';
 import { packKey } from '../format/pack.ts';
 import { PackWindows } from './pack-windows.ts';
-import { type Located, RepositoryIndex } from './repository-index.ts';
+import { type LoadOptions, type Located, RepositoryIndex } from './repository-index.ts';
 
 interface StoredBlob {
   bytes: Uint8Array;
@@ -31,11 +31,14 @@ const maxReloads = 3;
 export class BlobReader {
   readonly #context: Context;
   readonly #windows: PackWindows;
+  readonly #loading: Pick<LoadOptions, 'also'>;
   #index: RepositoryIndex;
   #reloading: Promise<RepositoryIndex> | undefined;
 
-  constructor(context: Context, index: RepositoryIndex) {
+  /** @param loading how `index` was loaded, and is again when something was moved */
+  constructor(context: Context, index: RepositoryIndex, loading: Pick<LoadOptions, 'also'> = {}) {
     this.#context = context;
+    this.#loading = loading;
     this.#windows = new PackWindows(context.store);
     this.#index = index;
   }
@@ -46,7 +49,7 @@ export class BlobReader {
 
   /** Reads the index afresh; callers at the same time share one reading. */
   async reload(): Promise<RepositoryIndex> {
-    this.#reloading ??= RepositoryIndex.load(this.#context).finally(() => {
+    this.#reloading ??= RepositoryIndex.load(this.#context, this.#loading).finally(() => {
       this.#reloading = undefined;
     });
     this.#index = await this.#reloading;

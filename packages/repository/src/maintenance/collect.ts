@@ -2,32 +2,19 @@
  * Collection: deletes what no restore point reaches, beside running backups. The steps and their
  * order are those of "Collection" in the format; leaving one out loses data.
  */
-import {
-  assert,
-  forEachBounded,
-  GiB,
-  PrimaError,
-  type ProgressListener,
-  throwIfAborted,
-  toPrimaError,
-} from '@prima/base';
+import { assert, GiB, PrimaError, type ProgressListener, throwIfAborted, toPrimaError } from '@prima/base';
 import { type Context, putRecord } from '../context.ts';
 import type { CollectReport } from '../contract.ts';
 import { recordDamage } from '../damage/lists.ts';
 import { blobType } from '../format/blob.ts';
-import { packKey } from '../format/pack.ts';
 import type { CondemnedList } from '../index/repository-index.ts';
 import { PackSink } from '../session/pack-sink.ts';
+import { retainSession } from '../session/retaining.ts';
 import {
   beginSession,
   byBeginning,
   decide,
-  deleteUnlessKept,
-  forgottenKey,
-  isDecision,
   listSessions,
-  outcomeKey,
-  type SessionEntry,
   sessionTime,
   startBeats,
   whyDead,
@@ -41,9 +28,10 @@ import {
   reportOf,
   whyTooMuch,
 } from './collect-plan.ts';
+import { condemnedKey, deleteCollected } from './collect-delete.ts';
 import { copiedBytes, copyBlobs, planSegments } from './collect-rewrite.ts';
-import { keptPacks, longestLock, notesOnKept, retainCollection, retainedUntil } from './kept-by-store.ts';
-import { deleteSpentLists, spareDamaged } from './spare-damaged.ts';
+import { keptPacks, longestLock, notesOnKept } from './kept-by-store.ts';
+import { spareDamaged } from './spare-damaged.ts';
 import { type Survey, survey, type SurveyOptions } from './survey.ts';
 
 export interface CollectOptions {
@@ -59,8 +47,6 @@ export interface CollectOptions {
 
 const pollMs = 500;
 const defaultRoundBytes = 16 * GiB;
-/** Objects that are deleted at once. */
-const concurrency = 8;
 
 /** Collects in rounds: what a round has done stands, whatever happens to the next. */
 export async function collect(context: Context, options: CollectOptions): Promise<CollectReport> {
@@ -183,7 +169,13 @@ class Collection {
     this.#notes.push(...spareDamaged(plan, second), ...notesOnKept(second, listed, kept));
     const { superseded, copied, written } = await this.#rewrite(plan, second);
     this.#progress('deleting');
-    const sessionsRemoved = await this.#delete(plan, second, { superseded, written });
+    const sessionsRemoved = await deleteCollected(this.#context, {
+      session: this.#session,
+      now: second,
+      superseded,
+      packs: [...plan.dead, ...plan.rewrite, ...plan.orphans],
+      written,
+    });
     const report = reportOf(second, plan, { listed, dryRun: false, copied });
     const notes = [...report.notes, ...this.#notes];
     return { report: { ...report, sessionsRemoved, fenced: this.#fenced, notes }, plan };
@@ -281,7 +273,7 @@ class Collection {
     // whoever reads the index looks at outcomes only of sessions that have segments
     await sink.finish({ packs, entries, evenIfEmpty: superseded.length > 0 });
     const until = longestLock(now);
-    await retainCollection(this.#context, this.#session, until);
+    await retainSession(this.#context, this.#session, until);
     const time = new Date(this.#context.clock.now()).toISOString();
     const { digest } = await decide(this.#context, {
       session: this.#session,
@@ -291,101 +283,8 @@ class Collection {
       superseded,
     });
     if (digest === undefined) throw fenced();
-    await retainCollection(this.#context, this.#session, until);
+    await retainSession(this.#context, this.#session, until);
     return { superseded, copied: sink.storedBytes, written: sink.keys };
-  }
-
-  async #delete(
-    plan: Plan,
-    now: Survey,
-    { superseded, written }: { superseded: readonly string[]; written: readonly string[] },
-  ): Promise<number> {
-    await this.#deleteStraySegments(now); // before the segments because of which they do not count
-    await forEachBounded(superseded, concurrency, async (key) => void (await this.#remove(key)));
-    let keptUntil = 0;
-    await forEachBounded([...plan.dead, ...plan.rewrite, ...plan.orphans], concurrency, async (name) => {
-      for (const kind of ['data', 'meta'] as const) {
-        const key = packKey(kind, name);
-        if (await this.#remove(key)) continue;
-        keptUntil = Math.max(keptUntil, (await retainedUntil(this.#context, key)) ?? 0);
-      }
-    });
-    // a backup has locked what was condemned: of its blobs the copies count now
-    await retainCollection(this.#context, this.#session, keptUntil, written);
-    await deleteSpentLists(this.#context, now, new Set([...plan.dead, ...plan.rewrite]));
-    await this.#deleteCondemned(now); // before the outcomes that tell whose lists may go
-    return await this.#deleteSessions(now, superseded);
-  }
-
-  /** This collection's list and those of collections that are over; never that of one that began meanwhile. */
-  async #deleteCondemned(now: Survey): Promise<void> {
-    const { store } = this.#context;
-    for await (const { key } of store.list('condemned/')) {
-      const session = key.slice(10);
-      if (session === this.#session || now.outcomes.has(session)) await this.#remove(key);
-    }
-  }
-
-  /**
-   * Segments of aborted sessions, and those that an earlier collection replaced but did not come to delete. That
-   * one is not in the index is no reason: a list may have lacked it.
-   */
-  async #deleteStraySegments(now: Survey): Promise<void> {
-    const outcomes = [...now.outcomes.values()].map(({ outcome }) => outcome);
-    const replaced = new Set(outcomes.flatMap(({ superseded }) => superseded ?? []));
-    for await (const { key } of this.#context.store.list('index/')) {
-      const session = key.slice(6, 38);
-      const isAborted = now.outcomes.get(session)?.outcome.state === 'aborted';
-      if (session !== this.#session && (isAborted || replaced.has(key))) await this.#remove(key);
-    }
-  }
-
-  async #deleteSessions(now: Survey, superseded: readonly string[]): Promise<number> {
-    const { store } = this.#context;
-    const forgotten = new Set(now.forgotten.map(({ id }) => id));
-    // what either list shows is there: an outcome that is removed too early takes its segments with it
-    const left = new Set(now.index.segments).difference(new Set(superseded));
-    const withSegments = new Set([...left].map((key) => key.slice(6, 38)));
-    for await (const { key } of store.list('index/')) withSegments.add(key.slice(6, 38));
-    let removed = 0;
-    for (const entry of now.sessions) {
-      const decided = now.outcomes.get(entry.id)?.outcome;
-      if (entry.id === this.#session) continue;
-      const isSpent =
-        decided?.kind === 'collection' && decided.state === 'committed' && !withSegments.has(entry.id);
-      // a collection that died here before this one has left the mark of what it had begun to remove
-      const isHalfGone = entry.isForgotten && !entry.hasOutcome;
-      if (forgotten.has(entry.id) || isHalfGone) {
-        // the outcome first: at no moment is there a point that is not forgotten
-        await this.#deleteKeys(entry, { first: outcomeKey(entry.id), last: forgottenKey(entry.id) });
-      } else if (entry.keys.every((key) => key.includes('/beat-'))) {
-        // a reader's that came too late
-        for (const key of entry.keys) await this.#remove(key);
-      } else if (isSpent) {
-        // the outcome last: without it the marker would be that of a session that may still commit
-        await this.#deleteKeys(entry, { last: outcomeKey(entry.id) });
-      } else if (decided?.state === 'aborted' && entry.keys.some((key) => !isDecision(key))) {
-        for (const key of entry.keys) if (!isDecision(key)) await this.#remove(key); // it fences a late writer off
-      } else continue;
-      removed += 1;
-    }
-    return removed;
-  }
-
-  /** In this order, and as far as the store lets go of them: the next collection goes on. */
-  async #deleteKeys({ keys }: SessionEntry, order: { first?: string; last: string }): Promise<void> {
-    const { first, last } = order;
-    if (first !== undefined && !(await this.#remove(first))) return;
-    let isAllGone = true;
-    for (const key of keys) {
-      if (key !== first && key !== last && !(await this.#remove(key))) isAllGone = false;
-    }
-    if (isAllGone) await this.#remove(last);
-  }
-
-  /** False when the store keeps it. */
-  async #remove(key: string): Promise<boolean> {
-    return await deleteUnlessKept(this.#context, key);
   }
 
   #progress(phase: string): void {
@@ -395,5 +294,3 @@ class Collection {
 
 const fenced = (cause?: unknown) =>
   new PrimaError('refused', 'another collection gave up on this one; nothing was deleted', { cause });
-
-const condemnedKey = (session: string) => `condemned/${session}`;

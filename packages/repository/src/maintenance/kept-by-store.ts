@@ -2,7 +2,7 @@
 import { forEachBounded, formatBytes, PrimaError } from '@prima/base';
 import type { Context } from '../context.ts';
 import { packKey } from '../format/pack.ts';
-import { outcomeKey } from '../session/sessions.ts';
+import { longestKept } from '../session/retaining.ts';
 import { type ListedPack, planOf } from './collect-plan.ts';
 import type { Survey } from './survey.ts';
 
@@ -48,26 +48,7 @@ export function notesOnKept(
 
 /** Until when the longest-locked point is kept, milliseconds since 1970. */
 export function longestLock({ kept, outcomes }: Survey): number {
-  return kept.reduce((latest, { id, retainedUntil: retained }) => {
-    const locked = outcomes.get(id)?.lockedUntil ?? 0;
-    return Math.max(latest, locked, retained === undefined ? 0 : Date.parse(retained));
-  }, 0);
-}
-
-/** Has the store keep what a collection wrote: its segments, with them its outcome once it is there, and `more`. */
-export async function retainCollection(
-  context: Context,
-  session: string,
-  until: number,
-  more: readonly string[] = [],
-): Promise<void> {
-  const { retention } = context.store;
-  if (!retention || until <= context.clock.now()) return;
-  const keys: string[] = [];
-  for await (const { key } of context.store.list(`index/${session}-`)) keys.push(key);
-  const outcome = outcomeKey(session);
-  if (keys.length > 0 && (await context.store.stat(outcome))) keys.push(outcome);
-  await forEachBounded([...keys, ...more], concurrency, (key) => retention.retain(key, until));
+  return longestKept(kept.flatMap(({ id }) => outcomes.get(id) ?? []));
 }
 
 /** Until when the store keeps `key`; undefined when it does not, or the object is gone. */

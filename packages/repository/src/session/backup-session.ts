@@ -13,7 +13,7 @@ import { DiskWriter } from './disk-writer.ts';
 import { PackSink } from './pack-sink.ts';
 import { checkedLockEnd } from './locks.ts';
 import { refusal } from './root-log.ts';
-import { retainContents, retainRecords } from './retaining.ts';
+import { retainContents, retainMending, retainRecords } from './retaining.ts';
 import { beginSession, decide, startBeats } from './sessions.ts';
 
 export interface BackupSessionOptions {
@@ -134,6 +134,7 @@ export class BackupSession implements WriteSession {
         time,
         point: whole,
       };
+      const mendsUntil = await this.#retainMending();
       await this.#context.keyring.refresh(); // what an old signer commits is not believed
       this.#mayStand = true;
       const { outcome, digest } = await decide(this.#context, mine);
@@ -148,6 +149,7 @@ export class BackupSession implements WriteSession {
       this.#state = 'committed';
       await this.#end();
       await this.#log(digest, whole);
+      await this.#retainMended(mendsUntil);
       await this.#checkpoints.release(this.#index.checkpoints);
       return whole;
     });
@@ -166,6 +168,24 @@ export class BackupSession implements WriteSession {
       lockedUntil: new Date(until).toISOString(),
       ...(retained !== undefined && { retainedUntil: new Date(retained).toISOString() }),
     };
+  }
+
+  /** Until when the store was asked to keep what this session stored because older points have lost it; 0: not at all. */
+  async #retainMending(): Promise<number> {
+    if (!this.#index.mayHaveLost()) return 0;
+    return await retainMending(this.#context, [this.id, ...this.#checkpoints.made], this.#sink.keys);
+  }
+
+  async #retainMended(until: number): Promise<void> {
+    if (until === 0) return;
+    try {
+      await retainRecords(this.#context, this.id, until);
+    } catch (error) {
+      const { message } = toPrimaError(error, 'locking in the store');
+      this.#context.logger.warn(
+        `what this backup mended for locked points is kept by the store, the record of it is not: ${message}`,
+      );
+    }
   }
 
   async abort(why: string): Promise<void> {

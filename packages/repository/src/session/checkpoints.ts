@@ -28,13 +28,17 @@ export interface CheckpointParts {
 export class Checkpoints {
   readonly #parts: CheckpointParts;
   readonly #turn = new Mutex();
-  /** Checkpoints of this session that stand for certain. */
   readonly #made: string[] = [];
   #since = 0;
   #isEnding = false;
 
   constructor(parts: CheckpointParts) {
     this.#parts = parts;
+  }
+
+  /** Checkpoints of this session that stand for certain. */
+  get made(): readonly string[] {
+    return this.#made;
   }
 
   /** Counts what was stored; makes a checkpoint beside the backup when it is time. */

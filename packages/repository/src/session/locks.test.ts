@@ -133,6 +133,7 @@ test('a mark of forgetting counts for nothing while the lock lasts, whoever wrot
   await collectAll(repository); // the store's clock is wrong, ours is right
   assert.equal(await contentOf(repository, point), 'content');
   assert.deepEqual((await repository.check({ readData: true })).faults, []);
+  storeClock.time = start;
   const locked = await repository.lock(point, start + 60 * day);
   assert.equal(locked.lockedUntil, '2026-04-30T00:00:00.000Z');
   clock.time = start + 60 * day;
@@ -163,4 +164,17 @@ test('who locks what is being forgotten learns that it is too late', async () =>
   await assert.rejects(late.lock(point, start + day), { code: 'not-found' });
   store.putIfAbsent = put;
   assert.deepEqual(await keysOf(store, `sessions/${point.id}/locked-`), []);
+});
+
+test('who locks with a clock that is behind learns that the lock before has run out for others', async () => {
+  const { clock, storeClock, store, repository, openWith } = await fresh();
+  const point = await backup(repository, 'content', start + 10 * day);
+  const slow = new SetClock();
+  const late = await openWith(slow);
+  clock.time = storeClock.time = start + 20 * day;
+  await repository.forget(point);
+  // a collection may have seen it forgotten by now
+  await assert.rejects(late.lock(point, start + 60 * day), { code: 'not-found' });
+  const until = String(start + 60 * day);
+  assert.ok(!(await keysOf(store, `sessions/${point.id}/locked-`)).some((key) => key.endsWith(until)));
 });

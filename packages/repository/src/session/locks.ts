@@ -72,13 +72,23 @@ async function writeLock(
   const record = { session: point.id, until: isoOf(end), made: isoOf(context.clock.now()) };
   await putSigned(context, key, blobType.lock, record);
   // this order: a collection that removes the point takes the outcome away before the mark of forgetting
-  const isForgotten =
-    before <= context.clock.now() && (await context.store.stat(forgottenKey(point.id), { fresh: true }));
+  const isMarked = (await context.store.stat(forgottenKey(point.id), { fresh: true })) !== undefined;
+  const isForgotten = isMarked && (await mayHaveEnded(context, key, before));
   if (isForgotten || !(await context.store.stat(outcomeKey(point.id), { fresh: true }))) {
     await takeBack(context, key);
     throw new UserError('not-found', `the restore point ${point.id} was forgotten before it was locked`);
   }
   await retainRecords(context, point.id, end, [key]);
+}
+
+/**
+ * Whether a collection may have found, before the object `key` was created, that a lock until `before` has run out. It goes by
+ * the store's clock, too, and by its own, which may be ahead of ours.
+ */
+async function mayHaveEnded(context: Context, key: string, before: number): Promise<boolean> {
+  if (before <= context.clock.now()) return true;
+  const { modified = 0 } = (await context.store.stat(key, { fresh: true })) ?? {};
+  return modified === 0 || before <= modified;
 }
 
 /** The lock of a point that goes; a collection removes what cannot be removed here. */

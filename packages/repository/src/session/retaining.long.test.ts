@@ -180,7 +180,7 @@ test('a collection leaves what is kept, and what it writes is kept for the locke
   const bytes = await bytesOf(device);
   await w.repository.forget(forgotten);
   const report = await w.repository.collect({ maxDeleteShare: 1 });
-  assert.deepEqual([report.packsDeleted, report.packsRewritten, report.sessionsRemoved], [0, 0, 1]);
+  assert.deepEqual([report.packsDeleted, report.packsRewritten, report.sessionsRemoved], [0, 0, 0]);
   w.clock.time += 2 * day + 1;
   await w.repository.forget(doomed);
   const early = await w.repository.collect({ maxDeleteShare: 1 });
@@ -207,6 +207,85 @@ test('a collection leaves what is kept, and what it writes is kept for the locke
   await again.collect({ maxDeleteShare: 1 });
   assert.deepEqual(await keysOf(w.store, 'packs/'), []);
   assert.deepEqual((await again.check({ readData: true })).faults, []);
+});
+
+test('what a locked point shares with one that is not locked cannot be taken away either', async () => {
+  const w = await world();
+  const device = memoryDevice(4 * MiB);
+  await scribble(device, { offset: 0, length: 2 * MiB });
+  await backup(w, device);
+  const locked = await backup(w, device, { lockMs: day });
+  await deleteAll(w.store);
+  assert.ok((await contentOf(await reopened(w), locked)).equals(await bytesOf(device)));
+});
+
+test('what mends a locked point is kept for as long as the point, whether its backup is locked or not', async () => {
+  const w = await world();
+  const device = memoryDevice(4 * MiB);
+  await scribble(device, { offset: 0, length: 2 * MiB });
+  const locked = await backup(w, device, { lockMs: 40 * day });
+  const [pack = ''] = await keysOf(w.store, 'packs/data/');
+  const damaged = (store: ObjectStore) =>
+    filterStore(store, {
+      get: async (key, range, options) => {
+        const bytes = await store.get(key, range, options);
+        return key === pack ? bytes.map((byte) => byte ^ 1) : bytes;
+      },
+    });
+  const repository = await reopened({ ...w, store: damaged(w.store) });
+  await assert.rejects(contentOf(repository, locked), { code: 'integrity' });
+  await backup({ ...w, repository }, device);
+  const store = await cloneOf(w);
+  await deleteAll(store);
+  const again = await reopened({ ...w, store: damaged(store) });
+  assert.ok((await contentOf(again, locked)).equals(await bytesOf(device)));
+});
+
+test('a collection that ends while a backup locks what it needs neither stops it nor leaves anything unkept', async () => {
+  const w = await world();
+  const device = memoryDevice(80 * MiB); // more than one leaf
+  await scribble(device, { offset: 0, length: 2 * MiB });
+  await scribble(device, { offset: 32 * MiB, length: 32 * MiB }); // a leaf that is worth freeing
+  const first = await backup(w, device);
+  const changes = async () => [await scribble(device, { offset: 60 * MiB, length: MiB })];
+  const parent = await backup(w, device, { parent: first, changed: await changes() });
+  await w.repository.forget(first); // what only its leaf holds dies, the other leaf is to be copied
+  const arrived = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  const collecting = filterStore(w.store, {
+    putIfAbsent: async (key, body, options) => {
+      if (key.endsWith('/outcome')) {
+        arrived.resolve();
+        await gate.promise;
+      }
+      return await w.store.putIfAbsent(key, body, options);
+    },
+  });
+  const collection = (await reopened({ ...w, store: collecting })).collect({ maxDeleteShare: 1 });
+  await Promise.race([arrived.promise, collection]);
+  let hasSegment = false;
+  let isLocking = false;
+  const locking = filterStore(w.store, {
+    putIfAbsent: async (key, body, options) => {
+      hasSegment ||= key.startsWith('index/');
+      return await w.store.putIfAbsent(key, body, options);
+    },
+    get: async (key, range, options) => {
+      // the first page that the walk over the new point reads
+      if (!isLocking && key.startsWith('packs/meta/') && hasSegment) {
+        isLocking = true;
+        gate.resolve();
+        assert.ok((await collection).packsRewritten > 0);
+      }
+      return await w.store.get(key, range, options);
+    },
+  });
+  const repository = await reopened({ ...w, store: locking });
+  const point = await backup({ ...w, repository }, device, { lockMs: day, parent, changed: await changes() });
+  assert.ok(isLocking);
+  const store = await cloneOf(w);
+  await deleteAll(store);
+  assert.ok((await contentOf(await reopened({ ...w, store }), point)).equals(await bytesOf(device)));
 });
 
 test('the lock of the next point asks for what is new, until the period ends', async () => {

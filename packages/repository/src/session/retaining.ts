@@ -11,12 +11,21 @@ import { BlobReader } from '../index/blob-reader.ts';
 import { RepositoryIndex } from '../index/repository-index.ts';
 import { PageTree } from '../manifest/page-tree.ts';
 import { logKey } from './log-chain.ts';
-import { listSessions, markerKey, outcomeKey, readOutcomes } from './sessions.ts';
+import {
+  type CommittedSession,
+  isDecision,
+  listSessions,
+  markerKey,
+  outcomeKey,
+  readOutcomes,
+} from './sessions.ts';
 
 /** Requests to the store at once. */
 const concurrency = 16;
 const hourMs = 3_600_000;
 const longestPeriodMs = 240 * hourMs;
+/** Looks at where everything is before what is not there counts as missing: collections do not follow each other that fast. */
+const maxLooks = 4;
 
 export interface RetainOptions {
   /** The session that writes the point, while it has no outcome. */
@@ -41,18 +50,22 @@ export async function retainContents(
   const { session, signal, onProgress } = options;
   const before = await keptBefore(context, point, until);
   const end = before ? Date.parse(before.retainedUntil ?? '') : periodEnd(until, context.clock.now());
-  const index = await RepositoryIndex.load(context, session === undefined ? {} : { also: session });
-  const keys = await keysReached(context, index, { point, before, signal });
-  for await (const key of keysOfKeys(context)) keys.add(key);
-  let done = 0;
-  await retainAll(context, keys, end, {
-    retention,
-    signal,
-    onKept: () => {
-      done += 1;
-      onProgress?.({ phase: 'locking in the store', done, total: keys.size });
-    },
-  });
+  const kept = new Set<string>();
+  let missing = new Set<string>();
+  for (let look = 1; look <= maxLooks; look += 1) {
+    const keys = await keysReached(context, { point, before, session, signal });
+    for await (const key of keysOfKeys(context)) keys.add(key);
+    const total = kept.union(keys).size;
+    const onKept = (key: string) => {
+      kept.add(key);
+      onProgress?.({ phase: 'locking in the store', done: kept.size, total });
+    };
+    const known = missing;
+    missing = await retainAll(keys.difference(kept), end, { retention, signal, onKept });
+    // what is gone for the first time a collection may just have moved
+    if (missing.isSubsetOf(known)) break;
+  }
+  warnOf(context, missing);
   await retainLog(context, { until, end, retention, signal });
   return end;
 }
@@ -74,7 +87,7 @@ async function retainLog(
     const kept = await Promise.all(batch.map((key) => retention.retainedUntil(key)));
     const isKept = (index: number) => (kept[index] ?? 0) >= until;
     const open = batch.filter((_, index) => !isKept(index));
-    await retainAll(context, open, end, { retention, signal });
+    warnOf(context, await retainAll(open, end, { retention, signal }));
     if (open.length < batch.length) return;
   }
 }
@@ -88,7 +101,52 @@ export async function retainRecords(
 ): Promise<void> {
   const { retention } = context.store;
   if (!retention) return;
-  await retainAll(context, [outcomeKey(id), markerKey(id), ...more], until, { retention });
+  warnOf(context, await retainAll([outcomeKey(id), markerKey(id), ...more], until, { retention }));
+}
+
+/** Until when the point of which the store keeps what it needs for the longest is kept, milliseconds since 1970; 0: there is none. */
+export function longestKept(sessions: Iterable<CommittedSession>): number {
+  let latest = 0;
+  for (const { outcome, lockedUntil } of sessions) {
+    if (!outcome.point) continue;
+    latest = Math.max(latest, lockedUntil, Date.parse(outcome.point.retainedUntil ?? '') || 0);
+  }
+  return latest;
+}
+
+/**
+ * What mends blobs that a point has lost is kept for as long as any point, for these need it from now on.
+ * @param packs keys of the packs
+ * @returns until when, milliseconds since 1970; 0: the store keeps nothing, or nothing any more
+ */
+export async function retainMending(
+  context: Context,
+  sessions: readonly string[],
+  packs: readonly string[],
+): Promise<number> {
+  if (!context.store.retention) return 0;
+  const decided = await readOutcomes(context, await listSessions(context, { namesOnly: true }));
+  const until = longestKept(decided.filter(({ isForgotten }) => !isForgotten));
+  if (until <= context.clock.now()) return 0;
+  for (const [n, session] of sessions.entries())
+    await retainSession(context, session, until, n === 0 ? packs : []);
+  return until;
+}
+
+/** Has the store keep the segments of a session, with them its outcome once it is there, and `more`. */
+export async function retainSession(
+  context: Context,
+  session: string,
+  until: number,
+  more: readonly string[] = [],
+): Promise<void> {
+  const { retention } = context.store;
+  if (!retention || until <= context.clock.now()) return;
+  const keys = [...more];
+  for await (const { key } of context.store.list(`index/${session}-`)) keys.push(key);
+  const outcome = outcomeKey(session);
+  if (keys.length > more.length && (await context.store.stat(outcome))) keys.push(outcome);
+  warnOf(context, await retainAll(keys, until, { retention }));
 }
 
 /** The keys of the log's entries on a point; none where the store keeps nothing, for it reads the whole log. */
@@ -121,12 +179,19 @@ async function keptBefore(context: Context, point: Point, until: number): Promis
   return best;
 }
 
-/** Packs that the point reaches and that `before` does not, and the segments that speak of them. */
+/** Packs that the point reaches and that `before` does not, the segments that speak of them, and the outcomes by which these count. */
 async function keysReached(
   context: Context,
-  index: RepositoryIndex,
-  { point, before, signal }: { point: Point; before: Point | undefined; signal: AbortSignal | undefined },
+  what: {
+    point: Point;
+    before: Point | undefined;
+    session: string | undefined;
+    signal: AbortSignal | undefined;
+  },
 ): Promise<Set<string>> {
+  const { point, before, session, signal } = what;
+  const loading = session === undefined ? {} : { also: session };
+  const index = await RepositoryIndex.load(context, loading);
   const keys = new Set<string>();
   const seen = new Set<number>();
   const visit = (id: Uint8Array): void => {
@@ -139,13 +204,21 @@ async function keysReached(
     for (const segment of index.segmentsOf(place.pack)) keys.add(segment);
   };
   for (const { ids } of point.files) for (const id of ids) visit(idFromHex(id));
-  const tree = new PageTree(context, new BlobReader(context, index));
+  const tree = new PageTree(context, new BlobReader(context, index, loading));
   const others = before ? disksOf(before) : [];
   for (const disk of disksOf(point)) {
     const other = others.find(({ name, size }) => name === disk.name && size === disk.size);
     await tree.walkSince(disk.root, other?.root, disk.size, visit);
   }
-  return keys;
+  return keys.union(await outcomesOf(context, keys));
+}
+
+/** What decides the sessions of the segments among `keys`. */
+async function outcomesOf(context: Context, keys: ReadonlySet<string>): Promise<Set<string>> {
+  const sessions = new Set<string>();
+  for (const key of keys) if (key.startsWith('index/')) sessions.add(key.slice(6, 38));
+  const listed = await listSessions(context, { namesOnly: true });
+  return new Set(listed.flatMap((entry) => (sessions.has(entry.id) ? entry.keys.filter(isDecision) : [])));
 }
 
 async function* keysOfKeys(context: Context): AsyncGenerator<string> {
@@ -155,13 +228,14 @@ async function* keysOfKeys(context: Context): AsyncGenerator<string> {
   }
 }
 
+/** @returns the keys that are not there */
 async function retainAll(
-  context: Context,
   keys: Iterable<string>,
   until: number,
-  how: { retention: Retention; signal?: AbortSignal | undefined; onKept?: () => void },
-): Promise<void> {
+  how: { retention: Retention; signal?: AbortSignal | undefined; onKept?: (key: string) => void },
+): Promise<Set<string>> {
   const { retention, signal, onKept } = how;
+  const missing = new Set<string>();
   await forEachBounded(
     keys,
     concurrency,
@@ -170,13 +244,20 @@ async function retainAll(
         await retention.retain(key, until, { signal: inner });
       } catch (error) {
         if (!(error instanceof PrimaError) || error.code !== 'not-found') throw error;
-        const message = `${key} cannot be kept by the store, because it is not there; run: prima check`;
-        context.logger.warn(message);
+        missing.add(key);
+        return;
       }
-      onKept?.();
+      onKept?.(key);
     },
     signal,
   );
+  return missing;
+}
+
+function warnOf(context: Context, missing: Iterable<string>): void {
+  for (const key of missing) {
+    context.logger.warn(`${key} cannot be kept by the store, because it is not there; run: prima check`);
+  }
 }
 
 function disksOf(point: Point): PointDisk[] {
