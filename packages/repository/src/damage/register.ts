@@ -86,6 +86,12 @@ export class DamageSet {
 export class DamageRegister {
   #recorded = new DamageSet();
   #noted = new DamageSet();
+  #revision = 0;
+
+  /** Another number whenever something was noted that was not known: what places were chosen by may be out of date. */
+  get revision(): number {
+    return this.#revision;
+  }
 
   get isEmpty(): boolean {
     return this.#recorded.isEmpty && this.#noted.isEmpty;
@@ -105,8 +111,11 @@ export class DamageRegister {
 
   /** Remembers damage that was found just now. */
   note(entry: DamageEntry): void {
-    const fresh = this.#recorded.newIn(entry);
-    if (fresh) this.#noted.add(fresh);
+    const unrecorded = this.#recorded.newIn(entry);
+    const fresh = unrecorded && this.#noted.newIn(unrecorded);
+    if (!fresh) return;
+    this.#noted.add(fresh);
+    this.#revision += 1;
   }
 
   /** What was noted and is in no list yet. */

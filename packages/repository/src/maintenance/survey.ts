@@ -91,7 +91,7 @@ export async function survey(context: Context, options: SurveyOptions = {}): Pro
     (sum, { outcome }) => sum + (outcome.checkpoint?.bytes ?? 0),
     0,
   );
-  const marked = await mark(context, index, roots);
+  const marked = await markSteadily(context, index, roots);
   const heldUntil = endOfHold(context, outcomes.values());
   return { sessions, outcomes, index, kept, forgotten, interruptedBytes, heldUntil, ...marked };
 }
@@ -117,11 +117,21 @@ function isReleased(context: Context, { id, isForgotten }: CommittedSession): bo
   return isForgotten || context.clock.now() - sessionTime(id) > checkpointMs;
 }
 
-async function mark(
-  context: Context,
-  index: RepositoryIndex,
-  roots: { kept: readonly Point[]; checkpoints: ReadonlySet<string> },
-) {
+interface Roots {
+  kept: readonly Point[];
+  checkpoints: ReadonlySet<string>;
+}
+
+/** Marks until no damage is found on the way: a blob that was counted in the place that is damaged has another one since. */
+async function markSteadily(context: Context, index: RepositoryIndex, roots: Roots) {
+  for (;;) {
+    const { revision } = context.damage;
+    const marked = await mark(context, index, roots);
+    if (context.damage.revision === revision) return marked;
+  }
+}
+
+async function mark(context: Context, index: RepositoryIndex, roots: Roots) {
   const live = new IdSet(index.size);
   const livePerPack = new Float64Array(index.packs.length);
   const liveBlobs = new Uint32Array(index.packs.length);
