@@ -35,8 +35,10 @@ import {
   writePieces,
 } from './sftp/files.ts';
 import { SftpFolders } from './sftp/folders.ts';
+import { assertLinks, SftpLinks } from './sftp/links.ts';
 import { SftpLine } from './sftp/line.ts';
 import { parseSftpLocation, type SftpLocation } from './sftp/location.ts';
+import { noSpace } from './sftp/room.ts';
 import { LostConnectionError, SftpStatusError, Status } from './sftp/session.ts';
 import { tidySftp } from './sftp/tidy.ts';
 import {
@@ -101,6 +103,7 @@ class SftpStore implements ObjectStore {
   readonly #location: SftpLocation;
   readonly #logger: Logger;
   readonly #folders = new SftpFolders();
+  readonly #links = new SftpLinks();
   readonly #line: SftpLine;
   #tidied: Promise<unknown> | undefined;
   #warnedOfSync = false;
@@ -165,7 +168,8 @@ class SftpStore implements ObjectStore {
       throwIfAborted(call.signal, call.doing);
       const earlier = attempt.linkUnanswered;
       attempt.linkUnanswered = true;
-      const outcome = await this.#link(call, temporary, path);
+      const bytes = bodyLength(body);
+      const outcome = await this.#links.link(call, { root: this.#folders.root, temporary, path, bytes });
       attempt.linkUnanswered = earlier;
       return outcome;
     } catch (error) {
@@ -173,28 +177,6 @@ class SftpStore implements ObjectStore {
     } finally {
       // what a connection that is just being lost leaves there is removed over the next one
       if (!call.session.lost && (await this.#remove(call, temporary))) delete attempt.temporary;
-    }
-  }
-
-  async #link(call: FileCall, temporary: string, path: string): Promise<'created' | 'exists'> {
-    const { session, doing } = call;
-    for (let tries = 1; ; tries += 1) {
-      try {
-        // not cancelled half way: an answer is due within the deadline
-        await session.request<void>(doing, (sftp, answer) =>
-          sftp.ext_openssh_hardlink(temporary, path, answer),
-        );
-        return 'created';
-      } catch (error) {
-        if (!(error instanceof SftpStatusError)) throw error;
-        // version 3 has no status of its own for a name that is taken
-        const found = await statFile({ session, doing }, path);
-        if (found?.isFile() === true) return 'exists';
-        if (found) throw new StorageError('exists', `${doing}: ${path} is there and is not a file`);
-        if (tries < 2) continue; // it may have been deleted meanwhile
-        const advice = 'objects can only be kept on a file system that knows hard links';
-        throw new StorageError('unsupported', `${error.message} to a hard link; ${advice}`, { cause: error });
-      }
     }
   }
 
@@ -216,19 +198,7 @@ class SftpStore implements ObjectStore {
   async #explained({ session, doing }: FileCall, error: unknown, bytes: number): Promise<unknown> {
     if (!(error instanceof SftpStatusError) || session.lost) return error;
     if (error.status === Status.NO_SUCH_FILE) this.#folders.forget(); // somebody removed a folder
-    if (error.status !== Status.FAILURE) return error;
-    const room = await session
-      .request<{ f_bavail: number; f_frsize: number }>(doing, (sftp, answer) =>
-        sftp.ext_openssh_statvfs(`${this.#folders.root}/`, answer),
-      )
-      .catch(() => undefined); // it was only for the message
-    if (room === undefined || room.f_bavail * room.f_frsize >= bytes) return error;
-    const free = room.f_bavail * room.f_frsize;
-    return new StorageError(
-      'no-space',
-      `${doing}: no room for its ${bytes} bytes: ${free} are free on the server; make room, or collect what is no longer needed`,
-      { cause: error },
-    );
+    return (await noSpace({ session, doing }, this.#folders.root, { bytes, error })) ?? error;
   }
 
   /** False when it is still there, as far as is known. */
@@ -326,28 +296,6 @@ class SftpStore implements ObjectStore {
 
   #path(key: string): string {
     return `${this.#folders.root}/${key}`;
-  }
-}
-
-/** Asks for a link that cannot be made: who answers at all knows the request. */
-async function assertLinks({ session, doing, signal }: FileCall, root: string): Promise<void> {
-  const none = `${root}/${temporaryPrefix}none`;
-  try {
-    await session.request<void>(
-      doing,
-      (sftp, answer) => sftp.ext_openssh_hardlink(`${none}/a`, `${none}/b`, answer),
-      signal,
-    );
-  } catch (error) {
-    if (error instanceof PrimaError && error.code === 'unsupported') {
-      throw new StorageError(
-        'unsupported',
-        `${doing}: the server cannot make hard links (hardlink@openssh.com), so objects could not be created ` +
-          "atomically; use a server that can, for example OpenSSH's",
-        { cause: error },
-      );
-    }
-    if (!(error instanceof SftpStatusError)) throw error;
   }
 }
 
