@@ -14,6 +14,7 @@ import {
   beginSession,
   byBeginning,
   decide,
+  giveUp,
   listSessions,
   sessionTime,
   startBeats,
@@ -100,7 +101,7 @@ async function collectOnce(
     const time = new Date(context.clock.now()).toISOString();
     const why = error instanceof Error ? error.message : String(error);
     const own = { session, state: 'aborted', kind: 'collection', time, why } as const;
-    const { outcome, digest } = await decide(context, own);
+    const { outcome, digest } = await giveUp(context, own);
     // who was given up on may miss what it takes for needed: that is no news of the repository
     if (digest === undefined && outcome.state === 'aborted') throw fenced(error);
     throw error;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { KiB, MiB } from '@prima/base';
+import { KiB, MiB, StorageError } from '@prima/base';
 import { memoryDevice } from '@prima/block';
 import { memoryStore, type ObjectStore } from '@prima/storage';
 import type { Point, Repository } from '../contract.ts';
@@ -114,6 +114,32 @@ for (const prefix of ['log/', 'sessions/', 'index/', 'packs/']) {
     assert.deepEqual((await checking.check({ readData: true })).faults, []);
   });
 }
+
+test('a backup that could not even say that it was given up is waited for by nobody', async () => {
+  const { store, repository } = await fresh();
+  await backUp(repository);
+  let isBroken = false;
+  const breaking: ObjectStore = {
+    ...hooked(
+      store,
+      () => false,
+      async () => undefined,
+    ),
+    putIfAbsent: async (key, body, options) => {
+      if (isBroken) throw new StorageError('no-space', `storing ${key}: no room`);
+      return await store.putIfAbsent(key, body, options);
+    },
+  };
+  const session = await (await openRepository(breaking, secret, small)).beginBackup();
+  await session.writeDisk({ name: 'disk0', device: memoryDevice(MiB) });
+  isBroken = true;
+  await assert.rejects(session.abort('no room'), { code: 'no-space' });
+  const { fenced } = await repository.collect({ maxDeleteShare: 1, waitMs: 0 });
+  assert.deepEqual(
+    fenced.map(({ session: id }) => id),
+    [session.id],
+  );
+});
 
 test('a collection leaves alone the condemned list of one that began meanwhile', async () => {
   const { store, repository } = await fresh();
