@@ -31,6 +31,7 @@ import {
 } from './collect-plan.ts';
 import { condemnedKey, deleteCollected } from './collect-delete.ts';
 import { copiedBytes, copyBlobs, planSegments } from './collect-rewrite.ts';
+import { isHalfGone } from './half-gone.ts';
 import { keptPacks, longestLock, notesOnKept } from './kept-by-store.ts';
 import { spareDamaged } from './spare-damaged.ts';
 import { type Survey, survey, type SurveyOptions } from './survey.ts';
@@ -225,7 +226,8 @@ class Collection {
   async #undecided(): Promise<{ id: string; kind: string }[]> {
     const open: { id: string; kind: string }[] = [];
     for (const entry of await listSessions(this.#context)) {
-      if (entry.hasOutcome || entry.id === this.#session || entry.isForgotten) continue;
+      if (entry.hasOutcome || entry.id === this.#session || (await isHalfGone(this.#context, entry)))
+        continue;
       const state = await whyDead(this.#context, entry);
       if (state.kind === 'read') continue;
       if (state.why === undefined) {
