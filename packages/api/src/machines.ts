@@ -43,6 +43,27 @@ export interface MachineCreateRequest {
   network?: 'none' | 'user';
 }
 
+export interface MachineImportRequest {
+  host: string;
+  /** An OVA, an OVF envelope with its files beside it, or a .vmx with its disks. */
+  path: string;
+  /** Default: the name that the package says. */
+  name?: string;
+  /** Of an envelope with several machines: which, by its `ovf:id`. */
+  system?: string;
+  start?: boolean;
+}
+
+export interface MachineImportResult {
+  machine: MachineDto;
+  /** What is not as the package says. */
+  notes: string[];
+  disks: { name: string; path: string; size: number }[];
+  bytesRead: number;
+  bytesWritten: number;
+  elapsedMs: number;
+}
+
 export interface MachinesApi {
   hostList(options?: CallOptions): Promise<HostDto[]>;
   hostAdd(request: HostDto, options?: CallOptions): Promise<HostDto>;
@@ -51,6 +72,8 @@ export interface MachinesApi {
   machineList(request: { host?: string }, options?: CallOptions): Promise<MachineDto[]>;
   machineShow(request: { machine: string }, options?: CallOptions): Promise<MachineDto>;
   machineCreate(request: MachineCreateRequest, options?: CallOptions): Promise<MachineDto>;
+  /** Makes a machine of a package, whose manifest is verified first. */
+  machineImport(request: MachineImportRequest, options?: CallOptions): Promise<MachineImportResult>;
   machinePower(
     request: {
       machine: string;

@@ -1,9 +1,12 @@
 /** What the contract says of restores and exports. */
 import type { CallOptions } from './call.ts';
+import type { NotCarriedDto } from './machine-configuration.ts';
 import type { MachineDto } from './machines.ts';
 import type { PointDto } from './points.ts';
 
 export type ImageFormat = 'raw' | 'qcow2' | 'vmdk';
+/** One file, or an envelope with its disks and manifest beside it. */
+export type PackageFormat = 'ova' | 'ovf';
 
 export interface RestoreToFolderRequest {
   point: string;
@@ -14,6 +17,15 @@ export interface RestoreToFolderRequest {
   disk?: string;
   force?: boolean;
   /** Go on where the point cannot be read, with zeros; the result lists them. */
+  allowDamaged?: boolean;
+}
+
+export interface RestoreToPackageRequest {
+  point: string;
+  /** The OVA, or the envelope. */
+  path: string;
+  format: PackageFormat;
+  force?: boolean;
   allowDamaged?: boolean;
 }
 
@@ -34,6 +46,8 @@ export interface RestoreResult {
   bytesWritten: number;
   /** What holds zeros because it cannot be read: bytes. */
   damaged: { disk: string; offset: number; length: number }[];
+  /** Of a package: what it does not have of the machine. */
+  notCarried?: NotCarriedDto[];
   elapsedMs: number;
 }
 
@@ -56,6 +70,8 @@ export interface ExportHandle {
 
 export interface RestoreApi {
   restoreToFolder(request: RestoreToFolderRequest, options?: CallOptions): Promise<RestoreResult>;
+  /** As an OVF package, with disks as streamOptimized VMDKs. */
+  restoreToPackage(request: RestoreToPackageRequest, options?: CallOptions): Promise<RestoreResult>;
   restoreToHost(request: RestoreToHostRequest, options?: CallOptions): Promise<RestoreResult>;
   export(request: ExportRequest, options?: CallOptions): Promise<ExportHandle>;
 }

@@ -45,6 +45,20 @@ const requests: readonly (readonly [string, Call])[] = [
       request: { point: 'latest', folder: resolve('out'), format: 'qcow2', disk: '0', force: true },
     },
   ],
+  [
+    'restore latest --to out/web.OVA --force',
+    {
+      method: 'restoreToPackage',
+      request: { point: 'latest', path: resolve('out/web.OVA'), format: 'ova', force: true },
+    },
+  ],
+  [
+    'restore latest --to web.ovf --format ovf --allow-damaged',
+    {
+      method: 'restoreToPackage',
+      request: { point: 'latest', path: resolve('web.ovf'), format: 'ovf', allowDamaged: true },
+    },
+  ],
   ['restore latest --to-host lab', { method: 'restoreToHost', request: { point: 'latest', host: 'lab' } }],
   [
     'restore latest --to-host lab --as web02 --start',
@@ -156,6 +170,17 @@ const requests: readonly (readonly [string, Call])[] = [
   ['machine list', { method: 'machineList', request: {} }],
   ['machine list lab', { method: 'machineList', request: { host: 'lab' } }],
   ['machine show lab/web01', { method: 'machineShow', request: { machine: 'lab/web01' } }],
+  [
+    'machine import lab web.ova',
+    { method: 'machineImport', request: { host: 'lab', path: resolve('web.ova') } },
+  ],
+  [
+    'machine import lab web.ovf --name web02 --system vm --start',
+    {
+      method: 'machineImport',
+      request: { host: 'lab', path: resolve('web.ovf'), name: 'web02', system: 'vm', start: true },
+    },
+  ],
   [
     'machine config show lab/web01',
     { method: 'machineConfiguration', request: { source: 'lab/web01', as: 'json' } },
@@ -616,6 +641,26 @@ fault   qemu    qemu-system-x86_64 is not installed
 Host lab is not in order
 `,
   );
+});
+
+test('what a package lacks is said, and wrong ways to ask for one are refused', async () => {
+  const restoreToPackage = () => ({
+    point,
+    files: [],
+    bytesRead: 1,
+    bytesWritten: 1,
+    damaged: [],
+    notCarried: [{ when: 'writing', where: 'kernel', what: '/k', why: 'no place' }],
+    elapsedMs: 1,
+  });
+  const said = await runFake(['restore', 'latest', '--to', 'x.ova', '--repo', '/r'], {
+    answers: { restoreToPackage },
+  });
+  assert.match(said.stderr, /not in the package: kernel: \/k \(no place\)/);
+  for (const line of ['--to out --format ova', '--to x.ovf --format ova', '--to x.ova --disk 0']) {
+    const { status } = await runFake(['restore', 'latest', '--repo', '/r', ...line.split(' ')], { answers });
+    assert.equal(status, 2, line);
+  }
 });
 
 test('a configuration alone is on standard output; what it lacks is said beside it', async () => {

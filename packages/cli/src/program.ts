@@ -5,7 +5,7 @@ import type { Cli } from './cli.ts';
 import { parseRate, parseSizeOrNone } from './options.ts';
 
 const epilogue = `
-SOURCE is a disk file, a machine's folder or .vmx file, nbd://…, nbd+unix://…, or HOST/MACHINE.
+SOURCE is a disk file, an OVA or OVF envelope, a machine's folder or .vmx file, nbd://…, nbd+unix://…, or HOST/MACHINE.
 POINT is a point's id or its beginning, latest, MACHINE@latest or MACHINE@TIME.
 
 Environment: PRIMA_REPO, PRIMA_PASSPHRASE (the text itself), PRIMA_RECOVERY, PRIMA_TO_PASSPHRASE, PRIMA_HOME, NO_COLOR.

@@ -33,6 +33,8 @@ export {
   showConfiguration,
   type ShownConfiguration,
 } from './machine/configuration.ts';
+export { type ImportedMachine, importPackage, type ImportOptions } from './package/import-package.ts';
+export { packageSource } from './package/package-source.ts';
 export { type PartitionTable, pointPartitions } from './partitions.ts';
 export {
   type FolderRestore,
@@ -41,6 +43,13 @@ export {
   type RestoreToFolderOptions,
 } from './restore/to-folder.ts';
 export { type HostRestore, restoreToHost, type RestoreToHostOptions } from './restore/to-host.ts';
+export {
+  packageFormats,
+  type PackageFormat,
+  type PackageRestore,
+  restoreToPackage,
+  type RestoreToPackageOptions,
+} from './restore/to-package.ts';
 export {
   decideRetention,
   isLocked,

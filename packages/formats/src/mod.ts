@@ -1,8 +1,11 @@
 /** Disk formats and machine configurations: telling them apart, parsing, writing, and VMDKs as devices. */
 export * from './detect-format.ts';
+export { envelopeFiles, type OvfFile } from './ovf/envelope.ts';
 export * from './ovf/manifest.ts';
 export * from './ovf/ova.ts';
+export * from './ovf/ova-file.ts';
 export * from './ovf/read-ovf.ts';
+export { isMemberName } from './ovf/tar-reader.ts';
 export { type OvfChoices, type OvfWritten, writeOvf } from './ovf/write-ovf.ts';
 export * from './qcow2-header.ts';
 export * from './qemu-arguments/command-text.ts';

@@ -136,7 +136,13 @@ export interface RestoreRequest {
   id: string;
   /** The name it gets; where it is not the name it had, the machine is a copy and gets its own identity. */
   name: string;
+  /** Those of the point, with the configuration in the host's own dialect; see `foreign`. */
   files: readonly ConfigFile[];
+  /**
+   * A configuration in the dialect of another kind of host, instead of one in `files`: it is translated, and what this kind of
+   * host does not have is in the target's `notes`.
+   */
+  foreign?: ConfigFile;
   disks: readonly RestoreDisk[];
   /** Size of `MachineReading.memory`; absent when the point has none. */
   memory?: { size: number };

@@ -1,9 +1,10 @@
 /** `prima restore`: writes a point's disks to a folder, or brings the machine back on a host. */
 import { resolve } from 'node:path';
-import type { ImageFormat, RestoreResult } from '@prima/api';
+import type { CallOptions, ImageFormat, PackageFormat, PrimaApi, RestoreResult } from '@prima/api';
 import { errorCodes, formatBytes, formatDuration, UserError } from '@prima/base';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
+import type { Invocation } from '../invocation.ts';
 import { count, shortId } from '../render/point.ts';
 import type { Page } from '../terminal/style.ts';
 import { type Column, table } from '../terminal/table.ts';
@@ -11,7 +12,7 @@ import { printable } from '../terminal/width.ts';
 
 interface RestoreOptions {
   to?: string;
-  format?: ImageFormat;
+  format?: ImageFormat | PackageFormat;
   disk?: string;
   force?: boolean;
   toHost?: string;
@@ -25,9 +26,15 @@ export function registerRestore(program: Command, cli: Cli): void {
     .command('restore')
     .description('write disks to a folder, or bring the machine back on a host')
     .argument('<point>', 'id or its beginning, latest, MACHINE@latest or MACHINE@TIME')
-    .option('--to <folder>', 'write the disks and files into this folder')
+    .option('--to <folder>', 'write the disks and files into this folder; FILE.ova or FILE.ovf: a package')
     .addOption(
-      new Option('--format <format>', 'of the disks written with --to').choices(['raw', 'qcow2', 'vmdk']),
+      new Option('--format <format>', 'with --to: of the disks, or a package of the machine').choices([
+        'raw',
+        'qcow2',
+        'vmdk',
+        'ova',
+        'ovf',
+      ]),
     )
     .option('--disk <disk>', 'with --to: only this disk, by its number or name')
     .option('--force', 'with --to: overwrite files that are there')
@@ -38,32 +45,52 @@ export function registerRestore(program: Command, cli: Cli): void {
     .action(
       cli.action({ repository: true }, async (invocation, point: string, options: RestoreOptions) => {
         check(options);
-        const { to, format, disk, force, toHost, as, start, allowDamaged } = options;
-        const damage = allowDamaged ? { allowDamaged } : {};
-        const result = await invocation.call((api, call) =>
-          toHost === undefined
-            ? api.restoreToFolder(
-                {
-                  point,
-                  folder: resolve(to ?? ''),
-                  ...(format && { format }),
-                  ...(disk !== undefined && { disk }),
-                  ...(force && { force }),
-                  ...damage,
-                },
-                call,
-              )
-            : api.restoreToHost(
-                { point, host: toHost, ...(as !== undefined && { as }), ...(start && { start }), ...damage },
-                call,
-              ),
-        );
+        const result = await invocation.call((api, call) => restore(api, { point, options }, call));
         invocation.result(result, (page) => rendered(result, page));
+        if (!invocation.json) sayLosses(result, invocation);
         if (result.damaged.length === 0) return;
         invocation.fault(`${count(result.damaged.length, 'range')} could not be read and hold zeros`);
         invocation.exitStatus = errorCodes.integrity.exit;
       }),
     );
+}
+
+function restore(
+  api: PrimaApi,
+  { point, options }: { point: string; options: RestoreOptions },
+  call: CallOptions,
+): Promise<RestoreResult> {
+  const { to = '', format, disk, force, toHost, as, start, allowDamaged } = options;
+  const damage = allowDamaged ? { allowDamaged } : {};
+  if (toHost !== undefined) {
+    const how = { ...(as !== undefined && { as }), ...(start && { start }), ...damage };
+    return api.restoreToHost({ point, host: toHost, ...how }, call);
+  }
+  const over = force ? { force } : {};
+  const packaged = packageOf(to, format);
+  if (packaged !== undefined) {
+    if (disk !== undefined)
+      throw new UserError('usage', '--disk is for folders: a package has the whole machine');
+    return api.restoreToPackage({ point, path: resolve(to), format: packaged, ...over, ...damage }, call);
+  }
+  const image = format as ImageFormat | undefined;
+  const what = { ...(image && { format: image }), ...(disk !== undefined && { disk }) };
+  return api.restoreToFolder({ point, folder: resolve(to), ...what, ...over, ...damage }, call);
+}
+
+/** By the ending of the target, or as it was told; undefined for a folder. Raises `usage` where the two disagree. */
+function packageOf(to: string, format: RestoreOptions['format']): PackageFormat | undefined {
+  const ending = /\.(ova|ovf)$/i.exec(to)?.[1]?.toLowerCase() as PackageFormat | undefined;
+  if (format !== undefined && format !== 'ova' && format !== 'ovf') return undefined;
+  if (format !== undefined && format !== ending) {
+    throw new UserError('usage', `--format ${format} makes a file: name it, --to FILE.${format}`);
+  }
+  return ending;
+}
+
+function sayLosses({ notCarried = [] }: RestoreResult, invocation: Invocation): void {
+  for (const { where, what, why } of notCarried)
+    invocation.environment.stderr.write(`${printable(`not in the package: ${where}: ${what} (${why})`)}\n`);
 }
 
 /** Raises `usage` unless exactly one target is named, with options that belong to it. */

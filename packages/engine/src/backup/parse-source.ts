@@ -1,4 +1,4 @@
-/** What a person means by SOURCE: a disk file, a machine's folder or .vmx, an NBD export, HOST/MACHINE. */
+/** What a person means by SOURCE: a disk file, an OVA, a machine's folder or .vmx, an NBD export, HOST/MACHINE. */
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { systemErrorCode, toPrimaError, UserError } from '@prima/base';
@@ -6,6 +6,8 @@ import { type NbdUri, parseNbdUri } from '@prima/nbd';
 
 export type SourceName = { notes: string[] } & (
   | { kind: 'disk-file'; path: string }
+  /** An OVA, or an OVF envelope with its files. */
+  | { kind: 'package'; path: string }
   /** A machine's folder that no known host has. */
   | { kind: 'folder'; folder: string; vmx: string }
   | { kind: 'nbd'; uri: NbdUri; text: string }
@@ -42,7 +44,8 @@ export async function parseSource(text: string, hosts: readonly KnownHost[]): Pr
   if (found === 'folder') return folderSource(resolve(text), await vmxIn(text), hosts);
   if (extname(text).toLowerCase() === '.vmx')
     return folderSource(dirname(resolve(text)), resolve(text), hosts);
-  return { kind: 'disk-file', path: resolve(text), notes: [] };
+  const isPackage = /\.(?:ova|ovf)$/i.test(text);
+  return { kind: isPackage ? 'package' : 'disk-file', path: resolve(text), notes: [] };
 }
 
 function hostMachine(

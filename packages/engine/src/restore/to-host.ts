@@ -89,10 +89,13 @@ async function requestOf(
   }
   const files: ConfigFile[] = [];
   for (const { name } of point.files) files.push({ name, bytes: await repository.readFile(point, name) });
+  const isOwn = files.some(({ name }) => /\.vmx$/i.test(name));
+  const foreign = isOwn ? undefined : files.find(({ name }) => /\.(?:ovf|xml)$/i.test(name));
   return {
     id: point.machine.id,
     name: options.as ?? point.machine.name,
-    files,
+    files: files.filter((file) => file !== foreign),
+    ...(foreign && { foreign }),
     disks: point.disks.map(({ slot = '', name, size, format = 'raw' }) => ({ slot, name, size, format })),
     memory: point.memory && { size: point.memory.size },
     signal: options.signal,

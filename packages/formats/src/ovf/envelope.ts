@@ -90,6 +90,11 @@ export function readEnvelope({ root }: XmlDocument, reading: XmlReading, system?
   };
 }
 
+/** The files that an envelope names. Raises `format`. */
+export function envelopeFiles({ root }: XmlDocument): OvfFile[] {
+  return [...readFiles(root, new XmlReading()).values()];
+}
+
 function chooseSystem(root: XmlElement, reading: XmlReading, wanted?: string): XmlElement {
   const collections = sections(reading, root, 'VirtualSystemCollection');
   const parents = [root, ...collections];

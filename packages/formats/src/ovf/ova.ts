@@ -8,6 +8,8 @@
  *   twice    `measureMember` reads it once for size and digest, `writeOva` reads it again; it has to give the same bytes
  *            both times, which is checked. Costs the conversion twice, and no room.
  *   spooled  `spoolMember` writes it to a temporary file. Costs room for the largest package.
+ *
+ * Where the archive is a file, neither is needed: see ova-file.ts.
  */
 import { createReadStream, createWriteStream } from 'node:fs';
 import { join } from 'node:path';
@@ -116,6 +118,8 @@ async function* checked({ name, open, digest: wanted }: MeasuredMember): AsyncGe
 export interface OvaFile {
   name: string;
   size: number;
+  /** Of its first byte in the archive. */
+  offset: number;
   body: AsyncIterable<Uint8Array>;
 }
 
@@ -145,14 +149,14 @@ export class OvaReading {
   /** The files, in the archive's order; each is read before the next is asked for, or skipped. */
   async *files(): AsyncGenerator<OvaFile> {
     for await (const member of this.#members) {
-      const { name, size } = member;
+      const { name, size, offset } = member;
       if (/\.mf$/i.test(name)) this.#manifest = parseManifest(await wholeText(member));
       else if (/\.cert$/i.test(name)) this.certificate = await wholeText(member);
       else {
         const digest = new ManifestDigest(this.#algorithms(name));
         const pieces = digested(member.body, digest);
         // Without a way to end it early: what the caller leaves belongs to the digest, too.
-        yield { name, size, body: { [Symbol.asyncIterator]: () => ({ next: () => pieces.next() }) } };
+        yield { name, size, offset, body: { [Symbol.asyncIterator]: () => ({ next: () => pieces.next() }) } };
         while (!(await pieces.next()).done);
         this.#found.push(...digest.entries(name));
       }

@@ -6,6 +6,8 @@ export interface TarMember {
   /** A name in this folder, no path. */
   name: string;
   size: number;
+  /** Of its first byte in the archive. */
+  offset: number;
   /** Once; what is not read is skipped when the next member is asked for. */
   body: AsyncIterable<Uint8Array>;
 }
@@ -26,8 +28,9 @@ export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerato
       const header = await nextFile(bytes);
       if (!header) return;
       const { name, size } = header;
-      const end = bytes.offset + size;
-      yield { name, size, body: bytes.until(end, name) };
+      const { offset } = bytes;
+      const end = offset + size;
+      yield { name, size, offset, body: bytes.until(end, name) };
       await bytes.skipTo(end + tarPadding(size), name);
     }
   } finally {

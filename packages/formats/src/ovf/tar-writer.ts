@@ -16,13 +16,7 @@ export async function* writeTar(
   modified = 0,
 ): AsyncGenerator<Uint8Array> {
   for await (const { name, size, body } of members) {
-    if (!isMemberName(name)) {
-      throw new UserError(
-        'usage',
-        `writing a tar archive: ${JSON.stringify(name)} is no file's name in one folder`,
-      );
-    }
-    yield* header(name, size, modified);
+    yield tarMemberHeader(name, size, modified);
     let written = 0;
     for await (const piece of body) {
       written += piece.length;
@@ -35,17 +29,26 @@ export async function* writeTar(
     }
     yield Buffer.alloc(tarPadding(size));
   }
-  yield Buffer.alloc(1024);
+  yield Buffer.alloc(tarEndBytes);
 }
 
-function* header(name: string, size: number, modified: number): Generator<Uint8Array> {
-  const isLong = Buffer.byteLength(name) > 100;
-  if (isLong) {
-    const records = writePax({ path: name });
-    yield writeTarHeader({ name: 'pax-header', size: records.length, type: 'x', modified });
-    yield records;
-    yield Buffer.alloc(tarPadding(records.length));
+/** What stands before a member's bytes; how long that is depends on the name alone. Raises `usage` for a name that is a path. */
+export function tarMemberHeader(name: string, size: number, modified: number): Buffer {
+  if (!isMemberName(name)) {
+    throw new UserError(
+      'usage',
+      `writing a tar archive: ${JSON.stringify(name)} is no file's name in one folder`,
+    );
   }
-  const short = isLong ? `long-name-${name.length}` : name;
-  yield writeTarHeader({ name: short, size, type: '0', modified });
+  if (Buffer.byteLength(name) <= 100) return writeTarHeader({ name, size, type: '0', modified });
+  const records = writePax({ path: name });
+  return Buffer.concat([
+    writeTarHeader({ name: 'pax-header', size: records.length, type: 'x', modified }),
+    records,
+    Buffer.alloc(tarPadding(records.length)),
+    writeTarHeader({ name: `long-name-${name.length}`, size, type: '0', modified }),
+  ]);
 }
+
+/** Ends an archive. */
+export const tarEndBytes = 1024;

@@ -8,7 +8,9 @@ import { createImage, openWithQemu } from '@prima/qemu';
 import { parseVmx, type Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
 import type { Machine, RestoreDisk, RestoreRequest, RestoreTarget } from '../platform.ts';
 import { checkMachineName, fileExists, memoryLaunchName, memoryName } from './machine-folder.ts';
+import { currentMachineType } from './run-record.ts';
 import { discardFolder, makeStaging, publish } from './staging.ts';
+import { translateMachine } from './translate-machine.ts';
 
 export interface RestoreWork {
   root: string;
@@ -38,25 +40,23 @@ export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> 
     );
   }
   const notes: string[] = [];
-  const vmx = configurationOf(work, notes);
+  const { vmx, slotOf } = await configurationOf(work, notes);
   const staging = await makeStaging(root, request.name);
   const devices: WritableDevice[] = [];
   try {
     await writeFiles(staging, request);
     const disks: StagedDisk[] = [];
+    const placed: StagedDisk[] = [];
     for (const disk of request.disks) {
-      const made = await stageDisk(disk, {
-        staging,
-        folder: join(root, request.name),
-        vmx,
-        notes,
-        taken: disks,
-      });
+      const own = { ...disk, slot: slotOf(disk.slot) };
+      const work = { staging, folder: join(root, request.name), vmx, notes, taken: disks };
+      const made = await stageDisk(own, work);
       devices.push(made.device);
-      disks.push(made);
+      disks.push({ ...made, slot: disk.slot });
+      placed.push(made);
       placeDisk(vmx, made);
     }
-    dropOtherDisks(vmx, disks, notes);
+    dropOtherDisks(vmx, placed, notes);
     const memory = request.memory && (await stageMemory(staging, request));
     if (memory) devices.push(memory);
     await writeFile(join(staging, `${request.name}.vmx`), writeVmx(vmx), { mode: 0o600 });
@@ -105,25 +105,46 @@ async function closeAll(devices: readonly WritableDevice[]): Promise<void> {
   for (const device of devices) await device.close();
 }
 
+interface Configuration {
+  vmx: Vmx;
+  /** What the .vmx calls a slot of the request. */
+  slotOf: (slot: string) => string;
+}
+
 /** The point's .vmx with the name, and where it must be, the identity of the machine that it becomes. */
-function configurationOf({ request, present }: RestoreWork, notes: string[]): Vmx {
-  const file = request.files.find(({ name }) => name.toLowerCase().endsWith('.vmx'));
+async function configurationOf(work: RestoreWork, notes: string[]): Promise<Configuration> {
+  const { files, foreign, name } = work.request;
+  if (foreign) {
+    const translated = translateMachine(foreign, await currentMachineType());
+    notes.push(...translated.notes);
+    identify(translated.vmx, work, notes);
+    return translated;
+  }
+  const file = files.find((one) => one.name.toLowerCase().endsWith('.vmx'));
   if (!file) {
-    const message = `the point of ${request.name} has no .vmx: it does not come from a host of this kind`;
+    const message = `the point of ${name} has no .vmx: it does not come from a host of this kind`;
     throw new PrimaError('unsupported', message);
   }
   const vmx = parseVmx(file.bytes);
+  identify(vmx, work, notes);
+  return { vmx, slotOf: (slot) => slot };
+}
+
+function identify(vmx: Vmx, { request, present }: RestoreWork, notes: string[]): void {
   const copied = vmx.get('displayName') !== request.name;
   const original = present.find(({ id }) => id === request.id);
-  if (copied || original) {
+  if (copied || original || vmx.get('uuid.bios') === undefined) {
     vmx.set('uuid.bios', writeVmxUuid(randomUUID()));
     vmx.delete('uuid.location');
-    const why = original ? `${original.name} has the original's` : 'it has another name than the original';
+    const why = original
+      ? `${original.name} has the original's`
+      : copied
+        ? 'it has another name than the original'
+        : 'its configuration says none';
     notes.push(`the machine gets a new UUID: ${why}`);
   }
   if (original && !request.memory) renewMacs(vmx, notes);
   vmx.set('displayName', request.name);
-  return vmx;
 }
 
 function renewMacs(vmx: Vmx, notes: string[]): void {

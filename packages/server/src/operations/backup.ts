@@ -8,6 +8,7 @@ import {
   type Journal,
   machineSource,
   nbdSource,
+  packageSource,
   parseSource,
   type SourceName,
 } from '@prima/engine';
@@ -95,6 +96,7 @@ async function openSource(
       'a source format and folders are told only for disk files; machines and exports know theirs',
     );
   }
+  if (name.kind === 'package') return packageSource(name.path, { lockFolder: locks });
   if (name.kind === 'nbd') return nbdSource(name.uri, name.text, { lockFolder: locks });
   if (name.kind === 'machine') {
     const platform = await context.platform(name.host);

@@ -1,4 +1,5 @@
 /** Operations on machines: list, show, create, power, delete, look at. */
+import { resolve } from 'node:path';
 import type { MachineCreateRequest, MachineDto, PrimaApi } from '@prima/api';
 import { UserError } from '@prima/base';
 import type { Machine, Platform } from '@prima/platforms';
@@ -11,6 +12,7 @@ export type MachineOperations = Pick<
   | 'machineList'
   | 'machineShow'
   | 'machineCreate'
+  | 'machineImport'
   | 'machinePower'
   | 'machineDelete'
   | 'machineScreenshot'
@@ -33,6 +35,16 @@ export function machineOperations(context: Context): MachineOperations {
         await context.recover(logger);
         const { host, ...rest } = request;
         return machineDto(await (await context.platform(host)).create(rest));
+      }),
+    machineImport: ({ host, path, ...request }, options) =>
+      context.run(options, async ({ signal, logger, onProgress }) => {
+        const started = performance.now();
+        const { importPackage } = await import('@prima/engine');
+        const journal = await context.recover(logger);
+        const work = { ...request, journal, signal, logger, onProgress };
+        const found = await importPackage(resolve(path), await context.platform(host), work);
+        const machine = machineDto(found.machine);
+        return { ...found, machine, elapsedMs: performance.now() - started };
       }),
     machinePower: ({ machine: name, action, timeoutMs }, options) =>
       context.run(options, async ({ signal, logger }) => {

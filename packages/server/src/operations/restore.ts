@@ -1,14 +1,23 @@
 /** Operations that bring points back: to a folder, to a host, as an NBD export. */
 import { resolve } from 'node:path';
-import type { ExportHandle, ExportRequest, PrimaApi, RestoreResult } from '@prima/api';
+import type {
+  ExportHandle,
+  ExportRequest,
+  PrimaApi,
+  RestoreResult,
+  RestoreToPackageRequest,
+} from '@prima/api';
 import { UserError } from '@prima/base';
-import { exportPoint, restoreToFolder, restoreToHost } from '@prima/engine';
+import { exportPoint, packageFormats, restoreToFolder, restoreToHost, restoreToPackage } from '@prima/engine';
 import type { NbdTarget } from '@prima/nbd';
 import type { Call, Context } from '../context.ts';
 import { machineDto, pointDto } from '../dto.ts';
 import { namedPoint } from './points.ts';
 
-export type RestoreOperations = Pick<PrimaApi, 'restoreToFolder' | 'restoreToHost' | 'export'>;
+export type RestoreOperations = Pick<
+  PrimaApi,
+  'restoreToFolder' | 'restoreToPackage' | 'restoreToHost' | 'export'
+>;
 
 const formats = ['raw', 'qcow2', 'vmdk'];
 
@@ -40,6 +49,7 @@ export function restoreOperations(context: Context): RestoreOperations {
         });
         return { point: pointDto(point), ...restored, elapsedMs: performance.now() - started };
       }),
+    restoreToPackage: (request, options) => context.run(options, (call) => toPackage(context, request, call)),
     restoreToHost: (request, options) =>
       context.run(options, async ({ signal, logger, onProgress }): Promise<RestoreResult> => {
         const started = performance.now();
@@ -66,6 +76,28 @@ export function restoreOperations(context: Context): RestoreOperations {
         };
       }),
     export: (request, options) => startExport(context, request, options),
+  };
+}
+
+async function toPackage(
+  context: Context,
+  { point: name, path, format, ...request }: RestoreToPackageRequest,
+  { signal, logger, onProgress }: Call,
+): Promise<RestoreResult> {
+  const started = performance.now();
+  if (!packageFormats.includes(format)) {
+    throw new UserError('usage', `"${format}" is not a package; write ${packageFormats.join(' or ')}`);
+  }
+  const repository = await context.repository();
+  const journal = await context.recover(logger);
+  const point = await namedPoint(repository, name);
+  const work = { ...request, format, journal, signal, logger, onProgress };
+  const { notCarried, ...restored } = await restoreToPackage(repository, point, resolve(path), work);
+  return {
+    point: pointDto(point),
+    ...restored,
+    notCarried: notCarried.map((loss) => ({ when: 'writing' as const, ...loss })),
+    elapsedMs: performance.now() - started,
   };
 }
 
