@@ -1,14 +1,17 @@
 /**
  * Checks the directories, tables and grains of a sparse extent, hosted or COWD, without reading data. Memory is
- * bounded: places of grains are marked in a bitmap of a window of the file, and the tables are gone through once for
- * every window (one is enough for 128 GiB at a grain of a sector).
+ * bounded: what is in use is marked in a bitmap of a window of the file, and the tables are gone through once for
+ * every window (one is enough for 256 GiB).
  */
-import { Bitmap } from '@prima/block';
 import { alignUp, throwIfAborted } from '@prima/base';
+import { CopyCheck } from './check-copies.ts';
+import { CheckedTables } from './check-tables.ts';
 import type { DiskFile } from './disk-file.ts';
 import type { Findings } from './findings.ts';
 import { sectorBytes } from './hosted-header.ts';
 import type { SparseTables } from './sparse-tables.ts';
+import { overlap, type SectorRange, surveyDirectories } from './table-places.ts';
+import { UsedSectors } from './used-sectors.ts';
 
 export interface SparseCheck {
   file: DiskFile;
@@ -18,7 +21,11 @@ export interface SparseCheck {
   /** Bytes of the disk that the tables stand for. */
   size: number;
   zeroEntries: boolean;
+  /** Where grains may be at the earliest, and where the header says that they begin, bytes. */
   dataStart: number;
+  headEnd: number;
+  /** Header and descriptor. */
+  areas: readonly SectorRange[];
   /** Grains have any length (they are compressed): their ends are not known. */
   compressed: boolean;
   findings: Findings;
@@ -26,214 +33,191 @@ export interface SparseCheck {
 }
 
 export interface SparseChecked {
+  tables: CheckedTables;
+  copies: CopyCheck;
   /** Where the last thing that is used ends, bytes. */
   usedEnd: number;
-  grains: number;
-  /** Tables whose copies are not what is read. */
-  unequalTables: number[];
   /** The end of a grain that the file ends in, 0 for none. */
   cutGrainEnd: number;
+  /** The first grain beyond the end of the file, bytes. */
+  firstBeyond: number;
 }
 
-const windowGrains = 256 * 1024 * 1024;
+const overHeadOffset = 64;
+const windowSectors = 512 * 1024 * 1024;
 
 export async function checkSparse(check: SparseCheck): Promise<SparseChecked> {
-  const { file, grainBytes } = check;
-  const result: SparseChecked = { usedEnd: check.dataStart, grains: 0, unequalTables: [], cutGrainEnd: 0 };
-  const places = new TablePlaces(check.tables.tableBytes);
-  for (let index = 0; index < check.tableCount; index += 1) {
-    throwIfAborted(check.signal, `checking ${file.name}`);
-    await checkTablePlace(check, index, { result, places });
+  const tables = new CheckedTables(check, await surveyDirectories(check));
+  await tables.compare();
+  const copies = new CopyCheck(check, tables);
+  await copies.ruleOutPlaces();
+  const result = new GrainCheck(check, tables);
+  result.reportTables();
+  const fileSectors = Math.ceil(check.file.size / sectorBytes);
+  for (let first = 0; first < fileSectors || first === 0; first += windowSectors) {
+    const window = new UsedSectors(first, Math.max(0, Math.min(windowSectors, fileSectors - first)));
+    await result.checkWindow(window);
+    await copies.checkWindow(window);
+    result.countUnused(window);
   }
-  places.sort();
-  const units = Math.ceil(file.size / grainBytes);
-  for (let first = 0; first < units || first === 0; first += windowGrains) {
-    const window = { first, used: new Bitmap(Math.max(0, Math.min(windowGrains, units - first))) };
-    await checkGrains(check, { result, places, window });
-  }
-  if (!check.compressed) reportUnused(check, result, places);
-  return result;
+  await copies.decide();
+  if (!check.compressed) result.reportEarly();
+  result.usedEnd = Math.max(result.usedEnd, copies.usedEnd);
+  if (!check.compressed && tables.differing.size === 0) result.reportUnused();
+  const { usedEnd, cutGrainEnd, firstBeyond } = result;
+  return { tables, copies, usedEnd, cutGrainEnd, firstBeyond };
 }
 
-interface Progress {
-  result: SparseChecked;
-  places: TablePlaces;
-}
+class GrainCheck {
+  usedEnd: number;
+  cutGrainEnd = 0;
+  firstBeyond = Number.POSITIVE_INFINITY;
+  #firstGrain = Number.POSITIVE_INFINITY;
+  #unusedSectors = 0;
+  readonly #check: SparseCheck;
+  readonly #tables: CheckedTables;
 
-async function checkTablePlace(
-  check: SparseCheck,
-  index: number,
-  { result, places }: Progress,
-): Promise<void> {
-  const { tables, findings, file } = check;
-  const sectors = await tables.placesOf(index);
-  if (sectors.every((sector) => sector === 0)) return;
-  const broken = sectors.filter((sector) => !tables.isTable(sector));
-  const where = tables.directoryOffset(0, index);
-  if (broken.length === sectors.length) {
-    findings.add(
-      'directory-entry-broken',
-      file.name,
-      `grain table ${index} is nowhere (at sector ${sectors[0]})`,
-      where,
-    );
-    return;
+  constructor(check: SparseCheck, tables: CheckedTables) {
+    this.#check = check;
+    this.#tables = tables;
+    this.usedEnd = Math.min(check.headEnd, check.file.size);
+    for (const { sector, length } of tables.areas) this.#use((sector + length) * sectorBytes);
+    for (const place of tables.places) this.#use((place + tables.places.tableSectors) * sectorBytes);
   }
-  if (broken.length > 0) {
-    findings.add(
-      'copy-broken',
-      file.name,
-      `a copy of grain table ${index} is nowhere (at sector ${broken[0]})`,
-      where,
-    );
-    result.unequalTables.push(index);
+
+  #use(end: number): void {
+    this.usedEnd = Math.max(this.usedEnd, end);
   }
-  for (const sector of sectors) {
-    if (!tables.isTable(sector)) continue;
-    places.add(sector);
-    result.usedEnd = Math.max(result.usedEnd, sector * sectorBytes + tables.tableBytes);
-  }
-  if (broken.length > 0 || sectors.length < 2) return;
-  const used = await tables.table(index);
-  const copies = await Promise.all(sectors.map((sector) => tables.readTable(sector)));
-  if (copies.every((copy) => used !== undefined && sameEntries(copy, used))) return;
-  findings.add(
-    'copies-differ',
-    file.name,
-    `the copies of grain table ${index} differ`,
-    (sectors[0] ?? 0) * sectorBytes,
-  );
-  result.unequalTables.push(index);
-}
 
-function sameEntries(a: Uint32Array, b: Uint32Array): boolean {
-  const bytes = (array: Uint32Array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength);
-  return bytes(a).equals(bytes(b));
-}
-
-interface Window {
-  /** The first grain-sized piece of the file that it stands for. */
-  first: number;
-  used: Bitmap;
-}
-
-async function checkGrains(check: SparseCheck, progress: Progress & { window: Window }): Promise<void> {
-  const { tables, tableCount, size, grainBytes, file } = check;
-  const grainCount = Math.ceil(size / grainBytes);
-  for (let index = 0; index < tableCount; ) {
-    throwIfAborted(check.signal, `checking ${file.name}`);
-    const table = await tableIfThere(tables, index);
-    if (table === undefined) {
-      index += tables.missingFrom(index);
-      continue;
+  reportTables(): void {
+    const { findings, file, tables } = this.#check;
+    const { faults, missing } = this.#tables;
+    for (const [which, fault] of faults.entries()) {
+      if (fault === undefined) continue;
+      const at = (tables.directories[which] ?? 0) * sectorBytes;
+      findings.add('directory-broken', file.name, `grain directory ${which + 1} ${fault}`, at);
     }
+    const used = faults.filter((fault) => fault === undefined).length;
+    for (const [index, gone] of missing) {
+      const where = tables.directoryOffset(gone[0] ?? 0, index);
+      if (gone.length === used) {
+        const text = `grain table ${index} is not where the directory says, and there is no copy of it`;
+        findings.add('directory-entry-broken', file.name, text, where);
+      } else {
+        findings.add('copy-broken', file.name, `a copy of grain table ${index} is nowhere`, where);
+      }
+    }
+  }
+
+  async checkWindow(window: UsedSectors): Promise<void> {
+    const { tables, tableCount, file, signal } = this.#check;
+    for (let index = 0; index < tableCount; ) {
+      throwIfAborted(signal, `checking ${file.name}`);
+      const table = await this.#tables.agreed(index);
+      if (table) this.#checkTable(table, index, window);
+      else if (this.#tables.differing.has(index)) {
+        const pair = await this.#tables.copies(index);
+        // what both say; the rest is decided when all others are known
+        if (pair)
+          this.#checkTable(
+            pair[0].map((entry, at) => (entry === pair[1][at] ? entry : 0)),
+            index,
+            window,
+          );
+      } else if (!this.#tables.missing.has(index)) {
+        index += tables.missingFrom(index);
+        continue;
+      }
+      index += 1;
+    }
+  }
+
+  #checkTable(table: Uint32Array, index: number, window: UsedSectors): void {
+    const { tables, size, grainBytes, zeroEntries } = this.#check;
     const first = index * tables.entriesPerTable;
-    const count = Math.min(table.length, grainCount - first);
+    const count = Math.min(table.length, Math.ceil(size / grainBytes) - first);
     for (let at = 0; at < count; at += 1) {
       const entry = table[at] ?? 0;
-      if (entry > 1 || (entry === 1 && !check.zeroEntries))
-        checkGrain(check, progress, { grain: first + at, entry });
+      if (entry > 1 || (entry === 1 && !zeroEntries)) this.#checkGrain({ grain: first + at, entry }, window);
     }
-    index += 1;
   }
-}
 
-/** Undefined for one that cannot be read, too: that has been reported. */
-async function tableIfThere(tables: SparseTables, index: number): Promise<Uint32Array | undefined> {
-  const places = await tables.placesOf(index);
-  return places.some((sector) => tables.isTable(sector)) ? tables.table(index) : undefined;
-}
-
-function checkGrain(
-  check: SparseCheck,
-  { result, places, window }: Progress & { window: Window },
-  { grain, entry }: { grain: number; entry: number },
-): void {
-  const { file, grainBytes, findings, tables, dataStart, compressed, size } = check;
-  const position = entry * sectorBytes;
-  const unit = Math.floor(position / grainBytes) - window.first;
-  const isFirstPass = window.first === 0;
-  const where = tables.entryOffset(grain);
-  const what = `grain ${grain} is said to be at ${position}`;
-  if (position >= file.size) {
-    if (isFirstPass)
-      findings.add('grain-beyond-end', file.name, `${what}; the file ends at ${file.size}`, where);
-    return;
+  #checkGrain({ grain, entry }: { grain: number; entry: number }, window: UsedSectors): void {
+    const { file, findings, tables, compressed, grainBytes } = this.#check;
+    const position = entry * sectorBytes;
+    const say = (code: Parameters<Findings['add']>[0], text: string) =>
+      findings.add(
+        code,
+        file.name,
+        `grain ${grain} is said to be at ${position}${text}`,
+        tables.entryOffset(grain),
+      );
+    if (window.first === 0) this.#placeGrain(grain, entry, say);
+    if (position >= file.size) return;
+    const length = compressed ? 1 : grainBytes / sectorBytes;
+    if (window.overlaps(entry, length)) say('grain-used-twice', ', where another one is');
+    window.add(entry, length);
   }
-  if (isFirstPass) {
-    result.grains += 1;
+
+  #placeGrain(
+    grain: number,
+    entry: number,
+    say: (code: Parameters<Findings['add']>[0], text: string) => void,
+  ) {
+    const { file, compressed, grainBytes, size, dataStart } = this.#check;
+    const position = entry * sectorBytes;
+    if (position >= file.size) {
+      this.firstBeyond = Math.min(this.firstBeyond, position);
+      say('grain-beyond-end', `; the file ends at ${file.size}`);
+      return;
+    }
+    const length = compressed ? 1 : grainBytes / sectorBytes;
     const needed = compressed ? sectorBytes : Math.min(grainBytes, size - grain * grainBytes);
     if (position + needed > file.size) {
-      findings.add('grain-cut-off', file.name, `${what}; the file ends within it, at ${file.size}`, where);
-      result.cutGrainEnd = Math.max(result.cutGrainEnd, position + grainBytes);
+      say('grain-cut-off', `; the file ends within it, at ${file.size}`);
+      this.cutGrainEnd = Math.max(this.cutGrainEnd, position + grainBytes);
     }
-    if (position < dataStart || places.overlaps(entry, compressed ? 1 : grainBytes / sectorBytes)) {
-      findings.add('grain-in-tables', file.name, `${what}, where tables are`, where);
-    }
-    result.usedEnd = Math.max(result.usedEnd, position + (compressed ? needed : grainBytes));
+    if (position < dataStart || isInTables(this.#tables, { sector: entry, length })) {
+      say('grain-in-tables', ', where tables are');
+    } else this.#firstGrain = Math.min(this.#firstGrain, position);
+    this.#use(position + (compressed ? needed : grainBytes));
   }
-  if (compressed || unit < 0 || unit >= window.used.length) return;
-  if (window.used.has(unit))
-    findings.add('grain-used-twice', file.name, `${what}, where another one is`, where);
-  window.used.add(unit, unit + 1);
+
+  /** After all grains of the window were marked. */
+  countUnused(window: UsedSectors): void {
+    const { headEnd } = this.#check;
+    const { places, areas } = this.#tables;
+    for (const { sector, length } of areas) window.add(sector, length);
+    window.add(0, headEnd / sectorBytes);
+    for (const place of places) window.add(place, places.tableSectors);
+    const end = Math.ceil(this.usedEnd / sectorBytes);
+    const stop = Math.max(window.first, Math.min(window.end, end));
+    this.#unusedSectors += stop - window.first - window.countBefore(stop);
+  }
+
+  reportEarly(): void {
+    const { file, findings, headEnd } = this.#check;
+    if (this.#firstGrain >= headEnd) return;
+    const text = `its header says that grains begin at ${headEnd}, but one is at ${this.#firstGrain}`;
+    findings.add('noted', file.name, text, overHeadOffset);
+  }
+
+  reportUnused(): void {
+    const { file, findings, grainBytes } = this.#check;
+    const end = alignUp(this.usedEnd, sectorBytes);
+    if (file.size > end) {
+      findings.add('tail-unused', file.name, `the last ${file.size - end} bytes belong to nothing`, end);
+    }
+    const lost = this.#unusedSectors * sectorBytes;
+    if (lost < grainBytes) return;
+    const text = `${lost} bytes among the grains belong to nothing; a copy is smaller`;
+    findings.add('grains-lost', file.name, text);
+  }
 }
 
-function reportUnused(check: SparseCheck, result: SparseChecked, places: TablePlaces): void {
-  const { file, findings, grainBytes, dataStart } = check;
-  const end = alignUp(result.usedEnd, sectorBytes);
-  if (file.size > end) {
-    findings.add('tail-unused', file.name, `the last ${file.size - end} bytes belong to nothing`, end);
-  }
-  const inside = Math.min(file.size, end) - dataStart;
-  const lost = inside - result.grains * grainBytes - places.bytesFrom(dataStart);
-  if (lost >= grainBytes) {
-    findings.add(
-      'grains-lost',
-      file.name,
-      `${lost} bytes among the grains belong to nothing; a copy is smaller`,
-    );
-  }
-}
-
-/** Where tables are, so that a grain among them is noticed. */
-class TablePlaces {
-  #sectors = new Float64Array(64);
-  #count = 0;
-  readonly #tableBytes: number;
-
-  constructor(tableBytes: number) {
-    this.#tableBytes = tableBytes;
-  }
-
-  add(sector: number): void {
-    if (this.#count === this.#sectors.length) {
-      const larger = new Float64Array(this.#count * 2);
-      larger.set(this.#sectors);
-      this.#sectors = larger;
-    }
-    this.#sectors[this.#count] = sector;
-    this.#count += 1;
-  }
-
-  sort(): void {
-    this.#sectors = this.#sectors.subarray(0, this.#count).sort();
-  }
-
-  /** True when `length` sectors from `sector` on touch a table. */
-  overlaps(sector: number, length: number): boolean {
-    const tableSectors = this.#tableBytes / sectorBytes;
-    let [low, high] = [0, this.#count];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#sectors[middle] ?? 0) + tableSectors <= sector) low = middle + 1;
-      else high = middle;
-    }
-    return low < this.#count && (this.#sectors[low] ?? 0) < sector + length;
-  }
-
-  /** Bytes of the tables that begin at `start` or later. */
-  bytesFrom(start: number): number {
-    const behind = this.#sectors.filter((sector) => sector * sectorBytes >= start);
-    return behind.length * this.#tableBytes;
-  }
+/** True where a grain cannot be. */
+export function isInTables({ places, areas }: CheckedTables, range: SectorRange): boolean {
+  return (
+    places.touched(range.sector, range.length) !== undefined || areas.some((area) => overlap(area, range))
+  );
 }

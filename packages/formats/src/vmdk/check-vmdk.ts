@@ -1,6 +1,6 @@
 /**
  * Checks a VMDK: descriptor, headers, tables, grains and chain, without reading the disk's data; and repairs what can
- * be repaired without changing what the disk is read as: second copies of tables, freeSector, the mark of an unclean
+ * be repaired without a guess: tables of which a copy is damaged, a directory of two, freeSector, the mark of an unclean
  * shutdown, an end that belongs to nothing, and a file that ends within its last grain (what is gone reads as zeros).
  */
 import { realpath } from 'node:fs/promises';
@@ -32,17 +32,20 @@ export interface VmdkCheckResult {
   findings: readonly VmdkFinding[];
   /** What a repair did, a line each. */
   repairs: readonly string[];
+  /** What it did not do, because it could have made things worse, and why. */
+  refusals: readonly string[];
 }
 
 /** Raises only what makes a check impossible: `not-found`, `permission`, `cancelled`, `io`. */
 export async function checkVmdk(path: string, options: CheckVmdkOptions = {}): Promise<VmdkCheckResult> {
   const findings = new Findings();
   const repairs: string[] = [];
+  const refusals: string[] = [];
   const start = options.folder ? path : await real(path);
   const folder = options.folder ?? localFolder([...(options.roots ?? []), dirname(start)]);
-  const context = { ...options, folder, findings, repairs };
+  const context = { ...options, folder, findings, repairs, refusals };
   await checkChain(await folder.resolve(start, start), context);
-  return { findings: findings.finish(), repairs };
+  return { findings: findings.finish(), repairs, refusals };
 }
 
 async function real(path: string): Promise<string> {
@@ -55,6 +58,7 @@ interface Context extends CheckVmdkOptions {
   folder: DiskFolder;
   findings: Findings;
   repairs: string[];
+  refusals: string[];
 }
 
 async function checkChain(start: string, context: Context): Promise<void> {
@@ -137,7 +141,8 @@ async function checkDescribed(
 async function checkFile(descriptor: string, wanted: WantedExtent, context: Context): Promise<void> {
   const { path } = wanted;
   const { folder, repair = false } = context;
-  const open = () => (repair && wanted.format !== 'flat' ? folder.openForWriting(path) : folder.open(path));
+  const isMendable = wanted.format === 'hosted' || wanted.format === 'cowd';
+  const open = () => (repair && isMendable ? folder.openForWriting(path) : folder.open(path));
   const file = await found(context, 'extent-missing', descriptor, open);
   if (file === undefined) return;
   try {

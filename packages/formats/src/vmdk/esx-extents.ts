@@ -30,11 +30,7 @@ export function cowdDataStart({ gdOffset, numGDEntries }: CowdHeader): number {
 }
 
 /** Raises `format` when the directory does not lie in the file. */
-export function cowdTableLayout(
-  header: CowdHeader,
-  file: DiskFile,
-  note: (text: string) => void,
-): Omit<TableLayout, 'file'> {
+export function cowdTableLayout(header: CowdHeader, file: DiskFile): Omit<TableLayout, 'file' | 'note'> {
   const { numSectors, grainSize, gdOffset } = header;
   if (cowdDataStart(header) > file.size) {
     throw new FormatError(`${file.name}: the file ends before its grain directory does (offset 20)`, {
@@ -45,7 +41,6 @@ export function cowdTableLayout(
     directories: [gdOffset],
     entriesPerTable: cowdTableEntries,
     tableCount: cowdTableCount(numSectors, grainSize),
-    note,
   };
 }
 
@@ -60,7 +55,7 @@ export async function openCowdExtent(file: DiskFile, options: ExtentOptions): Pr
     throw broken(`its descriptor gives it ${sectors} sectors, its header ${numSectors}`, 12);
   }
   if (header.uncleanShutdown) note(`${file.name}: it was not closed by who wrote it last`);
-  const layout = cowdTableLayout(header, file, note);
+  const layout = { ...cowdTableLayout(header, file), note };
   const facts = { size: sectors * sectorBytes, grainBytes: grainSize * sectorBytes, zeroEntries: false };
   if (!isWritableFile(file)) {
     return new SparseLayer({ ...facts, file, tables: new SparseTables({ ...layout, file }) });

@@ -26,6 +26,8 @@ const vmdkFindings = {
   'grain-cut-off': { severity: 'error', repairable: true },
   'grain-in-tables': { severity: 'error', repairable: false },
   'grain-used-twice': { severity: 'error', repairable: false },
+  'directory-broken': { severity: 'warning', repairable: true },
+  'copies-conflict': { severity: 'error', repairable: false },
   'copies-differ': { severity: 'warning', repairable: true },
   'copy-broken': { severity: 'warning', repairable: true },
   'free-sector-wrong': { severity: 'warning', repairable: true },
@@ -60,8 +62,10 @@ export class Findings {
     });
   }
 
-  hasErrors(path: string): boolean {
-    return this.list.some((finding) => finding.path === path && finding.severity === 'error');
+  /** The kinds of errors in a file. */
+  errorsOf(path: string): Set<VmdkFindingCode> {
+    const errors = this.list.filter((finding) => finding.path === path && finding.severity === 'error');
+    return new Set(errors.map(({ code }) => code));
   }
 
   /** All that is listed, and one line for what is not. */

@@ -68,7 +68,10 @@ export async function openHostedExtent(file: DiskFile, options: ExtentOptions): 
     );
   }
   if (header.uncleanShutdown) note(`${file.name}: it was not closed by who wrote it last`);
-  const layout = hostedTableLayout(header, file, note);
+  const { lost, ...tableLayout } = hostedTableLayout(header, file);
+  const layout = { ...tableLayout, note };
+  if (lost !== undefined && isWritableFile(file)) throw damagedDirectory(file.name, lost);
+  if (lost !== undefined) note(`${file.name}: ${lost}; the other one is used; have it repaired`);
   const facts = {
     size: sectors * sectorBytes,
     grainBytes: grainSize * sectorBytes,
@@ -86,7 +89,7 @@ export async function openHostedExtent(file: DiskFile, options: ExtentOptions): 
     ...facts,
     file,
     tables: new WritableTables({ ...layout, file }),
-    dataStart: hostedDataStart(header),
+    dataStart: hostedDataStart(header, layout.directories),
     freeStart: 0,
     setUnclean: (unclean) => setUnclean(file, unclean),
   });
@@ -99,49 +102,72 @@ async function setUnclean(file: WritableDiskFile, unclean: boolean): Promise<voi
   if (unclean) await file.flush();
 }
 
-/** Raises `format` when no directory lies in the file. */
-export function hostedTableLayout(
-  header: HostedHeader,
-  file: DiskFile,
-  note: (text: string) => void,
-): Omit<TableLayout, 'file'> {
-  return {
-    directories: directoriesOf(header, file, note),
-    entriesPerTable: header.numGTEsPerGT,
-    tableCount: tableCountOf(header),
-    note,
-  };
+export interface HostedLayout extends Omit<TableLayout, 'file' | 'note'> {
+  /** Why the second directory, or the first, is not one of `directories`. */
+  lost?: string;
+}
+
+/** More would be 256 TiB where grains and tables have their usual sizes; what is kept of each has to fit into memory. */
+const tableLimit = 8 * 1024 * 1024;
+
+/** The directories that lie in the file, the one to go by first. Raises `format` when there is none. */
+export function hostedTableLayout(header: HostedHeader, file: DiskFile): HostedLayout {
+  const { gdOffset = 0, rgdOffset, flags, numGTEsPerGT: entriesPerTable } = header;
+  const tableCount = tableCountOf(header);
+  const broken = (what: string, offset: number) =>
+    new FormatError(`${file.name}: ${what} (offset ${offset})`, { details: { path: file.name, offset } });
+  if (tableCount > tableLimit) {
+    throw broken(
+      `it would have ${tableCount} grain tables of ${entriesPerTable} grains, ${tableLimit} are the most`,
+      12,
+    );
+  }
+  const redundant = (flags & HostedFlags.redundantTables) !== 0 && rgdOffset !== 0 && rgdOffset !== gdOffset;
+  const bytes = tableCount * 4;
+  const fits = (sector: number) => sector > 0 && sector * sectorBytes + bytes <= file.size;
+  const named = redundant ? [gdOffset, rgdOffset] : [gdOffset];
+  const directories = named.filter(fits);
+  if (directories.length === 0) {
+    throw broken(
+      `its grain directory of ${bytes} bytes is said to be at sector ${gdOffset}, and the file has ${file.size} ` +
+        'bytes; it is cut off or damaged',
+      56,
+    );
+  }
+  const gone = named.findIndex((sector) => !fits(sector));
+  const lost =
+    gone === -1
+      ? undefined
+      : `the header says that grain directory ${gone + 1} is at sector ${named[gone]}, outside of the file`;
+  return { directories, entriesPerTable, tableCount, ...(lost === undefined ? {} : { lost }) };
 }
 
 function tableCountOf({ capacity, grainSize, numGTEsPerGT }: HostedHeader): number {
   return Math.ceil(capacity / (grainSize * numGTEsPerGT));
 }
 
-/** The directories that lie in the file, the one to go by first. */
-function directoriesOf(header: HostedHeader, file: DiskFile, note: (text: string) => void): number[] {
-  const { gdOffset = 0, rgdOffset, flags } = header;
-  const redundant = (flags & HostedFlags.redundantTables) !== 0 && rgdOffset !== 0;
-  const bytes = tableCountOf(header) * 4;
-  const fits = (sector: number) => sector > 0 && sector * sectorBytes + bytes <= file.size;
-  if (fits(gdOffset)) return redundant ? [gdOffset, rgdOffset] : [gdOffset];
-  if (!redundant || !fits(rgdOffset)) {
-    throw new FormatError(
-      `${file.name}: its grain directory of ${bytes} bytes is said to be at sector ${gdOffset}, and the file has ` +
-        `${file.size} bytes; it is cut off or damaged (offset 56)`,
-      { details: { path: file.name, offset: 56 } },
-    );
-  }
-  note(`${file.name}: the grain directory is not where the header says; its copy is used; have it repaired`);
-  return [rgdOffset, gdOffset];
+/** Makes the directory at `sector` the only one that the header knows. */
+export async function keepOneDirectory(file: WritableDiskFile, sector: number): Promise<void> {
+  const head = await readUpTo(file, 0, hostedHeaderBytes);
+  head.writeUInt32LE((head.readUInt32LE(8) & ~HostedFlags.redundantTables) >>> 0, 8);
+  head.writeBigUInt64LE(0n, 48);
+  head.writeBigUInt64LE(BigInt(sector), 56);
+  await file.write(0, head);
+  await file.flush();
 }
 
 /** Where grains may be, bytes. */
-export function hostedDataStart(header: HostedHeader): number {
-  const { gdOffset = 0, rgdOffset, descriptorOffset, descriptorSize, overHead } = header;
+export function hostedDataStart(header: HostedHeader, directories: readonly number[]): number {
+  const { descriptorOffset, descriptorSize, overHead } = header;
   const directorySectors = Math.ceil((tableCountOf(header) * 4) / sectorBytes);
-  const ends = [1, overHead, gdOffset + directorySectors, descriptorOffset + descriptorSize];
-  if (rgdOffset > 0) ends.push(rgdOffset + directorySectors);
-  return Math.max(...ends) * sectorBytes;
+  const ends = directories.map((sector) => sector + directorySectors);
+  return Math.max(1, overHead, descriptorOffset + descriptorSize, ...ends) * sectorBytes;
+}
+
+function damagedDirectory(name: string, lost: string): FormatError {
+  return new FormatError(`${name}: ${lost}; it can be read, to be written it has to be repaired first`, {
+    details: { path: name, offset: 48 },
+  });
 }
 
 function notWritable(name: string): PrimaError {

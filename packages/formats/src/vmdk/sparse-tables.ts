@@ -100,6 +100,11 @@ export class SparseTables<L extends TableLayout = TableLayout> implements GrainT
     return sector * sectorBytes + (grain % this.entriesPerTable) * 4;
   }
 
+  /** Where the directories are, sectors. */
+  get directories(): readonly number[] {
+    return this.layout.directories;
+  }
+
   /** Where each directory says that a table is, sectors; whatever they say. */
   async placesOf(index: number): Promise<number[]> {
     const { copies } = await this.pages.get(Math.floor(index / pageEntries));
