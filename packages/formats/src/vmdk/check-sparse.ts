@@ -53,7 +53,9 @@ export async function checkSparse(check: SparseCheck): Promise<SparseChecked> {
   await copies.ruleOutPlaces();
   const result = new GrainCheck(check, tables);
   result.reportTables();
-  const fileSectors = Math.ceil(check.file.size / sectorBytes);
+  // entries have 32 bits; what lies beyond is not reached by any
+  const reach = 2 ** 32 + Math.ceil(check.grainBytes / sectorBytes);
+  const fileSectors = Math.min(Math.ceil(check.file.size / sectorBytes), reach);
   for (let first = 0; first < fileSectors || first === 0; first += windowSectors) {
     const window = new UsedSectors(first, Math.max(0, Math.min(windowSectors, fileSectors - first)));
     await result.checkWindow(window);

@@ -97,9 +97,11 @@ export class CheckedTables {
   async #compareCopies(index: number, sectors: readonly number[]): Promise<void> {
     const { tables } = this.#check;
     const used = [...sectors.keys()].filter((which) => this.faults[which] === undefined);
-    const contents = await Promise.all(
-      used.map((which) => (sectors[which] ? readable(tables.readTable(sectors[which])) : undefined)),
-    );
+    const contents: (Uint32Array | undefined)[] = [];
+    for (const which of used) {
+      const sector = sectors[which] ?? 0;
+      contents.push(sector > 0 ? await readable(tables.readTable(sector)) : undefined);
+    }
     const gone = used.filter((_, at) => contents[at] === undefined);
     if (gone.length > 0) {
       for (const which of gone) if (sectors[which]) this.rule(new Set([sectors[which]]));
@@ -123,7 +125,7 @@ async function readable(table: Promise<Uint32Array>): Promise<Uint32Array | unde
   }
 }
 
-export function sameEntries(a: Uint32Array, b: Uint32Array): boolean {
+function sameEntries(a: Uint32Array, b: Uint32Array): boolean {
   const bytes = (array: Uint32Array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength);
   return bytes(a).equals(bytes(b));
 }

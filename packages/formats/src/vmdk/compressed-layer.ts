@@ -10,9 +10,12 @@ export interface CompressedFacts extends SparseFacts {
   markers: boolean;
 }
 
-/** Grains that stay decompressed, for reads of less than a grain. */
+/** Grains that stay decompressed, for reads of less than a grain, as far as they take no more than this. */
 const keptGrains = 16;
+const keptBytes = 16 * 1024 * 1024;
 const inflateConcurrency = 8;
+/** What grains that are decompressed at once take at most, unless it is one alone. */
+const inflateBytes = 32 * 1024 * 1024;
 /** Grains that lie one after the other are read together, up to this many bytes. */
 const batchBytes = 4 * 1024 * 1024;
 
@@ -51,7 +54,8 @@ export class CompressedLayer extends SparseLayer {
       const stop = Math.min(file.size, last.position + grainMarkerBytes + mostGrainData(grainBytes));
       const bytes = new Uint8Array(stop - first.position);
       await file.read(first.position, bytes, signal);
-      await forEachBounded(batch, inflateConcurrency, async (run) => {
+      const atOnce = Math.max(1, Math.min(inflateConcurrency, Math.floor(inflateBytes / grainBytes)));
+      await forEachBounded(batch, atOnce, async (run) => {
         const grain = await this.#inflate(run, bytes.subarray(run.position - first.position));
         this.#copy(grain, run, part);
         if (run.length < grainBytes) this.#keep(run.position, grain);
@@ -120,8 +124,9 @@ export class CompressedLayer extends SparseLayer {
 
   #keep(position: number, grain: Uint8Array): void {
     this.#kept.set(position, grain);
+    const limit = Math.max(1, Math.min(keptGrains, Math.floor(keptBytes / this.facts.grainBytes)));
     for (const oldest of this.#kept.keys()) {
-      if (this.#kept.size <= keptGrains) break;
+      if (this.#kept.size <= limit) break;
       this.#kept.delete(oldest);
     }
   }

@@ -2,7 +2,7 @@
 import { FormatError, PrimaError, type Random } from '@prima/base';
 import type { VmdkDescriptor } from './descriptor.ts';
 import { newCid, withCid, writeDescriptor } from './descriptor-write.ts';
-import type { DiskFile, DiskFolder } from './disk-file.ts';
+import { type DiskFile, type DiskFolder, isWritableFile } from './disk-file.ts';
 import { openCowdExtent, openSeSparseExtent } from './esx-extents.ts';
 import type { ParentReference } from './find-parent.ts';
 import { flatLayer } from './flat-layer.ts';
@@ -13,6 +13,7 @@ import type { Layer, WritableLayer } from './layer.ts';
 import { type LinkText, readLinkText } from './link-text.ts';
 import { type OpenExtent, type OpenMapping, openExtent } from './open-extent.ts';
 import { replaceEmbedded } from './rewrite-descriptor.ts';
+import { sharingFolder } from './shared-files.ts';
 
 export interface LinkOptions {
   folder: DiskFolder;
@@ -65,12 +66,14 @@ async function openDescribed(
   }
   await using opened = new AsyncDisposableStack();
   const extents: OpenExtent[] = [];
-  const context = { ...options, path, createType: descriptor.createType };
+  const taken = new Set<string>();
+  const context = { ...options, folder: sharingFolder(folder), path, createType: descriptor.createType };
   for (const extent of descriptor.extents) {
     // an embedded descriptor names its own file, which may have been renamed since
     const isSelf = embedded && descriptor.extents.length === 1;
     const open = await openExtent(isSelf ? { ...extent, file: path } : extent, context);
     opened.defer(() => open.layer.close());
+    assertOwnFile(open, taken);
     extents.push(open);
   }
   const layer = joinedLayer(
@@ -91,6 +94,17 @@ async function openDescribed(
       else await replaceEmbedded(self, writeDescriptor(changed));
     },
   };
+}
+
+/** Two extents with tables in one file would write over each other's. */
+function assertOwnFile({ format, file, path }: OpenExtent, taken: Set<string>): void {
+  if (format === 'flat' || path === undefined || !file || !isWritableFile(file)) return;
+  if (taken.has(path)) {
+    throw new FormatError(`${path} is named for two extents of one disk; it can be read, not written`, {
+      details: { path },
+    });
+  }
+  taken.add(path);
 }
 
 async function openBare({ path, format, generation, parent }: LinkText, options: LinkOptions): Promise<Link> {
