@@ -11,6 +11,7 @@ import type { MachineConfigurationApi } from './machine-configuration.ts';
 import type { MachinesApi } from './machines.ts';
 import type { MaintenanceApi } from './maintenance.ts';
 import type { PointsApi } from './points.ts';
+import type { RedoApi } from './redo.ts';
 import type { RepositoryApi } from './repository.ts';
 import type { RestoreApi } from './restore.ts';
 
@@ -24,6 +25,7 @@ export interface PrimaApi
     MachinesApi,
     MaintenanceApi,
     PointsApi,
+    RedoApi,
     RepositoryApi,
     RestoreApi {
   close(): Promise<void>;

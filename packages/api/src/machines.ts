@@ -14,6 +14,20 @@ export interface HostTestResult {
   checks: { name: string; ok: boolean; detail: string }[];
 }
 
+export interface MachineDiskDto {
+  name: string;
+  slot: string;
+  /** What the guest writes to: the top redo log, where it has any. */
+  path: string;
+  format: string;
+  size: number;
+  excluded?: string;
+  /** `persistent`, `independent-nonpersistent` … */
+  mode?: string;
+  /** How many redo logs it has. */
+  logs: number;
+}
+
 export interface MachineDto {
   id: string;
   name: string;
@@ -24,11 +38,14 @@ export interface MachineDto {
   cpus: number;
   agent: string;
   folder?: string;
-  disks: { name: string; slot: string; path: string; format: string; size: number; excluded?: string }[];
+  disks: MachineDiskDto[];
   notes: string[];
   /** Time of the newest restore point, where a repository is named. */
   lastPoint?: string;
 }
+
+/** At a start: commit, discard or append; at the end of a run: commit, discard or keep (the default). */
+export type RedoChoice = 'commit' | 'discard' | 'append' | 'keep';
 
 export interface MachineCreateRequest {
   host: string;
@@ -79,6 +96,8 @@ export interface MachinesApi {
       machine: string;
       action: 'start' | 'stop' | 'kill' | 'suspend' | 'resume';
       timeoutMs?: number;
+      /** What becomes of the log of an undoable disk. */
+      redo?: RedoChoice;
     },
     options?: CallOptions,
   ): Promise<MachineDto>;

@@ -11,5 +11,6 @@ export type * from './machines.ts';
 export type * from './maintenance.ts';
 export type * from './partition-table.ts';
 export type * from './points.ts';
+export type * from './redo.ts';
 export type * from './repository.ts';
 export type * from './restore.ts';

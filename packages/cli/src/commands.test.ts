@@ -77,6 +77,21 @@ const requests: readonly (readonly [string, Call])[] = [
       request: { ...which, to: { url: '/mnt/copy', secret: { kind: 'passphrase', text: 'other' } }, ...how },
     },
   ]),
+  ['disk redo list lab/web01', { method: 'redoList', request: { target: 'lab/web01' } }],
+  [
+    'disk redo add lab/web01 --disk disk0 --disk scsi0:1 --no-quiesce',
+    { method: 'redoAdd', request: { target: 'lab/web01', disks: ['disk0', 'scsi0:1'], quiesce: false } },
+  ],
+  [
+    'disk redo commit a.raw --format raw --level 1 --freeze',
+    { method: 'redoCommit', request: { target: 'a.raw', format: 'raw', level: 1, freeze: true } },
+  ],
+  ['disk redo commit a.raw --level 0', { method: 'redoCommit', request: { target: 'a.raw', level: 0 } }],
+  ['disk redo discard a.raw --yes', { method: 'redoDiscard', request: { target: 'a.raw' } }],
+  [
+    'machine start lab/web01 --redo append',
+    { method: 'machinePower', request: { machine: 'lab/web01', action: 'start', redo: 'append' } },
+  ],
   ['init --lock 14d', { method: 'init', request: { lockMs: 14 * 86_400_000 } }],
   ['backup a.raw --lock 12h', { method: 'backup', request: { sources: ['a.raw'], lockMs: 43_200_000 } }],
   [
@@ -696,7 +711,10 @@ lab/web01  running     2  256 MiB  8.00 GiB  answers  2 h ago     tcg
   );
   const text = await shown('machine show lab/web01');
   assert.match(text, /^Guest agent {2}answers$/m);
-  assert.match(text, /^ {2}disk0 {2}scsi0:0 {2}qcow2 {3}8\.00 GiB {2}\/machines\/web01\/web01\.qcow2$/m);
+  assert.match(
+    text,
+    /^ {2}disk0 {2}scsi0:0 {2}qcow2 {3}8\.00 GiB {2}undoable {10}1 {2}\/machines\/web01\/web01\.qcow2$/m,
+  );
   assert.equal(await shown('machine start lab/web01'), 'lab/web01 is running (tcg)\n');
 });
 

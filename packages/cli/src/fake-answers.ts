@@ -1,5 +1,13 @@
 /** For tests: what a small, plausible Prima would answer to every call. */
-import type { DiskDto, MachineDto, PointDto, RepairRequest, RepositoryDto, VmdkDto } from '@prima/api';
+import type {
+  DiskDto,
+  MachineDto,
+  RedoResultDto,
+  PointDto,
+  RepairRequest,
+  RepositoryDto,
+  VmdkDto,
+} from '@prima/api';
 import type { Answers } from './fake-environment.ts';
 
 const MiB = 1024 * 1024;
@@ -85,6 +93,13 @@ const vmdk: VmdkDto = {
   notes: ['it was not closed by who wrote it last'],
 };
 
+const redone: RedoResultDto = {
+  done: [{ disk: 'scsi0:0', log: '/machines/web01/disk0.qcow2.REDO', bytes: 3 * MiB }],
+  frozenMs: 120,
+  notes: ['the guest agent froze 2 file systems'],
+  elapsedMs: 900,
+};
+
 export const machine: MachineDto = {
   id: 'b7c1',
   name: 'web01',
@@ -102,6 +117,8 @@ export const machine: MachineDto = {
       path: '/machines/web01/web01.qcow2',
       format: 'qcow2',
       size: 8192 * MiB,
+      mode: 'undoable',
+      logs: 1,
     },
   ],
   notes: [],
@@ -338,6 +355,26 @@ export const answers: Answers = {
   machineDelete: () => undefined,
   machineScreenshot: () => new Uint8Array([0x89, 0x50, 0x4e, 0x47]),
   machineConsole: () => 'login: \u001b[31mred\u001b[0m\r\nok\n',
+  redoList: () => [
+    {
+      disk: 'disk0',
+      path: '/machines/web01/disk0.qcow2',
+      logs: [
+        {
+          level: 0,
+          path: '/machines/web01/disk0.qcow2.REDO',
+          purpose: 'asked',
+          made: '2026-03-04T12:00:00.000Z',
+          bytes: 3 * MiB,
+        },
+      ],
+      unfinished: 'a log is half merged',
+      foreign: ['disk0.qcow2.REDO_1'],
+    },
+  ],
+  redoAdd: () => redone,
+  redoCommit: () => ({ ...redone, pausedMs: 31 }),
+  redoDiscard: () => redone,
   demo: () => ({
     ok: true,
     steps: [

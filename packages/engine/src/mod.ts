@@ -36,6 +36,7 @@ export {
 export { type ImportedMachine, importPackage, type ImportOptions } from './package/import-package.ts';
 export { packageSource } from './package/package-source.ts';
 export { type PartitionTable, pointPartitions } from './partitions.ts';
+export { lookAtDiskLogs, type RedoLog, type RedoStack, withDiskLogs } from './redo/disk-logs.ts';
 export {
   type FolderRestore,
   type RestoredFile,

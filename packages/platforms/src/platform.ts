@@ -2,7 +2,7 @@
  * What the engine asks of a host, whatever kind it is. One folder beside this file per kind of host; see
  * docs/guides/add-a-platform.md.
  */
-import type { Logger, Range } from '@prima/base';
+import type { Logger, Progress, Range } from '@prima/base';
 import type { BlockDevice, WritableDevice } from '@prima/block';
 
 export type MachineState = 'running' | 'paused' | 'suspended' | 'off' | 'unknown';
@@ -21,6 +21,26 @@ export interface MachineDisk {
   size: number;
   /** Why it cannot be backed up; undefined when it can. */
   excluded?: string;
+  /** What becomes of what the guest writes; hosts without disk modes leave it out. */
+  mode?: DiskMode;
+  /** Its redo logs, bottom up; `path` is then the top one, and `base` the disk beneath them all. */
+  logs?: MachineLog[];
+  base?: string;
+}
+
+/** See docs/format/redo-log.md. `independent` disks stay out of snapshots. */
+export interface DiskMode {
+  kind: 'persistent' | 'nonpersistent' | 'undoable' | 'append';
+  independent: boolean;
+}
+
+export interface MachineLog {
+  id: string;
+  path: string;
+  /** Who wants it: a person, the disk's mode, or a backup that is under way. */
+  purpose: 'asked' | 'mode' | 'backup';
+  /** ISO 8601. */
+  made: string;
 }
 
 export interface Machine {
@@ -77,6 +97,11 @@ export interface OpenForBackupOptions {
   /** Read everything; changes are tracked from here on all the same. */
   full?: boolean;
   scratch?: ScratchOptions;
+  /**
+   * How a running machine's disks are held still: `filter` copies what the guest overwrites meanwhile; `redo` has it
+   * write to redo logs, which are merged at the end. Default `filter`. Without change tracking.
+   */
+  method?: 'filter' | 'redo';
   signal?: AbortSignal;
   logger?: Logger;
 }
@@ -167,7 +192,12 @@ export interface RestoreTarget {
 
 export type PowerAction = 'start' | 'stop' | 'kill' | 'suspend' | 'resume' | 'pause' | 'continue';
 
+/** What becomes of the log of an undoable disk: at a start, or at the end of a run. */
+export type RedoChoice = 'commit' | 'discard' | 'append' | 'keep';
+
 export interface PowerOptions {
+  /** `start`: commit, discard or append. `stop` and `kill`: commit, discard or keep, which is the default. */
+  redo?: RedoChoice;
   /** `stop`: how long the guest may take before it is stopped hard. Default 60 s. */
   timeoutMs?: number;
   signal?: AbortSignal;
@@ -190,6 +220,53 @@ export interface CreateRequest {
   network?: 'none' | 'user';
   /** What the disks are attached to. Default `virtio-blk`. */
   diskController?: 'virtio-blk' | 'virtio-scsi';
+}
+
+/** Which disks, by name (`disk0`) or slot; all that can have redo logs where it is absent. */
+export interface RedoSelection {
+  disks?: readonly string[];
+  signal?: AbortSignal;
+  logger?: Logger;
+}
+
+export interface RedoAddOptions extends RedoSelection {
+  /** Freeze the guest's file systems for the moment, where its agent answers. Default true. */
+  quiesce?: boolean;
+}
+
+export interface RedoCommitOptions extends RedoSelection {
+  /** 0: the log that is written to; 1: the one next to it … Default 0. */
+  level?: number;
+  /** Pause the machine for all of the merge, not only its end. Default false. */
+  freeze?: boolean;
+  onProgress?: (disk: string, progress: Progress) => void;
+}
+
+/** What was done to one disk. */
+export interface RedoDone {
+  disk: string;
+  log: MachineLog;
+  /** Bytes merged. */
+  bytes?: number;
+}
+
+export interface RedoResult {
+  done: RedoDone[];
+  /** How long the guest was paused, or its file systems frozen; milliseconds. */
+  pausedMs?: number;
+  frozenMs?: number;
+  /** Sentences for people. */
+  why: string[];
+}
+
+/** Redo logs of a host's machines, running or not. Each call raises `refused` where foreign logs are in the way. */
+export interface RedoPlatform {
+  /** Adds a log to every selected disk, all at one point in time. Raises `refused` at the limit. */
+  add(machine: Machine, options?: RedoAddOptions): Promise<RedoResult>;
+  /** Raises `not-found` for a level that a disk does not have. */
+  commit(machine: Machine, options?: RedoCommitOptions): Promise<RedoResult>;
+  /** Gives up what was written since the top log was added. Raises `state` for a machine that is not off. */
+  discard(machine: Machine, options?: RedoSelection): Promise<RedoResult>;
 }
 
 /** What was found and undone after a process of ours died. */
@@ -228,6 +305,8 @@ export interface Platform {
   /** The last `bytes` (default 64 KiB) of the serial console of the current or last run. */
   consoleLog(machine: Machine, bytes?: number): Promise<string>;
   create(request: CreateRequest): Promise<Machine>;
+  /** Redo logs; undefined for hosts that have none. */
+  readonly redo?: RedoPlatform;
   /** Removes the machine with its disks; raises `state` when it runs. */
   delete(machine: Machine): Promise<void>;
   /** What would be needed to set up this host again; yields no machine's files. */

@@ -61,13 +61,15 @@ function totals(disks: readonly DiskDto[]): FiguresDto {
 }
 
 export function machineDto(machine: Machine, lastPoint?: string): MachineDto {
-  const disks = machine.disks.map(({ name, slot, path, format, size, excluded }) => ({
+  const disks = machine.disks.map(({ name, slot, path, format, size, excluded, mode, logs = [] }) => ({
     name,
     slot,
     path,
     format,
     size,
     excluded,
+    mode: mode && `${mode.independent ? 'independent-' : ''}${mode.kind}`,
+    logs: logs.length,
   }));
   const { id, name, host, state, accelerator, memoryBytes, cpus, agent, folder, notes } = machine;
   return { id, name, host, state, accelerator, memoryBytes, cpus, agent, folder, disks, notes, lastPoint };

@@ -21,6 +21,7 @@ export function operations(
   const copy = async () => (await import('./operations/copy.ts')).copyOperations(context);
   const storage = async () => (await import('./operations/storage.ts')).storageOperations(context);
   const disks = async () => (await import('./operations/disks.ts')).diskOperations(context);
+  const redo = async () => (await import('./operations/redo.ts')).redoOperations(context);
   const hosts = async () => (await import('./operations/hosts.ts')).hostOperations(context);
   const machines = async () => (await import('./operations/machines.ts')).machineOperations(context);
   const configurations = async () =>
@@ -39,6 +40,7 @@ export function operations(
     ...later(copy, ['copy', 'copyCreate']),
     ...later(storage, ['storageTest', 'storageUndelete']),
     ...later(disks, ['diskInfo', 'diskMap', 'diskCompare', 'diskConvert']),
+    ...later(redo, ['redoList', 'redoAdd', 'redoCommit', 'redoDiscard']),
     ...later(hosts, ['hostList', 'hostAdd', 'hostTest', 'hostRemove']),
     ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),
     ...later(machines, ['machineImport', 'machineScreenshot', 'machineConsole']),

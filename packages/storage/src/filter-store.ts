@@ -15,7 +15,6 @@ export function filterStore(store: ObjectStore, filter: StoreFilter): ObjectStor
     packBytes: filter.packBytes ?? store.packBytes,
     settleMs: filter.settleMs ?? store.settleMs,
     paces: filter.paces ?? store.paces,
-    watches: filter.watches ?? store.watches,
     retention: retention && {
       retain: filter.retain ?? ((key, until, options) => retention.retain(key, until, options)),
       retainedUntil: filter.retainedUntil ?? ((key, options) => retention.retainedUntil(key, options)),

@@ -1,17 +1,11 @@
-/**
- * The one rule about slow stores: what moves is waited for, however slowly it moves, and what stands still for
- * `standstillMs` is given up. A deadline that begins anew with every sign of life, by a clock that tests own.
- */
+/** A deadline that begins anew with every sign of life, by a clock that tests own. */
 import { type Clock, RemoteError, throwIfAborted, toPrimaError } from '@prima/base';
-
-/** Without a byte in either direction, or any other sign of life. */
-export const standstillMs = 60_000;
 
 export interface IdleLimit {
   /** What is done, to what: "reading config in s3://bucket". */
   doing: string;
-  /** Milliseconds without a sign of life; undefined: the task watches for itself. */
-  limitMs: number | undefined;
+  /** Milliseconds without a sign of life. */
+  limitMs: number;
   clock: Clock;
   signal?: AbortSignal;
 }
@@ -19,8 +13,6 @@ export interface IdleLimit {
 export interface Watch {
   /** Aborted when the limit is passed or the caller aborts. */
   signal: AbortSignal;
-  /** A sign of life; the next one may take so much longer than others. */
-  alive(extraMs?: number): void;
   /** Runs what must not count, such as waiting for one's turn; its end is a sign of life. */
   pause(wait: () => Promise<void>): Promise<void>;
 }
@@ -35,9 +27,6 @@ export async function withIdleLimit<T>(limit: IdleLimit, task: (watch: Watch) =>
   let pauses = 0;
   const watch: Watch = {
     signal: signal ? AbortSignal.any([signal, expiry.signal]) : expiry.signal,
-    alive: (extraMs = 0) => {
-      alive = clock.monotonic() + extraMs;
-    },
     pause: async (wait) => {
       pauses += 1;
       try {
@@ -49,7 +38,6 @@ export async function withIdleLimit<T>(limit: IdleLimit, task: (watch: Watch) =>
     },
   };
   const expire = async (): Promise<never> => {
-    if (limitMs === undefined) return await new Promise<never>(() => undefined);
     for (;;) {
       const leftMs = pauses > 0 ? limitMs : alive + limitMs - clock.monotonic();
       if (leftMs <= 0) break;

@@ -57,11 +57,6 @@ export interface ObjectStore {
    * and after they took each. Wrappers pace (and watch for standstill) with it; other stores get whole bodies.
    */
   readonly paces?: boolean;
-  /**
-   * True when a call ends by itself, with a retryable `timeout`, once nothing has moved for a while: then nobody else has to tell
-   * slow from standing still.
-   */
-  readonly watches?: boolean;
   /** There where the store itself keeps objects; deleting such an object raises `refused`. */
   readonly retention?: Retention;
   /**

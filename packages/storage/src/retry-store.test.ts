@@ -75,7 +75,7 @@ test('all tries together have a deadline', async () => {
   assert.ok(clock.time >= 120_000 - 20_000 && clock.time <= 170_000, `${clock.time}`);
 });
 
-test('a try without an answer is given up, unless the store itself watches', async () => {
+test('a try without an answer is given up, with more time for long bodies', async () => {
   let hang = true;
   const aborted: unknown[] = [];
   const { clock, store } = setUp((inner) => ({
@@ -88,17 +88,8 @@ test('a try without an answer is given up, unless the store itself watches', asy
   }));
   await store.stat('a');
   assert.equal(await clock.run(store.putIfAbsent('packs/a', new Uint8Array(MiB))), 'created');
-  assert.ok(clock.time >= 60_000 && clock.time < 61_000, `${clock.time}`);
+  assert.ok(clock.time >= 60_000 + 16_000 && clock.time < 80_000, `${clock.time}`);
   assert.equal(aborted.length, 1);
-  const watching = setUp((inner) => ({
-    watches: true,
-    get: async (key, range, options) => {
-      await watching.clock.sleep(1_000_000);
-      return await inner.get(key, range, options);
-    },
-  }));
-  await watching.inner.putIfAbsent('a', new Uint8Array(3));
-  assert.equal((await watching.clock.run(watching.store.get('a'))).length, 3);
 });
 
 test('stores that pace are given up when they stand still, not when they wait for their turn', async () => {

@@ -17,7 +17,7 @@ import {
   toPrimaError,
 } from '@prima/base';
 import { filterStore } from './filter-store.ts';
-import { standstillMs, withIdleLimit } from './idle-limit.ts';
+import { withIdleLimit } from './idle-limit.ts';
 import type { ListOptions, ObjectBody, ObjectInfo, ObjectStore, StoreCallOptions } from './object-store.ts';
 import { bodyLength, piecesOf } from './store-key.ts';
 
@@ -28,8 +28,10 @@ export interface RetryOptions {
   firstDelayMs?: number;
   /** No wait is longer. Default 20 s. */
   longestDelayMs?: number;
-  /** One try is given up after this long without a sign of life, unless the store itself watches. Default `standstillMs`. */
+  /** One try is given up after this long without a sign of life (see `slowestBytesPerSecond`). Default 60 s. */
   attemptMs?: number;
+  /** What stores that do not pace are given besides for the bytes of a body. Default 64 KiB/s. */
+  slowestBytesPerSecond?: number;
   /** No try begins later than this after the first. Default 10 minutes. */
   totalMs?: number;
   clock?: Clock;
@@ -40,23 +42,34 @@ export interface RetryOptions {
 
 type Settings = Required<RetryOptions>;
 
+/** What a body may be of which the size is not known beforehand: no pack is larger. */
+const largestBody = 96 * 1024 * 1024;
+
 /** `store`, tried again where that may help. Closing it closes `store`. */
 export function retryStore(store: ObjectStore, options: RetryOptions = {}): ObjectStore {
   const retrier = new Retrier(store, {
     attempts: options.attempts ?? 12,
     firstDelayMs: options.firstDelayMs ?? 250,
     longestDelayMs: options.longestDelayMs ?? 20_000,
-    attemptMs: options.attemptMs ?? standstillMs,
+    attemptMs: options.attemptMs ?? 60_000,
+    slowestBytesPerSecond: options.slowestBytesPerSecond ?? 64 * 1024,
     totalMs: options.totalMs ?? 600_000,
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
     logger: options.logger ?? silentLogger,
   });
-  const plain = (doing: string, given?: StoreCallOptions) => ({ doing, options: given });
+  const plain = (doing: string, given?: StoreCallOptions) => ({ doing, bytes: 0, options: given });
   return filterStore(store, {
     putIfAbsent: (key, body, given) => putAgain({ store, retrier }, { key, body }, given),
     get: (key, range, given) =>
-      retrier.run(plain(`reading ${key} in ${store.url}`, given), (inner) => store.get(key, range, inner)),
+      retrier.run(
+        {
+          doing: `reading ${key} in ${store.url}`,
+          bytes: Math.min(range?.length ?? largestBody, largestBody),
+          options: given,
+        },
+        (inner) => store.get(key, range, inner),
+      ),
     stat: (key, given) =>
       retrier.run(plain(`looking for ${key} in ${store.url}`, given), (inner) => store.stat(key, inner)),
     list: (prefix, given) => listOn({ store, retrier }, prefix, given),
@@ -88,16 +101,16 @@ async function putAgain(
   options: StoreCallOptions = {},
 ): Promise<'created' | 'exists'> {
   let tries = 0;
-  const call = { doing: `storing ${key} in ${store.url}`, options };
+  const call = { doing: `storing ${key} in ${store.url}`, bytes: bodyLength(body), options };
   const answer = await retrier.run(call, (inner) => {
     tries += 1;
     return store.putIfAbsent(key, body, inner);
   });
   if (answer === 'created' || tries === 1) return answer;
-  const reading = { doing: `reading back ${key} in ${store.url}`, options };
+  const reading = { doing: `reading back ${key} in ${store.url}`, bytes: call.bytes, options };
   const there = await retrier.run(reading, async (inner) => {
     const found = await store.stat(key, inner);
-    return found?.size === bodyLength(body)
+    return found?.size === call.bytes
       ? await store.get(key, undefined, { ...inner, fresh: true })
       : undefined;
   });
@@ -132,7 +145,7 @@ async function* listOn(
   try {
     for (;;) {
       let tries = 0;
-      const step = await retrier.run({ doing, options }, async () => {
+      const step = await retrier.run({ doing, bytes: 0, options }, async () => {
         tries += 1;
         if (tries > 1) {
           void leave(); // one that does not answer would not answer to this either, so nobody waits for it
@@ -167,6 +180,8 @@ function beginList(store: ObjectStore, prefix: string, options: ListOptions) {
 
 interface RetriedCall {
   doing: string;
+  /** Length of the body that is sent or taken, at most. */
+  bytes: number;
   options: StoreCallOptions | undefined;
 }
 
@@ -175,14 +190,12 @@ const attemptsBeforeFirstAnswer = 4;
 
 class Retrier {
   readonly #paces: boolean;
-  readonly #watches: boolean;
   readonly #settings: Settings;
   #hasAnswered = false;
 
   constructor(store: ObjectStore, settings: Settings) {
     assert(settings.attempts >= 1, `${settings.attempts} attempts are one or more`);
     this.#paces = store.paces === true;
-    this.#watches = store.watches === true;
     this.#settings = settings;
   }
 
@@ -216,8 +229,8 @@ class Retrier {
   }
 
   #once<T>(call: RetriedCall, task: (options: StoreCallOptions) => Promise<T>): Promise<T> {
-    const { attemptMs, clock } = this.#settings;
-    const limitMs = this.#watches ? undefined : attemptMs;
+    const { attemptMs, slowestBytesPerSecond, clock } = this.#settings;
+    const limitMs = attemptMs + (this.#paces ? 0 : (call.bytes * 1000) / slowestBytesPerSecond);
     const { signal, pace = async () => undefined } = call.options ?? {};
     return withIdleLimit({ doing: call.doing, limitMs, clock, signal }, async (watch) => {
       const paced = this.#paces && { pace: (bytes: number) => watch.pause(() => pace(bytes)) };

@@ -41,15 +41,19 @@ async function getOnce(
       : { ChecksumMode: 'ENABLED' as const }),
   };
   try {
-    return await connection.call(`reading ${key}`, { signal }, async (s3, settings, alive) => {
-      const answer = await s3.getObject(input, settings);
-      try {
-        return await readBody(answer, expectedLength(answer, object, range), { ...object, alive });
-      } catch (error) {
-        destroyBody(answer);
-        throw error;
-      }
-    });
+    return await connection.call(
+      `reading ${key}`,
+      { signal, bytes: range?.length ?? 0 },
+      async (s3, settings) => {
+        const answer = await s3.getObject(input, settings);
+        try {
+          return await readBody(answer, expectedLength(answer, object, range), object);
+        } catch (error) {
+          destroyBody(answer);
+          throw error;
+        }
+      },
+    );
   } catch (error) {
     if (range === undefined || statusOf(error) !== 416) throw error;
     throw tooShort({ ...object, size: (await sizeOf(connection, key, signal)) ?? 0 }, range);
@@ -82,15 +86,14 @@ function expectedLength(
 async function readBody(
   { Body: body }: GetObjectCommandOutput,
   length: number,
-  { key, url, alive }: { key: string; url: string; alive: () => void },
+  object: { key: string; url: string },
 ): Promise<Uint8Array> {
-  const doing = `reading ${key} in ${url}`;
+  const doing = `reading ${object.key} in ${object.url}`;
   const bytes = Buffer.allocUnsafeSlow(length);
   let done = 0;
   try {
     for await (const piece of (body ?? []) as AsyncIterable<Uint8Array>) {
       if (done + piece.length > length) throw new ProtocolError(`${doing}: more than ${length} bytes came`);
-      alive();
       bytes.set(piece, done);
       done += piece.length;
     }
@@ -111,7 +114,13 @@ function brokenBody(cause: unknown, doing: string): PrimaError {
       details,
     });
   }
-  return new RemoteError(doing + (text && ` (${text})`), { retryable: true, cause, details });
+  const timeout = cause instanceof Error && cause.name === 'TimeoutError';
+  return new RemoteError(timeout ? `${doing}: no more came in time` : doing + (text && ` (${text})`), {
+    code: timeout ? 'timeout' : 'remote',
+    retryable: true,
+    cause,
+    details,
+  });
 }
 
 /** Ends the connection of a body that nobody reads. */

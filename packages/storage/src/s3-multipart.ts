@@ -95,7 +95,7 @@ async function uploadParts(upload: Upload, body: Uint8Array, wanted: number): Pr
       const part = body.subarray((number - 1) * partBytes, number * partBytes);
       const sum = await sha256(part, signal);
       const doing = `storing part ${number} of ${key}`;
-      const { ETag } = await connection.call(doing, { signal }, (s3, settings) =>
+      const { ETag } = await connection.call(doing, { signal, bytes: part.length }, (s3, settings) =>
         s3.uploadPart(
           {
             ...connection.object(key),
@@ -126,7 +126,7 @@ async function complete(upload: Upload, Parts: CompletedPart[]): Promise<'create
   for (let round = 1; ; round += 1) {
     try {
       const doing = `completing ${key}`;
-      const { ETag } = await connection.call(doing, { signal, isSlow: true }, (s3, settings) =>
+      const { ETag } = await connection.call(doing, { signal }, (s3, settings) =>
         s3.completeMultipartUpload(input, settings),
       );
       // Ceph 16 gives no tag of the whole

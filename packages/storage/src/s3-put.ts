@@ -57,7 +57,7 @@ export async function putObjectIfAbsent(
   };
   for (let round = 1; ; round += 1) {
     try {
-      const { ETag } = await connection.call(doing, { signal }, (s3, settings) =>
+      const { ETag } = await connection.call(doing, { signal, bytes: body.length }, (s3, settings) =>
         s3.putObject(input, settings),
       );
       if (ETag === undefined) throw notS3(doing, connection.location);

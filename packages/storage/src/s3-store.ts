@@ -92,7 +92,6 @@ class S3Store implements ObjectStore {
   readonly url: string;
   /** Fewer, larger objects cost less; two packs for each worker are in memory, which has to stay below 512 MiB. */
   readonly packBytes = 40 * MiB;
-  readonly watches = true;
   readonly retention?: Retention;
   readonly #connection: S3Connection;
   readonly #multipartBytes: number;

@@ -100,7 +100,6 @@ interface PutAttempt {
 class SftpStore implements ObjectStore {
   readonly url: string;
   readonly paces = true;
-  readonly watches = true;
   readonly #location: SftpLocation;
   readonly #logger: Logger;
   readonly #folders = new SftpFolders();

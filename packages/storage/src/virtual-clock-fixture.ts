@@ -32,16 +32,6 @@ export class VirtualClock implements Clock {
     });
   }
 
-  /** Time passes, whatever else happens; who has slept for long enough wakes up. */
-  pass(ms: number): void {
-    this.time += ms;
-    for (const sleeper of this.#sleepers) {
-      if (sleeper.at > this.time) continue;
-      this.#sleepers.delete(sleeper);
-      sleeper.wake();
-    }
-  }
-
   /** Lets time pass until `work` has ended. */
   async run<T>(work: Promise<T>): Promise<T> {
     const state = { isOver: false };

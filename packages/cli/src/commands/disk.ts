@@ -6,6 +6,7 @@ import type { Cli } from '../cli.ts';
 import { collect, parseCount } from '../options.ts';
 import { renderComparison, renderDiskFile, renderDiskMap } from '../render/disk-file.ts';
 import { printable } from '../terminal/width.ts';
+import { registerDiskRedo } from './disk-redo.ts';
 
 const formatHelp = 'its format, where name and content do not tell it; raw takes any file as it is';
 const allowHelp =
@@ -47,6 +48,7 @@ export function registerDisk(program: Command, cli: Cli): void {
     );
   registerCompare(disk, cli);
   registerConvert(disk, cli);
+  registerDiskRedo(disk, cli);
 }
 
 function registerCompare(disk: Command, cli: Cli): void {

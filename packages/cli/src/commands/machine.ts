@@ -2,9 +2,9 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import type { MachineDto } from '@prima/api';
+import type { MachineDto, RedoChoice } from '@prima/api';
 import { createFile, formatBytes, PrimaError, toPrimaError } from '@prima/base';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
 import { parseCount, parseDuration } from '../options.ts';
 import { machineDetails, machineTable } from '../render/machine.ts';
@@ -83,10 +83,17 @@ function registerStart(machine: Command, cli: Cli): void {
     .command('start')
     .description('start a machine')
     .argument('<host/name>', 'the machine')
+    .addOption(
+      new Option('--redo <choice>', 'what becomes of the redo log of an undoable disk').choices([
+        'commit',
+        'discard',
+        'append',
+      ]),
+    )
     .action(
-      cli.action({}, async (invocation, name: string) => {
+      cli.action({}, async (invocation, name: string, { redo }: { redo?: RedoChoice }) => {
         const after = await invocation.call((api, call) =>
-          api.machinePower({ machine: name, action: 'start' }, call),
+          api.machinePower({ machine: name, action: 'start', ...(redo && { redo }) }, call),
         );
         invocation.result(after, () => stateOf(after));
       }),
@@ -100,16 +107,31 @@ function registerStop(machine: Command, cli: Cli): void {
     .argument('<host/name>', 'the machine')
     .option('--hard', 'switch it off without asking the guest')
     .option('--timeout <time>', 'how long the guest may take: 90s, 10m', parseDuration)
+    .addOption(
+      new Option('--redo <choice>', 'what becomes of the redo log of an undoable disk (keep)').choices([
+        'commit',
+        'discard',
+        'keep',
+      ]),
+    )
     .action(
-      cli.action({}, async (invocation, name: string, options: { hard?: boolean; timeout?: number }) => {
-        const request = {
-          machine: name,
-          action: options.hard ? ('kill' as const) : ('stop' as const),
-          ...(options.timeout !== undefined && { timeoutMs: options.timeout }),
-        };
-        const after = await invocation.call((api, call) => api.machinePower(request, call));
-        invocation.result(after, () => stateOf(after));
-      }),
+      cli.action(
+        {},
+        async (
+          invocation,
+          name: string,
+          options: { hard?: boolean; timeout?: number; redo?: RedoChoice },
+        ) => {
+          const request = {
+            machine: name,
+            action: options.hard ? ('kill' as const) : ('stop' as const),
+            ...(options.timeout !== undefined && { timeoutMs: options.timeout }),
+            ...(options.redo && { redo: options.redo }),
+          };
+          const after = await invocation.call((api, call) => api.machinePower(request, call));
+          invocation.result(after, () => stateOf(after));
+        },
+      ),
     );
 }
 

@@ -49,6 +49,13 @@ const diskColumns: readonly Column<Disk>[] = [
   { title: 'SLOT', value: (disk) => disk.slot, importance: 5 },
   { title: 'FORMAT', value: (disk) => disk.format, importance: 4, minWidth: 5 },
   { title: 'SIZE', value: (disk) => formatBytes(disk.size), align: 'right', importance: 8 },
+  { title: 'MODE', value: ({ mode }) => (mode === 'persistent' ? '' : (mode ?? '')), importance: 4 },
+  {
+    title: 'REDO LOGS',
+    value: ({ logs }) => (logs === 0 ? '' : String(logs)),
+    align: 'right',
+    importance: 6,
+  },
   { title: 'NOT BACKED UP', value: (disk) => disk.excluded ?? '', importance: 7, minWidth: 13 },
   { title: 'PATH', value: (disk) => disk.path, importance: 3, minWidth: 10 },
 ];

@@ -1,5 +1,5 @@
 /** Which files in a disk's folder stand on it or on its logs: what would change if the disk did. */
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { systemErrorCode } from '@prima/base';
 import { parseQcow2Header, qcow2HeaderBytes } from '../qcow2-header.ts';
@@ -55,8 +55,8 @@ export async function findDependants(
 }
 
 async function firstBytes(path: string): Promise<Buffer> {
+  if (!(await stat(path)).isFile()) return Buffer.alloc(0); // opening a named pipe would wait
   await using file = await open(path, 'r');
-  if (!(await file.stat()).isFile()) return Buffer.alloc(0);
   const { buffer, bytesRead } = await file.read(Buffer.alloc(qcow2HeaderBytes), 0, qcow2HeaderBytes, 0);
   return buffer.subarray(0, bytesRead);
 }

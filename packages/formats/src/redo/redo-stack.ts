@@ -192,11 +192,14 @@ export class RedoStack {
     return plan;
   }
 
-  /** What is beneath holds what the log held: the log goes. */
-  async endCommit(id: string, options: LogOptions = {}): Promise<void> {
+  /**
+   * What is beneath holds what the log held: the log goes.
+   * @param options.moved what stands on the log was put over what is beneath already (by a running QEMU)
+   */
+  async endCommit(id: string, options: LogOptions & { moved?: boolean } = {}): Promise<void> {
     const plan = this.#planOf(id);
     const { log } = positionOf(this.#record, id);
-    await this.#kind.close(plan, plan.above, options);
+    if (!options.moved) await this.#kind.close(plan, plan.above, options);
     await this.#removeLog(log);
   }
 

@@ -12,7 +12,7 @@ import {
   type QemuCheckpoint,
   strayBitmaps,
 } from './bitmaps.ts';
-import { type DiskFile, diskFile, knownFormat } from './disk-files.ts';
+import { describeDisks, type DiskFile, diskFile, knownFormat } from './disk-files.ts';
 import { parentBitmap } from './live-plan.ts';
 import type { MachineConfig } from './machine-config.ts';
 import { fileExists, type MachinePaths } from './machine-folder.ts';
@@ -55,7 +55,8 @@ export async function openCold(request: ColdRequest): Promise<MachineReading> {
   const close = () => (closed ??= giveBack());
   try {
     await request.checkOff();
-    for (const undone of await undoLeftBackup(paths)) logger.warn(`an earlier backup had died: ${undone}`);
+    for (const undone of await undoLeftBackup(paths)) logger.warn(undone);
+    const machineDisks = await describeDisks(request.config);
     const pointInTime = Date.now();
     const suspended = await fileExists(paths.memory);
     const { files, notes } = await pointFiles(
@@ -70,7 +71,7 @@ export async function openCold(request: ColdRequest): Promise<MachineReading> {
     ];
     const readings: DiskReading[] = [];
     const skipped: MachineReading['skipped'] = [];
-    for (const disk of request.machine.disks) {
+    for (const disk of machineDisks) {
       if (disk.excluded !== undefined) skipped.push({ disk, why: disk.excluded });
       else readings.push(await openDisk(disk, { options, devices, disks, why, track: lock.writable }));
     }

@@ -41,8 +41,15 @@ const image = (path: string, format: ImageFile['format']): ImageFile => ({
   isBlockDevice: false,
 });
 const chains = new Map([
-  ['scsi0:0', [image('/hosts/lab/web/disk0.qcow2', 'qcow2'), image('/hosts/lab/web/base.raw', 'raw')]],
-  ['scsi1:3', [image('/hosts/lab/shared/data.raw', 'raw')]],
+  [
+    'scsi0:0',
+    [
+      { ...image('/hosts/lab/web/disk0.qcow2.REDO', 'qcow2'), node: 'redo-00000001' },
+      { ...image('/hosts/lab/web/disk0.qcow2', 'qcow2'), node: nodeName('scsi0:0') },
+      image('/hosts/lab/web/base.raw', 'raw'),
+    ],
+  ],
+  ['scsi1:3', [{ ...image('/hosts/lab/shared/data.raw', 'raw'), node: nodeName('scsi1:3') }]],
 ]);
 
 test('a .vmx says what the machine is', () => {
@@ -79,15 +86,18 @@ test('the command line has the machine, and nothing that QEMU would guess', () =
   assert.deepEqual(after('-append'), ['console=ttyS0 root=/dev/vda']);
   assert.deepEqual(after('-incoming'), []);
   const [first, second] = after('-blockdev').map((text) => JSON.parse(text) as Record<string, unknown>);
+  const file = (filename: string) => ({ driver: 'file', filename, discard: 'unmap' });
   assert.deepEqual(first, {
-    'node-name': nodeName('scsi0:0'),
+    'node-name': 'redo-00000001',
     driver: 'qcow2',
     discard: 'unmap',
-    file: { driver: 'file', filename: '../disk0.qcow2', discard: 'unmap' },
+    file: file('../disk0.qcow2.REDO'),
     backing: {
-      driver: 'raw',
+      'node-name': nodeName('scsi0:0'),
+      driver: 'qcow2',
       discard: 'unmap',
-      file: { driver: 'file', filename: '../base.raw', discard: 'unmap' },
+      file: file('../disk0.qcow2'),
+      backing: { driver: 'raw', discard: 'unmap', file: file('../base.raw') },
     },
   });
   assert.equal(second?.driver, 'raw');

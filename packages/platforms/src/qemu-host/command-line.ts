@@ -13,12 +13,24 @@ import {
   optionValue,
   plainArguments,
 } from '@prima/qemu';
+import type { MachineDisk } from '../platform.ts';
 import type { ControllerKind, DiskConfig, MachineConfig } from './machine-config.ts';
 import { runNames } from './machine-folder.ts';
 
 /** The name of a slot's disk among QEMU's block nodes. */
 export function nodeName(slot: string): string {
   return `disk-${slot.replace(':', '-')}`;
+}
+
+/** The name of a redo log among QEMU's block nodes. */
+export function logNode(id: string): string {
+  return `redo-${id}`;
+}
+
+/** The node that the guest's device writes to. */
+export function topNode({ slot, logs }: Pick<MachineDisk, 'slot' | 'logs'>): string {
+  const top = logs?.at(-1);
+  return top ? logNode(top.id) : nodeName(slot);
 }
 
 /** Where a slot's device is in QEMU's object tree. */
@@ -28,11 +40,16 @@ export function devicePath(slot: string): string {
 
 const deviceId = (slot: string): string => `dev-${slot.replace(':', '-')}`;
 
+/** A file of a disk; redo logs and the disk itself have names in QEMU, what these are based on has none. */
+export interface NamedImage extends ImageFile {
+  node?: string;
+}
+
 export interface RunChoices {
   accelerator: 'kvm' | 'tcg';
   machineType: string;
-  /** The files of the disks, by slot; all of them. */
-  chains: ReadonlyMap<string, readonly ImageFile[]>;
+  /** The files of the disks, by slot; all of them, top first. */
+  chains: ReadonlyMap<string, readonly NamedImage[]>;
   /** Waits for saved memory instead of starting. */
   incoming?: boolean;
 }
@@ -95,32 +112,42 @@ function controllers(disks: readonly DiskConfig[]): string[] {
 
 function diskArguments(
   disk: DiskConfig,
-  chain: readonly ImageFile[] | undefined,
+  chain: readonly NamedImage[] | undefined,
   runFolder: string,
 ): string[] {
   if (disk.kind === undefined || chain === undefined) {
     const why = disk.why ?? 'its files are not known';
     throw new PrimaError('unsupported', `the disk ${disk.path} (${disk.slot}) cannot be attached: ${why}`);
   }
-  const node = { 'node-name': nodeName(disk.slot), ...imageNode(chain, runFolder) };
-  const common = { drive: nodeName(disk.slot), id: deviceId(disk.slot) };
+  const common = { drive: chain[0]?.node ?? nodeName(disk.slot), id: deviceId(disk.slot) };
   return [
-    ...jsonOption('-blockdev', node),
+    ...jsonOption('-blockdev', imageNode(chain, runFolder)),
     ...jsonOption('-device', { ...deviceOptions(disk, disk.kind), ...common }),
   ];
 }
 
 /** An image and its backing files, each with its format: QEMU guesses nothing. */
-function imageNode([image, ...backing]: readonly ImageFile[], runFolder: string): object {
+function imageNode([image, ...backing]: readonly NamedImage[], runFolder: string): object {
   if (!image) throw new PrimaError('internal', 'an image has a file');
-  const file = (path: string) => ({
-    driver: image.isBlockDevice ? 'host_device' : 'file',
-    filename: fromRunFolder(runFolder, path),
-    discard: 'unmap',
-  });
+  const file = (path: string) => fileNode(runFolder, path, image.isBlockDevice);
   const data = image.dataFile === undefined ? {} : { 'data-file': file(image.dataFile) };
   const below = backing.length > 0 ? { backing: imageNode(backing, runFolder) } : {};
-  return { driver: image.format, discard: 'unmap', file: file(image.path), ...data, ...below };
+  const name = image.node === undefined ? {} : { 'node-name': image.node };
+  return { ...name, driver: image.format, discard: 'unmap', file: file(image.path), ...data, ...below };
+}
+
+function fileNode(runFolder: string, path: string, isBlockDevice = false): object {
+  return {
+    driver: isBlockDevice ? 'host_device' : 'file',
+    filename: fromRunFolder(runFolder, path),
+    discard: 'unmap',
+  };
+}
+
+/** A new redo log for `blockdev-add`; `blockdev-snapshot` puts it over a disk. */
+export function logNodeOptions(id: string, path: string, runFolder: string): object {
+  const file = fileNode(runFolder, path);
+  return { 'node-name': logNode(id), driver: 'qcow2', discard: 'unmap', backing: null, file };
 }
 
 function deviceOptions({ bus, controller, unit }: DiskConfig, kind: ControllerKind): object {

@@ -1,14 +1,17 @@
 /** A machine's disk files as they lie there: format, size, bitmaps; made and resized through qemu-img. */
 import { open, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { FormatError, PrimaError, runProgram, toPrimaError } from '@prima/base';
-import { detectFormat, type DiskFormat, isDiskFormat } from '@prima/formats';
-import { type ImageFile, imageChain, imageInfo } from '@prima/qemu';
-import type { MachineDisk } from '../platform.ts';
+import { detectFormat, type DiskFormat, isDiskFormat, readRedoRecord } from '@prima/formats';
+import { imageChain, imageInfo } from '@prima/qemu';
+import type { MachineDisk, MachineLog } from '../platform.ts';
+import { logNode, type NamedImage, nodeName } from './command-line.ts';
+import { diskMode } from './disk-modes.ts';
 import type { DiskConfig, MachineConfig } from './machine-config.ts';
 import type { DirtyBitmap } from './qemu-blocks.ts';
 
 /** The format that was recorded for the disk, or the one that shows; see `detectFormat` for what can go wrong. */
-async function formatOf(disk: DiskConfig): Promise<DiskFormat> {
+export async function formatOf(disk: Pick<DiskConfig, 'path' | 'format'>): Promise<DiskFormat> {
   if (disk.format === undefined) return detectFormat(disk.path);
   if (isDiskFormat(disk.format)) return disk.format;
   throw new PrimaError(
@@ -17,11 +20,33 @@ async function formatOf(disk: DiskConfig): Promise<DiskFormat> {
   );
 }
 
-/** The files of all disks, by slot: each with its backing files, top first. */
-export async function diskChains(config: MachineConfig): Promise<Map<string, ImageFile[]>> {
-  const chains = new Map<string, ImageFile[]>();
-  for (const disk of config.disks) chains.set(disk.slot, await imageChain(disk.path, await formatOf(disk)));
+/** The files of all disks, by slot: redo logs, the disk, and what it is based on, top first. */
+export async function diskChains(config: MachineConfig): Promise<Map<string, NamedImage[]>> {
+  const chains = new Map<string, NamedImage[]>();
+  for (const disk of config.disks) {
+    const { path, format, logs } = await topOf(disk);
+    const nodes = [...logs.map(({ id }) => logNode(id)).toReversed(), nodeName(disk.slot)];
+    const files = await imageChain(path, format);
+    chains.set(
+      disk.slot,
+      files.map((file, index) => ({ ...file, node: nodes[index] })),
+    );
+  }
   return chains;
+}
+
+/** What is opened to see the disk as the guest does, and the redo logs that it is read through, bottom up. */
+async function topOf(
+  disk: Pick<DiskConfig, 'path' | 'format'>,
+): Promise<{ path: string; format: DiskFormat; logs: MachineLog[] }> {
+  const record = await readRedoRecord(disk.path);
+  const gone = record?.doing?.do === 'discard' ? record.doing.id : undefined;
+  const logs = (record?.logs ?? [])
+    .filter(({ id }) => id !== gone)
+    .map(({ id, files, purpose, made }) => ({ id, path: join(dirname(disk.path), files[0]), purpose, made }));
+  const top = logs.at(-1);
+  if (!record || !top) return { path: disk.path, format: await formatOf(disk), logs };
+  return { path: top.path, format: record.kind === 'cowd' ? 'vmdk' : 'qcow2', logs };
 }
 
 /** The format of a disk that is not excluded. */
@@ -30,19 +55,25 @@ export function knownFormat({ format, path }: MachineDisk): DiskFormat {
   throw new PrimaError('unsupported', `${path} is ${format}, a format that Prima does not read`);
 }
 
+/** All disks, as they are now: redo logs may have come or gone since the machine was looked at. */
+export async function describeDisks({ disks }: Pick<MachineConfig, 'disks'>): Promise<MachineDisk[]> {
+  return Promise.all(disks.map((disk, index) => describeDisk(disk, index)));
+}
+
 /** How the disk looks; what is wrong with it is in `excluded`. */
-export async function describeDisk(disk: DiskConfig, index: number): Promise<MachineDisk> {
-  const described = { name: `disk${index}`, slot: disk.slot, path: disk.path };
+async function describeDisk(disk: DiskConfig, index: number): Promise<MachineDisk> {
+  const described = { name: `disk${index}`, slot: disk.slot, path: disk.path, mode: diskMode(disk.mode) };
   try {
-    const format = await formatOf(disk);
-    return { ...described, format, size: await virtualSize(disk.path, format) };
+    const { path, format, logs } = await topOf(disk);
+    const size = await virtualSize(path, format);
+    return { ...described, path, format, size, ...(logs.length > 0 && { logs, base: disk.path }) };
   } catch (error) {
     const excluded = toPrimaError(error, `looking at ${disk.path}`).message;
     return { ...described, format: disk.format ?? 'unknown', size: 0, excluded };
   }
 }
 
-async function virtualSize(path: string, format: DiskFormat): Promise<number> {
+export async function virtualSize(path: string, format: DiskFormat): Promise<number> {
   const info = await stat(path);
   if (format === 'raw' && info.isFile()) return Math.ceil(info.size / 512) * 512;
   return (await imageInfo(path, format)).virtualSize;

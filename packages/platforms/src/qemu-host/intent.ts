@@ -42,6 +42,23 @@ export interface BackupIntent {
   disks: IntentDisk[];
 }
 
+/** For pausing or freezing the guest for a moment, without a backup: whoever finds it lets the guest run on. */
+export function pauseIntent(
+  paths: MachinePaths,
+  facts: Pick<BackupIntent, 'wasRunning' | 'freezes'>,
+): BackupIntent {
+  const nbdSocket = `${paths.run}/none.sock`;
+  return {
+    version: 1,
+    folder: paths.folder,
+    inWindow: true,
+    migrates: false,
+    nbdSocket,
+    disks: [],
+    ...facts,
+  };
+}
+
 export async function writeIntent(paths: MachinePaths, intent: BackupIntent): Promise<void> {
   await replaceFile(paths.intent, `${JSON.stringify(intent, null, 2)}\n`);
 }

@@ -13,7 +13,7 @@ import {
   type QemuCheckpoint,
   strayBitmaps,
 } from './bitmaps.ts';
-import { devicePath, nodeName } from './command-line.ts';
+import { devicePath, topNode } from './command-line.ts';
 import type { BackupIntent, IntentDisk } from './intent.ts';
 import { type MachinePaths, runNames } from './machine-folder.ts';
 import type { BlockNode } from './qemu-blocks.ts';
@@ -51,16 +51,16 @@ export async function planLive(request: PlanRequest): Promise<LivePlan> {
   const folder = scratchFolder(paths, options);
   const roomBytes = await freeBytes(folder);
   const present = request.disks.filter((disk) => {
-    const why = whyNotLive(disk, nodes.get(nodeName(disk.slot)));
+    const why = whyNotLive(disk, nodes.get(topNode(disk)));
     if (why !== undefined) plan.skipped.push({ disk, why });
     return why === undefined;
   });
   for (const [index, disk] of present.entries()) {
-    const node = nodes.get(nodeName(disk.slot));
+    const node = nodes.get(topNode(disk));
     if (!node) continue;
     const live = { ...disk, size: node.image['virtual-size'] };
     const limit = scratchLimit(live.size, roomBytes / present.length, options.scratch?.limitBytes);
-    const names = namesFor(disk.slot, { tag, index, folder, owner: options.owner });
+    const names = namesFor(disk, { tag, index, folder, owner: options.owner });
     plan.disks.push({ ...planDisk(live, node, options), names, scratchLimitBytes: limit });
   }
   if (plan.disks.length === 0) throw noDisk(paths, plan);
@@ -116,14 +116,14 @@ function noDisk(paths: MachinePaths, plan: LivePlan): PrimaError {
 }
 
 function namesFor(
-  slot: string,
+  disk: MachineDisk,
   make: { tag: string; index: number; folder: string; owner: string },
 ): IntentDisk {
   const base = `prima-${make.tag}-${make.index}`;
   return {
-    slot,
-    node: nodeName(slot),
-    device: devicePath(slot),
+    slot: disk.slot,
+    node: topNode(disk),
+    device: devicePath(disk.slot),
     scratchFile: join(make.folder, `scratch-${make.tag}-${make.index}.qcow2`),
     scratchNode: `${base}-scratch`,
     filterNode: `${base}-filter`,

@@ -5,6 +5,7 @@ import { type BlockDevice, openRawFile } from '@prima/block';
 import { connectNbd, type NbdDevice } from '@prima/nbd';
 import { connectQmp, type QmpClient, withShortSocketPath } from '@prima/qemu';
 import type { ConfigFile, DiskReading, Machine, MachineReading, OpenForBackupOptions } from '../platform.ts';
+import { describeDisks } from './disk-files.ts';
 import { type BackupIntent, removeIntent, writeIntent } from './intent.ts';
 import {
   checkpointOf,
@@ -16,6 +17,7 @@ import {
   scratchFolder,
 } from './live-plan.ts';
 import { type Agent, prepareFilters, reachAgent, takePointInTime, type WindowResult } from './live-window.ts';
+import type { MachineConfig } from './machine-config.ts';
 import type { MachinePaths } from './machine-folder.ts';
 import { lockMachine, type MachineLock } from './machine-lock.ts';
 import { finishMemoryFile, migrationDone, offerMemoryFile } from './memory-stream.ts';
@@ -27,6 +29,7 @@ import { viewDevice } from './view-device.ts';
 export interface LiveRequest {
   paths: MachinePaths;
   machine: Machine;
+  config: MachineConfig;
   mode: 'hot' | 'warm';
   options: OpenForBackupOptions;
   /** The machine's configuration files, for the point. */
@@ -69,15 +72,14 @@ class LiveRun {
   async open(): Promise<MachineReading> {
     const { options, mode } = this.#request;
     const { signal } = options;
-    for (const undone of await undoLeftBackup(this.#paths)) {
-      this.#logger.warn(`an earlier backup had died: ${undone}`);
-    }
+    for (const undone of await undoLeftBackup(this.#paths)) this.#logger.warn(undone);
+    const disks = await describeDisks(this.#request.config);
     const first = await connectQmp(this.#paths.backup, { signal });
     this.#qmp = first;
     const running = await checkRunning(first, this.#paths, mode);
     const plan = await planLive({
       paths: this.#paths,
-      disks: this.#request.machine.disks,
+      disks,
       nodes: await queryNodes(first),
       options,
     });
@@ -101,7 +103,7 @@ class LiveRun {
     }
     await this.#leaveWindow();
     const memory = await this.#readMemory(qmp);
-    const disks = await this.#exportDisks(qmp, plan);
+    const readings = await this.#exportDisks(qmp, plan);
     const why = [...plan.why, ...moment.why];
     if (mode === 'hot' && !running) why.push('not quiesced: the machine is paused');
     else if (mode === 'hot' && agent.why !== undefined) why.push(`not quiesced: ${agent.why}`);
@@ -110,7 +112,7 @@ class LiveRun {
       ...moment,
       mode,
       why,
-      disks,
+      disks: readings,
       skipped: plan.skipped,
       files: [...this.#request.files],
       checkpoint: checkpointOf(plan),

@@ -100,6 +100,25 @@ export async function takePointInTime(request: WindowRequest): Promise<WindowRes
   }
 }
 
+/**
+ * Runs `task` while the guest's file systems are frozen, where there is an agent. Whatever fails, the guest is thawed.
+ * Answers for how long they were, milliseconds.
+ */
+export async function freezeFor(
+  agent: GuestAgent | undefined,
+  why: string[],
+  task: () => Promise<void>,
+): Promise<number | undefined> {
+  const since = systemClock.monotonic();
+  const frozen = agent ? await freeze(agent, why) : false;
+  try {
+    await task();
+  } finally {
+    if (frozen) await thaw(agent, since);
+  }
+  return frozen ? systemClock.monotonic() - since : undefined;
+}
+
 async function freeze(agent: GuestAgent, why: string[]): Promise<boolean> {
   try {
     const count = await agent.freeze(freezeTimeoutMs);

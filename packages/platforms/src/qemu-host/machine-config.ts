@@ -34,6 +34,8 @@ export interface DiskConfig {
   path: string;
   /** As recorded; undefined when it must be detected. */
   format?: string;
+  /** As written: `persistent`, `independent-nonpersistent` … */
+  mode: string;
   /** Why the disk cannot be run or backed up. */
   why?: string;
 }
@@ -104,6 +106,7 @@ function diskConfig(disk: VmxDisk, vmx: Vmx, folder: string): DiskConfig {
     unit,
     path: resolve(folder, disk.fileName),
     format: vmx.get(`prima.${slot}.format`),
+    mode: disk.mode,
     ...(kind === undefined ? { why } : { kind }),
   };
 }

@@ -12,6 +12,8 @@ import {
 import type { MachineState, PowerAction, PowerOptions } from '../platform.ts';
 import { commandLine } from './command-line.ts';
 import { diskChains } from './disk-files.ts';
+import { diskMode } from './disk-modes.ts';
+import { finishLogs, prepareLogs } from './disk-stacks.ts';
 import type { MachineConfig } from './machine-config.ts';
 import { fileExists, type MachinePaths, makeRunFolder, runNames } from './machine-folder.ts';
 import { withMachineLock } from './machine-lock.ts';
@@ -73,8 +75,10 @@ async function resume(request: PowerRequest, state: MachineState): Promise<void>
 /** Runs QEMU; where memory was saved, the machine goes on in it. Under the lock. */
 async function launch({ paths, config, options }: PowerRequest): Promise<void> {
   const logger = options.logger ?? silentLogger;
-  await undoLeftBackup(paths);
+  for (const text of await undoLeftBackup(paths)) logger.warn(text);
   const incoming = await fileExists(paths.memory);
+  // saved memory goes on with the logs that it was saved with
+  if (!incoming) await prepareLogs({ config, redo: options.redo, logger });
   const saved = incoming ? await readRunRecord(paths.memoryLaunch) : undefined;
   const { reason, ...run } = await chooseRun({ machineType: config.machineType, saved }, paths.folder);
   const choices = { ...run, chains: await diskChains(config), incoming };
@@ -128,8 +132,20 @@ async function removeMemory(paths: MachinePaths): Promise<void> {
 }
 
 async function stop(request: PowerRequest, state: MachineState): Promise<void> {
-  const { paths, config, options } = request;
   if (state === 'off') return;
+  await shutDown(request, state);
+  await endRun(request);
+}
+
+/** What the disks' modes say of the end of a run. */
+async function endRun({ paths, config, options }: PowerRequest): Promise<void> {
+  if (config.disks.every(({ mode }) => diskMode(mode).kind === 'persistent')) return;
+  const logger = options.logger ?? silentLogger;
+  await withMachineLock(paths, 'the end of a run', () => finishLogs({ config, redo: options.redo, logger }));
+}
+
+async function shutDown(request: PowerRequest, state: MachineState): Promise<void> {
+  const { paths, config, options } = request;
   if (state === 'suspended') throw wrongState(request, 'stopped', 'it is suspended; resume it, or kill it');
   const process = await findMachineProcess(paths.run);
   if (!process) return;
@@ -158,7 +174,13 @@ async function switchOff(paths: MachinePaths, process: MachineProcess, logger: L
 }
 
 /** Switches it off as pulling the plug does; of a suspended machine the memory goes. */
-async function kill({ paths, config, options }: PowerRequest): Promise<void> {
+async function kill(request: PowerRequest, state: MachineState): Promise<void> {
+  if (state === 'off') return;
+  await pullThePlug(request);
+  await endRun(request);
+}
+
+async function pullThePlug({ paths, config, options }: PowerRequest): Promise<void> {
   const logger = options.logger ?? silentLogger;
   const process = await findMachineProcess(paths.run);
   if (process) await switchOff(paths, process, logger);

@@ -14,12 +14,13 @@ import type {
   PowerAction,
   PowerOptions,
   Recovery,
+  RedoPlatform,
   RestoreRequest,
   RestoreTarget,
 } from '../platform.ts';
 import { openCold } from './cold-reading.ts';
 import { createMachine } from './create.ts';
-import { describeDisk } from './disk-files.ts';
+import { describeDisks } from './disk-files.ts';
 import { openLive } from './live-reading.ts';
 import { type MachineConfig, machineConfig } from './machine-config.ts';
 import { locateMachine, type MachinePaths } from './machine-folder.ts';
@@ -28,6 +29,8 @@ import { type FoundState, machineState } from './machine-state.ts';
 import { pointFiles } from './point-files.ts';
 import { power } from './power.ts';
 import { recoverMachine } from './recover.ts';
+import { addLogs, commitLogs, discardLogs } from './redo.ts';
+import { openOverLogs } from './redo-reading.ts';
 import { prepareRestore } from './restore.ts';
 import { consoleLog, screenshot } from './screen.ts';
 import { discardFolder, removeDeadStaging } from './staging.ts';
@@ -65,10 +68,7 @@ export async function openFolder(path: string): Promise<{ platform: Platform; ma
 async function look(paths: MachinePaths, host: string): Promise<Opened> {
   const vmx = parseVmx(await readFile(paths.vmx));
   const config = machineConfig(vmx, paths.folder, basename(paths.folder));
-  const [found, disks] = await Promise.all([
-    machineState(paths),
-    Promise.all(config.disks.map((disk, index) => describeDisk(disk, index))),
-  ]);
+  const [found, disks] = await Promise.all([machineState(paths), describeDisks(config)]);
   const machine: Machine = {
     id: config.id,
     name: config.name,
@@ -88,11 +88,21 @@ async function look(paths: MachinePaths, host: string): Promise<Opened> {
 class QemuHost implements Platform {
   readonly kind = 'qemu';
   readonly name: string;
+  readonly redo: RedoPlatform;
   readonly #root: string;
 
   constructor(name: string, root: string) {
     this.name = name;
     this.#root = root;
+    const opened = async (machine: Machine) => {
+      const { paths, config, found } = await this.#open(machine);
+      return { paths, config, state: found.state };
+    };
+    this.redo = {
+      add: async (machine, options = {}) => addLogs(await opened(machine), options),
+      commit: async (machine, options = {}) => commitLogs(await opened(machine), options),
+      discard: async (machine, options = {}) => discardLogs(await opened(machine), options),
+    };
   }
 
   async test(): Promise<{ name: string; ok: boolean; detail: string }[]> {
@@ -167,7 +177,11 @@ class QemuHost implements Platform {
       );
     }
     const { files, notes } = await pointFiles(paths, config, paths.launch);
-    const reading = await openLive({ paths, machine: opened.machine, mode, options, files });
+    const request = { paths, machine: opened.machine, config, options, files };
+    const reading =
+      options.method === 'redo' && mode === 'hot'
+        ? await openOverLogs(request)
+        : await openLive({ ...request, mode });
     reading.why.push(...notes);
     return reading;
   }

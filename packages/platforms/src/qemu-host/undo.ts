@@ -3,10 +3,21 @@
  * what is there first. The order matters: first the guest runs again, then what reads goes, then the filters
  * that exist for it, then files and bitmaps.
  */
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { PrimaError, toPrimaError } from '@prima/base';
+import { parseVmx } from '@prima/formats';
 import { connectGuestAgent, connectQmp, findMachineProcess, type QmpClient } from '@prima/qemu';
-import { type BackupIntent, type IntentDisk, readIntent, removeIntent } from './intent.ts';
+import { settleCold, unsettledStacks } from './disk-stacks.ts';
+import {
+  type BackupIntent,
+  type IntentDisk,
+  pauseIntent,
+  readIntent,
+  removeIntent,
+  writeIntent,
+} from './intent.ts';
+import { mergeOrphans, pauseWindow, settleLive } from './live-logs.ts';
+import { type MachineConfig, machineConfig } from './machine-config.ts';
 import { fileExists, type MachinePaths } from './machine-folder.ts';
 import { settleSnapshot } from './memory-stream.ts';
 import {
@@ -24,25 +35,42 @@ import {
 export type NewBitmaps = 'discard' | 'keep';
 
 /**
- * Undoes what `backup.json` says, if anything; answers in words what was undone. Raises when something could not
- * be; then the note stays, and the next call tries again. Call it only under the machine's lock.
+ * Undoes what `backup.json` says, and finishes or takes back what redo logs were in the middle of; answers in words what was
+ * done. Raises when something could not be; then the note stays, and the next call tries again. Call it only under the
+ * machine's lock.
  */
 export async function undoLeftBackup(paths: MachinePaths): Promise<string[]> {
   const intent = await readIntent(paths);
-  if (!intent) return [];
-  // killed before the point in time was taken: nothing can start from the new bitmaps
-  const newBitmaps = intent.inWindow ? 'discard' : 'keep';
-  const done: string[] = [];
-  if (await findMachineProcess(paths.run)) {
-    const qmp = await connectQmp(paths.backup, { timeoutMs: 60_000 });
-    try {
-      done.push(...(await undoInMachine(qmp, paths, intent, newBitmaps)));
-    } finally {
-      await qmp.close();
-    }
-  }
+  const config = machineConfig(parseVmx(await readFile(paths.vmx)), paths.folder, '');
+  const process = await findMachineProcess(paths.run);
+  const done = process ? await undoRunning(paths, intent, config) : await settleCold(config);
+  if (!intent) return done;
   done.push(...(await removeFiles(intent)));
   await removeIntent(paths);
+  return done;
+}
+
+async function undoRunning(
+  paths: MachinePaths,
+  intent: BackupIntent | undefined,
+  config: MachineConfig,
+): Promise<string[]> {
+  if (!intent && (await unsettledStacks(config)).length === 0) return [];
+  const done: string[] = [];
+  const qmp = await connectQmp(paths.backup, { timeoutMs: 60_000 });
+  try {
+    // before the guest runs on: which file it writes to must be on record
+    done.push(...(await settleLive(qmp, config)));
+    // killed before the point in time was taken: nothing can start from the new bitmaps
+    if (intent) done.push(...(await undoInMachine(qmp, paths, intent, intent.inWindow ? 'discard' : 'keep')));
+    const window = pauseWindow(qmp, {
+      begin: () => writeIntent(paths, pauseIntent(paths, { wasRunning: true, freezes: false })),
+      end: () => removeIntent(paths),
+    });
+    done.push(...(await mergeOrphans(qmp, config, window)));
+  } finally {
+    await qmp.close();
+  }
   return done;
 }
 

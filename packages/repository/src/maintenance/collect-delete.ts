@@ -13,7 +13,6 @@ import {
   outcomeKey,
   type SessionEntry,
 } from '../session/sessions.ts';
-import { isHalfGone } from './half-gone.ts';
 import { retainedUntil } from './kept-by-store.ts';
 import { deleteSpentLists } from './spare-damaged.ts';
 import type { Survey } from './survey.ts';
@@ -90,8 +89,6 @@ async function deleteSessions(
   let removed = 0;
   for (const entry of now.sessions) {
     if (entry.id === own) continue;
-    // a collection that died here before this one has left the mark of what it had begun to remove
-    if (await isHalfGone(context, entry)) forgotten.add(entry.id);
     const order = orderOf(entry, now, { forgotten, withSegments });
     if (order && (await deleteKeys(context, order))) removed += 1;
   }
@@ -106,13 +103,15 @@ interface Order {
 }
 
 function orderOf(
-  { id, keys }: SessionEntry,
+  { id, keys, isForgotten, hasOutcome }: SessionEntry,
   now: Survey,
   { forgotten, withSegments }: { forgotten: ReadonlySet<string>; withSegments: ReadonlySet<string> },
 ): Order | undefined {
   const decided = now.outcomes.get(id)?.outcome;
+  // a collection that died here before this one has left the mark of what it had begun to remove
+  const isHalfGone = isForgotten && !hasOutcome;
   // the outcome first: at no moment is there a point that is not forgotten
-  if (forgotten.has(id)) return { first: outcomeKey(id), keys, last: forgottenKey(id) };
+  if (forgotten.has(id) || isHalfGone) return { first: outcomeKey(id), keys, last: forgottenKey(id) };
   if (keys.every((key) => key.includes('/beat-'))) return { keys }; // a reader's that came too late
   const isSpent = decided?.kind === 'collection' && decided.state === 'committed' && !withSegments.has(id);
   // the outcome last: without it the marker would be that of a session that may still commit

@@ -14,7 +14,6 @@ import {
   beginSession,
   byBeginning,
   decide,
-  giveUp,
   listSessions,
   sessionTime,
   startBeats,
@@ -31,7 +30,6 @@ import {
 } from './collect-plan.ts';
 import { condemnedKey, deleteCollected } from './collect-delete.ts';
 import { copiedBytes, copyBlobs, planSegments } from './collect-rewrite.ts';
-import { isHalfGone } from './half-gone.ts';
 import { keptPacks, longestLock, notesOnKept } from './kept-by-store.ts';
 import { spareDamaged } from './spare-damaged.ts';
 import { type Survey, survey, type SurveyOptions } from './survey.ts';
@@ -102,7 +100,7 @@ async function collectOnce(
     const time = new Date(context.clock.now()).toISOString();
     const why = error instanceof Error ? error.message : String(error);
     const own = { session, state: 'aborted', kind: 'collection', time, why } as const;
-    const { outcome, digest } = await giveUp(context, own);
+    const { outcome, digest } = await decide(context, own);
     // who was given up on may miss what it takes for needed: that is no news of the repository
     if (digest === undefined && outcome.state === 'aborted') throw fenced(error);
     throw error;
@@ -226,8 +224,7 @@ class Collection {
   async #undecided(): Promise<{ id: string; kind: string }[]> {
     const open: { id: string; kind: string }[] = [];
     for (const entry of await listSessions(this.#context)) {
-      if (entry.hasOutcome || entry.id === this.#session || (await isHalfGone(this.#context, entry)))
-        continue;
+      if (entry.hasOutcome || entry.id === this.#session || entry.isForgotten) continue;
       const state = await whyDead(this.#context, entry);
       if (state.kind === 'read') continue;
       if (state.why === undefined) {

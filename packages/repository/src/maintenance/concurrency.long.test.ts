@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { KiB, MiB, StorageError } from '@prima/base';
+import { KiB, MiB } from '@prima/base';
 import { memoryDevice } from '@prima/block';
 import { memoryStore, type ObjectStore } from '@prima/storage';
 import type { Point, Repository } from '../contract.ts';
@@ -18,32 +18,25 @@ async function fresh(): Promise<{ store: ObjectStore; repository: Repository }> 
 }
 
 async function backUp(repository: Repository, bytes: Uint8Array = randomBytes(MiB)): Promise<Point> {
-  return await (await beginWith(repository, bytes)).commit();
-}
-
-/** A backup that has written everything. */
-async function beginWith(repository: Repository, bytes: Uint8Array) {
   const device = memoryDevice(bytes.length);
   await device.write(0, bytes);
   const session = await repository.beginBackup();
   const result = await session.writeDisk({ name: 'disk0', device });
   const time = new Date().toISOString();
-  const commit = (): Promise<Point> =>
-    session.commit({
-      machine: { id: 'm', name: 'm' },
-      time,
-      started: time,
-      finished: time,
-      mode: 'cold',
-      quiesced: false,
-      disks: [{ name: 'disk0', size: bytes.length, changed: 'all', ...result }],
-      skipped: [],
-      files: [],
-      tags: [],
-      notes: [],
-      warnings: [],
-    });
-  return { id: session.id, commit };
+  return session.commit({
+    machine: { id: 'm', name: 'm' },
+    time,
+    started: time,
+    finished: time,
+    mode: 'cold',
+    quiesced: false,
+    disks: [{ name: 'disk0', size: bytes.length, changed: 'all', ...result }],
+    skipped: [],
+    files: [],
+    tags: [],
+    notes: [],
+    warnings: [],
+  });
 }
 
 /** `store`, with `hook` run once, before the first call that `matches`. */
@@ -121,65 +114,6 @@ for (const prefix of ['log/', 'sessions/', 'index/', 'packs/']) {
     assert.deepEqual((await checking.check({ readData: true })).faults, []);
   });
 }
-
-test('a mark that anybody can make neither hurries a collection past a running backup nor removes what it commits', async () => {
-  const { store, repository } = await fresh();
-  const kept = await backUp(repository);
-  const [running, later] = [randomBytes(MiB), randomBytes(MiB)];
-  const mark = (id: string) => store.putIfAbsent(`sessions/${id}/forgotten`, Buffer.from('whatever'));
-  const first = await beginWith(repository, running);
-  await mark(first.id);
-  await assert.rejects(repository.collect({ maxDeleteShare: 1, waitMs: 0 }), { code: 'busy' });
-  const point = await first.commit();
-  let second: Awaited<ReturnType<typeof beginWith>> | undefined;
-  let hasWaited = 0;
-  const collecting: ObjectStore = {
-    ...hooked(
-      store,
-      // both listings of sessions are over when the log is read for the second time
-      (operation, key) => operation === 'list' && key === 'log/' && (hasWaited += 1) === 2,
-      async () => {
-        second = await beginWith(await openRepository(store, secret, small), later);
-        await mark(second.id);
-      },
-    ),
-    putIfAbsent: async (key, body, options) => {
-      if (key.endsWith('/outcome')) await second?.commit();
-      return await store.putIfAbsent(key, body, options);
-    },
-  };
-  await (await openRepository(collecting, secret, small)).collect({ maxDeleteShare: 1 });
-  assert.ok(second);
-  const there = new Set<string>();
-  for await (const { key } of store.list('sessions/')) if (key.endsWith('/outcome')) there.add(key);
-  for (const id of [kept.id, point.id, second.id]) assert.ok(there.has(`sessions/${id}/outcome`), id);
-});
-
-test('a backup that could not even say that it was given up is waited for by nobody', async () => {
-  const { store, repository } = await fresh();
-  await backUp(repository);
-  let isBroken = false;
-  const breaking: ObjectStore = {
-    ...hooked(
-      store,
-      () => false,
-      async () => undefined,
-    ),
-    putIfAbsent: async (key, body, options) => {
-      if (isBroken) throw new StorageError('no-space', `storing ${key}: no room`);
-      return await store.putIfAbsent(key, body, options);
-    },
-  };
-  const session = await (await openRepository(breaking, secret, small)).beginBackup();
-  await session.writeDisk({ name: 'disk0', device: memoryDevice(MiB) });
-  isBroken = true;
-  await assert.rejects(session.abort('no room'), { code: 'no-space' });
-  const { fenced } = await repository.collect({ maxDeleteShare: 1, waitMs: 0 });
-  assert.deepEqual(
-    fenced.map(({ session: id }) => id),
-    [session.id],
-  );
-});
 
 test('a collection leaves alone the condemned list of one that began meanwhile', async () => {
   const { store, repository } = await fresh();

@@ -18,7 +18,6 @@ import {
 import { isGenuine, maxSlots, readSlots, type StoredSlots } from '../crypto/keyring.ts';
 import { RecordSigner } from '../crypto/signature.ts';
 import { deleteUnlessKept, listSessions, whyDead } from '../session/sessions.ts';
-import { isHalfGone } from './half-gone.ts';
 import { assertRoomForKeySet, infoOf } from './key-slots.ts';
 
 const doing = 'replacing the root key';
@@ -74,7 +73,7 @@ export async function rotateRootKey(
 /** Who writes has the old keys, and would fail in the end. */
 async function assertAlone(context: Context): Promise<void> {
   for (const entry of await listSessions(context)) {
-    if (entry.hasOutcome || (await isHalfGone(context, entry))) continue;
+    if (entry.hasOutcome || entry.isForgotten) continue;
     const { kind, why } = await whyDead(context, entry);
     if (kind === 'read' || why !== undefined) continue;
     throw new PrimaError(

@@ -14,7 +14,7 @@ import { PackSink } from './pack-sink.ts';
 import { checkedLockEnd } from './locks.ts';
 import { refusal } from './root-log.ts';
 import { retainContents, retainMending, retainRecords } from './retaining.ts';
-import { beginSession, decide, giveUp, startBeats } from './sessions.ts';
+import { beginSession, decide, startBeats } from './sessions.ts';
 
 export interface BackupSessionOptions {
   readBack: boolean;
@@ -84,7 +84,7 @@ export class BackupSession implements WriteSession {
       const index = await RepositoryIndex.load(context);
       return new BackupSession(context, id, { ...options, index, warnings });
     } catch (error) {
-      await giveUp(context, abortedBackup(context, id, 'could not read the index'));
+      await decide(context, abortedBackup(context, id, 'could not read the index'));
       throw error;
     }
   }
@@ -194,7 +194,7 @@ export class BackupSession implements WriteSession {
     await this.#end();
     // what takes room goes first, where it can: the store may be too full for the outcome
     if (!this.#mayStand) await this.#discard();
-    const { outcome } = await giveUp(this.#context, abortedBackup(this.#context, this.id, why));
+    const { outcome } = await decide(this.#context, abortedBackup(this.#context, this.id, why));
     if (this.#mayStand && outcome.state === 'aborted') await this.#discard();
   }
 

@@ -10,7 +10,6 @@ import {
   type CommittedSession,
   decide,
   endSession,
-  giveUp,
   markForgotten,
   outcomeKey,
 } from './sessions.ts';
@@ -102,7 +101,7 @@ export class Checkpoints {
     const { context, sink, parent, machine } = this.#parts;
     const bytes = packs.reduce((sum, { size }) => sum + size, 0);
     const checkpoint = { parent, ...(machine === undefined ? {} : { machine }), bytes };
-    const { outcome } = await (state === 'committed' ? decide : giveUp)(context, {
+    const { outcome } = await decide(context, {
       session,
       state,
       kind: 'checkpoint',

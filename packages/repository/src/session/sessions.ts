@@ -185,20 +185,6 @@ export async function decide(
   return { outcome: (await readOutcome(context, outcome.session)).outcome };
 }
 
-/** Sessions of this process that write nothing more and have not come to say so. */
-const over = new Set<string>();
-
-/**
- * `decide` for a session of this process that is given up: it writes nothing more. Where not even that can be written, collections of
- * this process need not wait for it, nor those of others once the process has ended.
- */
-export async function giveUp(context: Context, outcome: Outcome): ReturnType<typeof decide> {
-  over.add(outcome.session);
-  const decided = await decide(context, outcome);
-  over.delete(outcome.session);
-  return decided;
-}
-
 /** Marks the point of a session as forgotten; false when it was already. */
 export async function markForgotten(context: Context, id: string): Promise<boolean> {
   const record = { session: id, time: new Date(context.clock.now()).toISOString() };
@@ -362,12 +348,8 @@ export async function whyDead(
   const marker = entry.hasMarker ? await readMarkerIfThere(context, entry.id) : undefined;
   if (marker === undefined) return { kind: 'read', why: undefined };
   const kind = marker === 'unreadable' ? 'backup' : marker.kind;
-  const life = marker === 'unreadable' ? 'unknown' : await liveness(marker);
-  if (marker !== 'unreadable' && life === 'dead') {
+  if (marker !== 'unreadable' && (await liveness(marker)) === 'dead') {
     return { kind, why: `its process ${marker.pid} on ${marker.host} has ended` };
-  }
-  if (life === 'alive' && over.has(entry.id)) {
-    return { kind, why: 'it was given up, which could not be written down then' };
   }
   const silentMs = context.clock.now() - Math.max(entry.lastSeen, sessionTime(entry.id));
   const hours = Math.round(silentMs / 3_600_000);

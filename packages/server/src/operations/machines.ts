@@ -46,14 +46,14 @@ export function machineOperations(context: Context): MachineOperations {
         const machine = machineDto(found.machine);
         return { ...found, machine, elapsedMs: performance.now() - started };
       }),
-    machinePower: ({ machine: name, action, timeoutMs }, options) =>
+    machinePower: ({ machine: name, action, timeoutMs, redo }, options) =>
       context.run(options, async ({ signal, logger }) => {
         if (!powerActions.includes(action)) {
           throw new UserError('usage', `"${action}" is not an action; write ${powerActions.join(', ')}`);
         }
         await context.recover(logger);
         const { platform, machine } = await findMachine(context, name, signal);
-        return machineDto(await platform.power(machine, action, { timeoutMs, signal, logger }));
+        return machineDto(await platform.power(machine, action, { timeoutMs, redo, signal, logger }));
       }),
     machineDelete: ({ machine: name }, options) =>
       context.run(options, async ({ signal, logger }) => {

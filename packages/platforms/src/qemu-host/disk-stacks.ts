@@ -1,0 +1,148 @@
+/** The redo logs of a machine's disks while it does not run: opened, mended after a crash, made for disk modes. */
+import { basename } from 'node:path';
+import { liveness, type Logger, PrimaError, type ProcessIdentity, toPrimaError } from '@prima/base';
+import { cowdLogs, isLogName, readRedoRecord, RedoStack } from '@prima/formats';
+import { qcow2Logs } from '@prima/qemu';
+import type { RedoChoice } from '../platform.ts';
+import { formatOf, virtualSize } from './disk-files.ts';
+import { diskMode, type ModeStep, stepsAfterRun, stepsBeforeRun } from './disk-modes.ts';
+import type { DiskConfig, MachineConfig } from './machine-config.ts';
+
+/** Logs that were there before are of their kind; new ones are qcow2, which QEMU runs on. */
+export async function diskStack(disk: DiskConfig): Promise<RedoStack> {
+  const record = await readRedoRecord(disk.path);
+  if (record?.kind === 'cowd') return RedoStack.open(disk.path, { kind: cowdLogs });
+  const format = await formatOf(disk);
+  const size = await virtualSize(disk.path, format);
+  return RedoStack.open(disk.path, { kind: qcow2Logs({ disk: disk.path, format, size }) });
+}
+
+/** The disks that a crash left something of: a step half done, or the log of a backup whose process died. */
+export async function unsettledStacks(
+  config: MachineConfig,
+): Promise<{ disk: DiskConfig; stack: RedoStack }[]> {
+  const found: { disk: DiskConfig; stack: RedoStack }[] = [];
+  for (const disk of config.disks) {
+    const record = await readRedoRecord(disk.path);
+    if (!record) continue;
+    if (!record.doing && !(await hasOrphan(record.logs))) continue;
+    found.push({ disk, stack: await diskStack(disk) });
+  }
+  return found;
+}
+
+/** The level of a backup's log whose process has died: it goes. Undefined when there is none. */
+export async function orphanLevel({ record: { logs } }: RedoStack): Promise<number | undefined> {
+  for (const [level, log] of logs.toReversed().entries()) if (await isOrphan(log)) return level;
+  return undefined;
+}
+
+async function hasOrphan(logs: readonly { owner?: ProcessIdentity; purpose: string }[]): Promise<boolean> {
+  for (const log of logs) if (await isOrphan(log)) return true;
+  return false;
+}
+
+async function isOrphan({ owner, purpose }: { owner?: ProcessIdentity; purpose: string }): Promise<boolean> {
+  return purpose === 'backup' && (owner === undefined || (await liveness(owner)) === 'dead');
+}
+
+/** Mends what a crash left, of a machine that does not run; under its lock. Sentences of what was done. */
+export async function settleCold(config: MachineConfig): Promise<string[]> {
+  const done: string[] = [];
+  for (const { disk, stack } of await unsettledStacks(config)) {
+    const said = (text: string) => `${basename(disk.path)}: ${text}`;
+    done.push(...(await stack.settle()).map(said));
+    for (let level = await orphanLevel(stack); level !== undefined; level = await orphanLevel(stack)) {
+      const { log } = await stack.commit(level);
+      done.push(said(`the redo log ${log.files[0]} of a backup that died is merged`));
+    }
+  }
+  return done;
+}
+
+export interface RunEdge {
+  config: MachineConfig;
+  redo?: RedoChoice;
+  logger: Logger;
+}
+
+/** What the disks' modes ask for before a run; under the machine's lock. Raises `state`, `refused`. */
+export async function prepareLogs({ config, redo, logger }: RunEdge): Promise<void> {
+  for (const text of await settleCold(config)) logger.warn(text);
+  const plans: { stack: RedoStack; steps: ModeStep[] }[] = [];
+  // nothing is done before all is known to be possible
+  for (const disk of config.disks) {
+    const mode = diskMode(disk.mode);
+    const record = await readRedoRecord(disk.path);
+    await refuseForeign(disk, record !== undefined);
+    if (mode.kind === 'persistent') continue;
+    const stack = await diskStack(disk);
+    const name = `${basename(disk.path)} (${disk.slot})`;
+    plans.push({ stack, steps: stepsBeforeRun({ name, mode, left: hasModeLog(stack) }, redo) });
+  }
+  for (const { stack, steps } of plans) await carryOut(stack, steps, logger);
+}
+
+/** What the disks' modes ask for after a run; under the machine's lock. */
+export async function finishLogs({ config, redo, logger }: RunEdge): Promise<void> {
+  for (const disk of config.disks) {
+    const mode = diskMode(disk.mode);
+    if (mode.kind === 'persistent' || (await readRedoRecord(disk.path)) === undefined) continue;
+    const stack = await diskStack(disk);
+    await carryOut(stack, stepsAfterRun({ mode, left: hasModeLog(stack) }, redo), logger);
+  }
+}
+
+/** The mode's log is the lowest: what people add stands on it. */
+function hasModeLog({ record: { logs } }: RedoStack): boolean {
+  return logs.some(({ purpose }) => purpose === 'mode');
+}
+
+async function carryOut(stack: RedoStack, steps: readonly ModeStep[], logger: Logger): Promise<void> {
+  for (const step of steps) {
+    if (step === 'add') {
+      await stack.add({ purpose: 'mode' });
+      continue;
+    }
+    while (hasModeLog(stack)) {
+      const [what, name] =
+        step === 'discard' ? ['discarded', await discardTop(stack)] : ['merged', await commitTop(stack)];
+      logger.info(`${basename(stack.disk)}: the redo log ${name} is ${what}`);
+    }
+  }
+}
+
+async function discardTop(stack: RedoStack): Promise<string> {
+  return (await stack.discard()).files[0];
+}
+
+async function commitTop(stack: RedoStack): Promise<string> {
+  return (await stack.commit(0)).log.files[0];
+}
+
+/**
+ * A disk that is run without a log that belongs over it makes that log worthless. Logs that the record names are ours;
+ * others beside the disk, of ESX or another tool, are not ours to use or to ignore.
+ */
+async function refuseForeign(disk: DiskConfig, hasRecord: boolean): Promise<void> {
+  const stack = hasRecord ? await diskStack(disk) : undefined;
+  const names = await (stack?.foreign() ?? foreignBeside(disk));
+  const logs = names.filter((name) => isLogName(name, basename(disk.path)));
+  if (logs.length === 0) return;
+  throw new PrimaError(
+    'refused',
+    `${disk.path} has redo logs that Prima did not make: ${logs.join(', ')}. Running the disk without them would make them ` +
+      'worthless: merge them with the tool that made them, or move them away if they are not wanted',
+    { details: { path: disk.path, logs } },
+  );
+}
+
+async function foreignBeside(disk: DiskConfig): Promise<string[]> {
+  try {
+    return await (await diskStack(disk)).foreign();
+  } catch (error) {
+    const { code } = toPrimaError(error, `looking at ${disk.path}`);
+    if (code === 'not-found' || code === 'ambiguous' || code === 'format') return []; // the start says it better
+    throw error;
+  }
+}
