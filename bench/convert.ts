@@ -2,14 +2,14 @@
  * How fast disks go into other formats and back, beside qemu-img convert doing the same, in turn: a gigabyte of the
  * benchmark's disk. Each is a process of its own, and what it wrote is durable when its time ends.
  *
- * usage: scripts/node bench/convert.ts pack|unpack SOURCE TARGET   (what the benchmark runs of Prima)
+ * usage: scripts/node bench/convert.ts pack|unpack|fill|empty SOURCE TARGET   (what the benchmark runs of Prima)
  */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatBytes, GiB, MiB, runProgram } from '@prima/base';
-import { openRawFile } from '@prima/block';
-import { copyVmdkStream, openVmdkStream, writeVmdkStreamFile } from '@prima/formats';
+import { formatBytes, GiB, MiB, runProgram, UserError } from '@prima/base';
+import { copyDevice, openRawFile } from '@prima/block';
+import { copyVmdkStream, createVmdk, openVmdk, openVmdkStream, writeVmdkStreamFile } from '@prima/formats';
 import { projectRoot } from '@prima/testbed';
 import { type ProgramRun, runMeasured } from './program-run.ts';
 import { median, renderTable, type Row } from './results.ts';
@@ -39,7 +39,7 @@ interface Conversion {
   source: string;
   /** Where each program writes to. */
   target: (program: Program) => string;
-  prima: 'pack' | 'unpack';
+  prima: keyof typeof actions;
   qemuImg: readonly string[];
   /** How much faster than qemu-img we mean to be, and how much larger what is written may be. */
   wanted: { atLeast: number; size?: number };
@@ -65,6 +65,22 @@ function conversionsIn(folder: string): Conversion[] {
       source: at('qemu-img.vmdk'),
       target: (program) => at(`${program}.raw`),
       prima: 'unpack',
+      qemuImg: ['-f', 'vmdk', '-O', 'raw'],
+      wanted: { atLeast: 1 },
+    },
+    {
+      item: 'flat → monolithicSparse',
+      source: at('part.raw'),
+      target: (program) => at(`${program}-sparse.vmdk`),
+      prima: 'fill',
+      qemuImg: ['-f', 'raw', '-O', 'vmdk'],
+      wanted: { atLeast: 1, size: 1.01 },
+    },
+    {
+      item: 'monolithicSparse → flat',
+      source: at('qemu-img-sparse.vmdk'),
+      target: (program) => at(`${program}.raw`),
+      prima: 'empty',
       qemuImg: ['-f', 'vmdk', '-O', 'raw'],
       wanted: { atLeast: 1 },
     },
@@ -188,7 +204,30 @@ async function unpack(source: string, target: string): Promise<void> {
   }
 }
 
+async function fill(source: string, target: string): Promise<void> {
+  const device = await openRawFile(source);
+  await createVmdk(target, { createType: 'monolithicSparse', size: device.size });
+  const { device: disk } = await openVmdk(target, { writable: true });
+  await copyDevice(device, disk, { targetIsZero: true });
+  await disk.flush();
+  await disk.close();
+  await device.close();
+}
+
+async function empty(source: string, target: string): Promise<void> {
+  const { device } = await openVmdk(source);
+  const flat = await openRawFile(target, { create: { size: device.size } });
+  await copyDevice(device, flat, { targetIsZero: true });
+  await flat.flush();
+  await flat.close();
+  await device.close();
+}
+
+const actions = { pack, unpack, fill, empty };
+
 if (import.meta.main) {
-  const [what, source = '', target = ''] = process.argv.slice(2);
-  await (what === 'pack' ? pack(source, target) : unpack(source, target));
+  const [what = '', source = '', target = ''] = process.argv.slice(2);
+  const action = Object.entries(actions).find(([name]) => name === what)?.[1];
+  if (!action) throw new UserError('usage', `"${what}" is not one of ${Object.keys(actions).join(', ')}`);
+  await action(source, target);
 }

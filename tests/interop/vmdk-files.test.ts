@@ -204,6 +204,7 @@ test('streamOptimized, from front to end and at random', async () => {
   await model.device.write(5 * MiB + 7 * 512, random.bytes(new Uint8Array(3 * MiB)));
   await qemuImg(
     'convert',
+    '-U', // we have it open for writing
     '-f',
     'raw',
     '-O',
@@ -264,7 +265,7 @@ test('copies are as large as qemu-img’s', async () => {
   await copyDevice(model.device, ours.device, { targetIsZero: true });
   await ours.device.flush();
   await ours.device.close();
-  await qemuImg('convert', '-f', 'raw', '-O', 'vmdk', at('model.raw'), at('theirs.vmdk'));
+  await qemuImg('convert', '-U', '-f', 'raw', '-O', 'vmdk', at('model.raw'), at('theirs.vmdk'));
   await assertBothRead(at('ours.vmdk'), model.device);
   const [mine, other] = await Promise.all([readFile(at('ours.vmdk')), readFile(at('theirs.vmdk'))]);
   assert.equal(mine.length, other.length);

@@ -5,6 +5,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { assert, assertWithin, type Range, toPrimaError, UserError } from '@prima/base';
 import type { Extent, ExtentOptions } from './device.ts';
+import { lockForWriting } from './file-lock.ts';
 import { createRawFile, rawFileFacts } from './raw-file.ts';
 import { RawFile, WritableRawFile } from './raw-file-device.ts';
 import { systemError } from './system-calls.ts';
@@ -38,7 +39,7 @@ export interface GrowingFile {
 
 /**
  * Opens a file. A read-only one raises `internal` when it is written. Raises `not-found`, `permission`, `exists`,
- * `no-space`, `unsupported` for what is neither a file nor a block device.
+ * `busy` for one that somebody else writes (file-lock.ts), `no-space`, `unsupported` for what is neither a file nor a block device.
  */
 export async function openGrowingFile(path: string, options: GrowingFileOptions = {}): Promise<GrowingFile> {
   const { create, writable = create !== undefined } = options;
@@ -60,6 +61,7 @@ export async function openGrowingFile(path: string, options: GrowingFileOptions 
 
 async function fileOf(handle: FileHandle, path: string, writable: boolean): Promise<GrowingFile> {
   const facts = await rawFileFacts(handle, path);
+  if (writable && facts.calls) await lockForWriting(handle, path, facts.calls);
   if (writable) return new WritableGrowingFile(facts);
   const file = new RawFile(facts);
   const refuse = (): Promise<never> => {

@@ -4,6 +4,7 @@ import { type FileHandle, open, readFile, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, syncFolder, toPrimaError, UserError } from '@prima/base';
 import type { WritableDevice } from './device.ts';
+import { lockForWriting } from './file-lock.ts';
 import { RawFile, type RawFileDevice, type RawFileFacts, WritableRawFile } from './raw-file-device.ts';
 import { SEEK_HOLE, type SystemCalls, systemCalls } from './system-calls.ts';
 
@@ -25,7 +26,7 @@ export type WritableRawFileDevice = RawFileDevice & WritableDevice;
  * Opens a raw disk. Read-only, a file whose size is not a multiple of 512 gets a device rounded UP to
  * one, whose last bytes read as zeros; to be written it is refused (`unsupported`).
  * Raises `not-found`, `permission`, `exists`, `no-space`, `unsupported` for what is neither a file nor
- * a block device. Reads raise `source-changed` when the file has shrunk since.
+ * a block device; to be written, `busy` when somebody else writes it (file-lock.ts). Reads raise `source-changed` when the file has shrunk since.
  */
 export async function openRawFile(
   path: string,
@@ -84,6 +85,7 @@ async function deviceOf(handle: FileHandle, path: string, writable: boolean): Pr
       `${path} has ${fileSize} bytes, which is not a multiple of 512; it can be read but not be written as a disk`,
     );
   }
+  if (writable && facts.calls) await lockForWriting(handle, path, facts.calls);
   return writable ? new WritableRawFile(facts) : new RawFile(facts);
 }
 

@@ -1,6 +1,6 @@
 /**
  * The system calls that Node does not offer and disks need: lseek(2) with SEEK_DATA and SEEK_HOLE,
- * fallocate(2), and sync_file_range(2). Called through koffi on the C library's 64-bit entry points, on
+ * fallocate(2), sync_file_range(2), and the locks of fcntl(2). Called through koffi on the C library's 64-bit entry points, on
  * libuv's threads, so that a slow file system does not stop the event loop.
  */
 import { constants } from 'node:os';
@@ -18,6 +18,13 @@ export const FALLOC_FL_ZERO_RANGE = 0x10;
 /** `flags` of sync_file_range(2): start writing what is dirty, wait for nothing (linux/fs.h). */
 export const SYNC_FILE_RANGE_WRITE = 0x02;
 
+/** Locks that belong to an open file, fcntl(2): commands and types (asm-generic/fcntl.h). */
+export const F_OFD_GETLK = 36;
+export const F_OFD_SETLK = 37;
+export const F_RDLCK = 0;
+export const F_WRLCK = 1;
+export const F_UNLCK = 2;
+
 /** What a call answered: its value, or -1 with the name of the error (`ENXIO`). */
 export interface SystemResult {
   value: number;
@@ -30,6 +37,13 @@ export interface SystemCalls {
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<SystemResult>;
   /** A length of 0 means: to the end of the file. */
   syncFileRange(fd: number, offset: number, length: number, flags: number): Promise<SystemResult>;
+  /** fcntl(2) on one byte of an open file. `found`: the type of a lock in the way (F_OFD_GETLK), F_UNLCK for none. */
+  lockByte(fd: number, command: number, lock: ByteLock): Promise<SystemResult & { found: number }>;
+}
+
+export interface ByteLock {
+  type: number;
+  byte: number;
 }
 
 /** The calls, or the reason why they cannot be made here. */
@@ -48,14 +62,15 @@ export function systemCalls(): Promise<SystemCallsOrReason> {
   return loaded;
 }
 
-type AsyncFunction = (...values: [...number[], (error: Error | null, value: number) => void]) => void;
+type Argument = number | Uint8Array;
+type AsyncFunction = (...values: [...Argument[], (error: Error | null, value: number) => void]) => void;
 
 async function load(): Promise<SystemCallsOrReason> {
   if (process.platform !== 'linux') return { reason: `${process.platform} is not Linux` };
   const { default: koffi } = await import('koffi');
   const library = koffi.load('libc.so.6');
   const names = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
-  const once = (call: AsyncFunction, values: number[]) =>
+  const once = (call: AsyncFunction, values: Argument[]) =>
     new Promise<SystemResult>((resolve, reject) => {
       call(...values, (error, value) => {
         if (error) reject(error);
@@ -66,7 +81,7 @@ async function load(): Promise<SystemCallsOrReason> {
     });
   const caller = (prototype: string) => {
     const call = library.func(prototype).async as AsyncFunction;
-    return async (...values: number[]) => {
+    return async (...values: Argument[]) => {
       for (;;) {
         const result = await turns.run(() => once(call, values));
         if (result.error !== 'EINTR') return result;
@@ -78,7 +93,23 @@ async function load(): Promise<SystemCallsOrReason> {
   const syncFileRange = caller(
     'int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)',
   );
-  return { calls: { lseek, fallocate, syncFileRange } };
+  // variadic in C; on the processors that Node has Linux builds for, a pointer is passed alike
+  const fcntl = caller('int fcntl(int fd, int command, _Inout_ uint8_t *lock)');
+  const lockByte: SystemCalls['lockByte'] = async (fd, command, { type, byte }) => {
+    const lock = flock(type, byte);
+    const result = await fcntl(fd, command, lock);
+    return { ...result, found: lock.readInt16LE(0) };
+  };
+  return { calls: { lseek, fallocate, syncFileRange, lockByte } };
+}
+
+/** struct flock: i16 type, i16 whence, i64 start at 8, i64 length at 16, i32 pid at 24, which has to be 0. */
+function flock(type: number, byte: number): Buffer {
+  const lock = Buffer.alloc(32);
+  lock.writeInt16LE(type, 0);
+  lock.writeBigInt64LE(BigInt(byte), 8);
+  lock.writeBigInt64LE(1n, 16);
+  return lock;
 }
 
 /** The error of a failed call in the form that Node's own have, so that `toPrimaError` knows it. */

@@ -155,6 +155,8 @@ interface Batch extends Range {
   data: Uint8Array<ArrayBuffer>;
   sizes: number[];
   places: number[];
+  /** Takes the memory of `data` for another batch. */
+  giveBack: (memory: ArrayBuffer) => void;
 }
 
 const mostBatchBytes = MiB;
@@ -168,26 +170,43 @@ function poolFor(stream: VmdkStream, { workers }: StreamReadOptions): StreamPool
   return new StreamPool({ slotBytes: batchBytesOf(stream), workers });
 }
 
-/** The packed grains in pieces of 1 MiB of the disk, for one job each. */
+/** The packed grains in pieces of 1 MiB of the disk, for one job each, each in memory of its own. */
 async function* batchesOf(stream: VmdkStream): AsyncGenerator<Batch> {
   const perBatch = batchBytesOf(stream) / stream.grainBytes;
-  const building = new Uint8Array(perBatch * mostGrainData(stream.grainBytes));
-  let batch: Omit<Batch, 'data'> = { offset: 0, length: 0, sizes: [], places: [] };
-  let used = 0;
-  const whole = (): Batch => ({ ...batch, data: building.slice(0, used) });
-  for await (const { offset, at, data } of stream.grains()) {
-    if (batch.sizes.length === perBatch || offset !== batch.offset + batch.length) {
-      if (batch.length > 0) yield whole();
-      batch = { offset, length: 0, sizes: [], places: [] };
-      used = 0;
+  const roomBytes = perBatch * mostGrainData(stream.grainBytes);
+  let batch: BatchInWork | undefined;
+  let full: Batch | undefined;
+  const free: ArrayBuffer[] = [];
+  const giveBack = (memory: ArrayBuffer) => void free.push(memory);
+  // not filled first: what is not written is not looked at
+  const newRoom = () => Buffer.from(free.pop() ?? Buffer.allocUnsafeSlow(roomBytes).buffer);
+  const place = (offset: number, size: number): Uint8Array => {
+    if (batch && (batch.sizes.length === perBatch || offset !== batch.offset + batch.length)) {
+      full = wholeBatch(batch);
+      batch = undefined;
     }
-    building.set(data, used);
-    used += data.length;
+    batch ??= { offset, length: 0, sizes: [], places: [], room: newRoom(), used: 0, giveBack };
+    return batch.room.subarray(batch.used, batch.used + size);
+  };
+  for await (const { offset, at, data } of stream.grains(place)) {
+    if (full) yield full;
+    full = undefined;
+    if (!batch) continue;
+    batch.used += data.length;
     batch.sizes.push(data.length);
     batch.places.push(at);
     batch.length += stream.coveredAt(offset);
   }
-  if (batch.length > 0) yield whole();
+  if (batch) yield wholeBatch(batch);
+}
+
+interface BatchInWork extends Omit<Batch, 'data'> {
+  room: Buffer<ArrayBuffer>;
+  used: number;
+}
+
+function wholeBatch({ room, used, ...batch }: BatchInWork): Batch {
+  return { ...batch, data: room.subarray(0, used) };
 }
 
 const zeroStep = GiB;
@@ -230,7 +249,8 @@ async function inflated(batch: Batch, at: { pool: StreamPool; stream: VmdkStream
       lastBytes,
       name,
     };
-    await pool.run(work, [data.buffer]);
+    const { records } = await pool.run(work, [data.buffer]);
+    batch.giveBack(records.buffer);
     return slot;
   } catch (error) {
     slot.release();

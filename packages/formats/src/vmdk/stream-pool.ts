@@ -1,7 +1,7 @@
 /** The worker threads that compress or decompress one stream, and the shared memory between us and them. */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { assert, FormatError, PrimaError, Semaphore } from '@prima/base';
+import { assert, FormatError, pageMemory, PrimaError, Semaphore } from '@prima/base';
 import { type Answer, answerTo, type Done, type Work, type WorkerSetup } from './stream-work.ts';
 
 export interface StreamPoolOptions {
@@ -47,7 +47,8 @@ export class StreamPool {
   constructor({ slotBytes, workers }: StreamPoolOptions) {
     this.#threadCount = workers ?? Math.min(8, availableParallelism());
     const slots = Math.max(1, this.#threadCount) * slotsPerWorker;
-    this.#slots = Array.from({ length: slots }, () => new SharedArrayBuffer(slotBytes));
+    // memory that begins at a page can be written past the page cache
+    this.#slots = Array.from({ length: slots }, () => pageMemory(slotBytes).buffer);
     this.#free = this.#slots.map((_, index) => index);
     this.#places = new Semaphore(slots);
   }
@@ -66,7 +67,7 @@ export class StreamPool {
       this.#free.push(index);
       done();
     };
-    return { index, bytes: new Uint8Array(memory), release };
+    return { index, bytes: new Uint8Array(memory, 0, memory.byteLength), release };
   }
 
   /** Has it done by the idlest thread. The memory in `transfer` is given away. */
@@ -82,7 +83,7 @@ export class StreamPool {
       thread.load += 1;
       thread.worker.postMessage({ ...work, job }, transfer);
     } else {
-      const slots = this.#slots.map((memory) => new Uint8Array(memory));
+      const slots = this.#slots.map((memory) => new Uint8Array(memory, 0, memory.byteLength));
       setImmediate(() => this.#receive(answerTo({ ...work, job }, slots)));
     }
     return promise;

@@ -47,6 +47,9 @@ export async function openVmdkStream(
   }
 }
 
+/** Memory of `size` bytes for the data of the grain at `offset` of the disk. */
+export type GrainPlace = (offset: number, size: number) => Uint8Array;
+
 export class VmdkStream {
   readonly header: HostedHeader;
   /** Of the disk, bytes. */
@@ -57,7 +60,7 @@ export class VmdkStream {
   readonly #bytes: StreamBytes;
   readonly #grainsNamed: number | undefined;
   readonly #tables: GrainTables;
-  readonly #record: Uint8Array;
+  #record: Uint8Array | undefined;
   #grains = 0;
   #lastLba = -1;
   /** Markers that are no grains: an endless stream of them is none. */
@@ -72,7 +75,6 @@ export class VmdkStream {
     this.#bytes = bytes;
     this.#grainsNamed = grainsNamed;
     this.#tables = new GrainTables(bytes.name, header.numGTEsPerGT);
-    this.#record = new Uint8Array(mostGrainData(this.grainBytes));
   }
 
   get name(): string {
@@ -84,12 +86,16 @@ export class VmdkStream {
     return Math.min(this.grainBytes, this.size - offset);
   }
 
-  /** The grains in ascending order, once; what is behind the end is not read. Closes the stream. */
-  async *grains(): AsyncGenerator<PackedGrain> {
+  /**
+   * The grains in ascending order, once; what is behind the end is not read. Closes the stream.
+   * @param place gives the memory for a grain's data; default: the same for all, so that each is valid until the next
+   */
+  async *grains(place?: GrainPlace): AsyncGenerator<PackedGrain> {
     assert(!this.#begun, 'the grains of a stream are read once');
     this.#begun = true;
+    const room = place ?? ((_offset, size) => this.#ownRoom(size));
     try {
-      for (let next = await this.#next(); next !== 'end'; next = await this.#next()) {
+      for (let next = await this.#next(room); next !== 'end'; next = await this.#next(room)) {
         if (next !== 'other') yield next;
       }
     } finally {
@@ -97,12 +103,17 @@ export class VmdkStream {
     }
   }
 
+  #ownRoom(size: number): Uint8Array {
+    this.#record ??= new Uint8Array(mostGrainData(this.grainBytes));
+    return this.#record.subarray(0, size);
+  }
+
   /** May be called again. */
   async close(): Promise<void> {
     await this.#bytes.close();
   }
 
-  async #next(): Promise<PackedGrain | 'other' | 'end'> {
+  async #next(room: GrainPlace): Promise<PackedGrain | 'other' | 'end'> {
     const at = this.#bytes.position;
     if (await this.#bytes.isAtEnd()) {
       this.#needAllGrains(true);
@@ -111,7 +122,7 @@ export class VmdkStream {
     const head = new Uint8Array(markerHeadBytes);
     await this.#bytes.readInto(head, 'a marker');
     const marker = parseMarker(head, at, this.name);
-    if (marker.kind === 'grain') return await this.#readGrain(marker, { at, head });
+    if (marker.kind === 'grain') return await this.#readGrain(marker, { at, head, room });
     if (marker.type === markerType.endOfStream) {
       this.#needAllGrains(false);
       return 'end';
@@ -122,10 +133,10 @@ export class VmdkStream {
 
   async #readGrain(
     { lba, size }: Extract<StreamMarker, { kind: 'grain' }>,
-    { at, head }: { at: number; head: Uint8Array },
+    { at, head, room }: { at: number; head: Uint8Array; room: GrainPlace },
   ): Promise<PackedGrain> {
     this.#checkGrain(lba, size, at);
-    const data = this.#record.subarray(0, size);
+    const data = room(lba * sectorBytes, size);
     const early = head.subarray(grainMarkerBytes, grainMarkerBytes + size);
     data.set(early);
     const what = `the grain for sector ${lba}`;

@@ -55,7 +55,8 @@ export function answerTo(request: Request, slots: readonly Uint8Array[]): Answer
     assert(slot, `slot ${request.slot} is there`);
     if (request.op === 'deflate') return { op: 'done', job, ...deflated(request, slot) };
     inflateInto(request, slot);
-    return { op: 'done', job, records: new Uint8Array(), sectors: [] };
+    // its memory goes back to who gave it
+    return { op: 'done', job, records: request.data, sectors: [] };
   } catch (error) {
     const { code, message } = toPrimaError(error, 'working on grains');
     return { op: 'failed', job, code, message };

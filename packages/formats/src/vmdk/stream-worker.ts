@@ -5,7 +5,7 @@ import { answerTo, type Request, type WorkerSetup } from './stream-work.ts';
 
 const port = parentPort;
 assert(port, 'stream-worker.ts runs as a worker');
-const slots = (workerData as WorkerSetup).slots.map((slot) => new Uint8Array(slot));
+const slots = (workerData as WorkerSetup).slots.map((slot) => new Uint8Array(slot, 0, slot.byteLength));
 port.on('message', (request: Request) => {
   const answer = answerTo(request, slots);
   port.postMessage(answer, answer.op === 'done' ? [answer.records.buffer] : []);
