@@ -88,10 +88,10 @@ export const cidNoParent = 0xffffffff;
 /** 4 PiB, in sectors: every offset in bytes stays a safe number. */
 export const capacityLimitSectors = 2 ** 43;
 
-/** True when a file's first bytes are those of a descriptor. */
+/** True when a file's first bytes are those of a descriptor; there are writers that put a space into the word. */
 export function isDescriptor(bytes: Uint8Array): boolean {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512)).toString('latin1');
-  return /^(?:\xef\xbb\xbf)?\s*#\s*disk descriptorfile/i.test(start);
+  return /^(?:\xef\xbb\xbf)?\s*#\s*disk descriptor ?file/i.test(start);
 }
 
 /**

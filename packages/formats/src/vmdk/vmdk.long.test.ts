@@ -1,6 +1,9 @@
 /** Every kind that can be made: the conformance suite, and random operations against a model, over what it is made of. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { mkdtemp, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { GiB, MiB, PrimaError, type Random, seededRandom } from '@prima/base';
 import { collectExtents, type DeviceUnderTest, deviceConformance } from '@prima/block';
@@ -75,6 +78,21 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 
 for (const [name, options] of Object.entries(cases)) {
   deviceConformance(name, () => make(options), { rounds: 20 });
+}
+
+/** The same on files of the file system. */
+async function makeLocal({ parent, ...options }: Case): Promise<DeviceUnderTest> {
+  const place = await realpath(await mkdtemp(join(tmpdir(), 'prima-vmdk-')));
+  const path = join(place, 'disk.vmdk');
+  const base = join(place, 'base.vmdk');
+  if (parent) await createVmdk(base, { createType: 'monolithicFlat', size });
+  await createVmdk(path, { ...options, ...(parent ? { parent: base } : { size }) });
+  const { device } = await openVmdk(path, { writable: true });
+  return { device, dispose: () => rm(place, { recursive: true }) };
+}
+
+for (const [name, options] of Object.entries(cases)) {
+  deviceConformance(`${name}, on files`, () => makeLocal(options), { rounds: 8 });
 }
 
 /** Opens `/disk.vmdk` again and again, each time changes it a little, and compares all of it with the model. */
