@@ -12,4 +12,5 @@ export * from './process-identity.ts';
 export * from './program.ts';
 export * from './progress.ts';
 export * from './random.ts';
+export * from './shared-work.ts';
 export * from './token-bucket.ts';

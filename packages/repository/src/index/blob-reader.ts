@@ -72,7 +72,7 @@ export class BlobReader {
       const found = place && (await this.#tryPlace(place, id, { open, signal }));
       if (found && 'value' in found) return found.value;
       const mayHaveMoved = !found || found.isMissing;
-      if (mayHaveMoved && reloads < maxReloads && (await this.#isStale(index))) {
+      if (mayHaveMoved && reloads < maxReloads && (await this.#isStale(index, signal))) {
         reloads += 1;
         await this.reload();
         continue;
@@ -87,10 +87,14 @@ export class BlobReader {
    * Whether what `index` was read from has changed. A collection deletes the segments that its own replace before
    * it deletes a pack, so a pack that is missing while nothing has changed was not moved.
    */
-  async #isStale(index: RepositoryIndex): Promise<boolean> {
+  async #isStale(index: RepositoryIndex, signal?: AbortSignal): Promise<boolean> {
     if (index !== this.#index) return true; // somebody has read it again meanwhile
     const known = new Set([...index.segments, ...index.unreadable]);
-    for await (const { key } of this.#context.store.list('index/', { namesOnly: true, fresh: true })) {
+    for await (const { key } of this.#context.store.list('index/', {
+      namesOnly: true,
+      fresh: true,
+      signal,
+    })) {
       if (!known.delete(key)) return true;
     }
     return known.size > 0;

@@ -2,7 +2,7 @@
  * Reads blobs of packs, and where they are asked for in the order in which they lie, larger pieces at once: one request
  * for many chunks instead of one for each. Who reads here and there gets just what was asked for.
  */
-import { MiB } from '@prima/base';
+import { MiB, SharedWork } from '@prima/base';
 import type { ObjectStore, StoreCallOptions } from '@prima/storage';
 
 export interface BlobRange {
@@ -16,7 +16,7 @@ export interface BlobRange {
 interface Window {
   offset: number;
   end: number;
-  bytes: Promise<Uint8Array>;
+  bytes: SharedWork<Uint8Array>;
 }
 
 /** How a pack is being read. */
@@ -52,11 +52,12 @@ export class PackWindows {
     if (window) {
       try {
         return Uint8Array.prototype.slice.call(
-          await window.bytes,
+          await window.bytes.wait(`reading ${range.key}`, options.signal),
           offset - window.offset,
           offset - window.offset + length,
         );
-      } catch {
+      } catch (error) {
+        if (options.signal?.aborted) throw error;
         this.#readings.delete(range.key); // what is wrong with just this blob is what its own request tells
       }
     }
@@ -67,7 +68,9 @@ export class PackWindows {
   #window({ key, offset, length, packSize }: BlobRange): Window | undefined {
     const reading = this.#reading(key, offset);
     const end = offset + length;
-    const known = reading.windows.find((window) => offset >= window.offset && end <= window.end);
+    const known = reading.windows.find(
+      (window) => offset >= window.offset && end <= window.end && !window.bytes.isAbandoned,
+    );
     const follows = offset >= reading.next && offset - reading.next <= gapBytes;
     reading.next = Math.max(reading.next, end);
     if (known) return known;
@@ -78,8 +81,10 @@ export class PackWindows {
     }
     reading.windowBytes = Math.min(Math.max(reading.windowBytes * 2, firstWindow), largestWindow);
     const windowEnd = Math.min(Math.max(offset + reading.windowBytes, end), packSize);
-    const bytes = this.#store.get(key, { offset, length: windowEnd - offset });
-    bytes.catch(() => undefined); // raised to who waits for it
+    const windowBytes = windowEnd - offset;
+    const bytes = new SharedWork((signal) =>
+      this.#store.get(key, { offset, length: windowBytes }, { signal }),
+    );
     const window = { offset, end: windowEnd, bytes };
     reading.windows.push(window);
     if (reading.windows.length > windowsOfPack) reading.windows.shift();

@@ -52,7 +52,12 @@ export async function walkPoints(
     for (const file of point.files) for (const id of file.ids) visitOnce(idFromHex(id));
     for (const disk of disksOf(point)) {
       throwIfAborted(signal, 'checking the repository');
-      await tree.walk(disk.root, disk.size, { page: visitOnce, chunk: visitOnce, onError: onlyDamage });
+      await tree.walk(disk.root, disk.size, {
+        page: visitOnce,
+        chunk: visitOnce,
+        onError: onlyDamage,
+        signal,
+      });
     }
   }
 }

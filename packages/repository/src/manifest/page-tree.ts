@@ -1,5 +1,5 @@
 /** Walking the pages of a disk. */
-import { IntegrityError, type Range } from '@prima/base';
+import { IntegrityError, type Range, SharedWork } from '@prima/base';
 import { type Context, hexOf, idFromHex } from '../context.ts';
 import type { RootRef } from '../contract.ts';
 import { blobType } from '../format/blob.ts';
@@ -17,7 +17,7 @@ const cachedPages = 256;
 export class PageTree {
   readonly #context: Context;
   readonly #blobs: BlobReader;
-  readonly #cache = new Map<string, Promise<Page>>();
+  readonly #cache = new Map<string, SharedWork<Page>>();
 
   constructor(context: Context, blobs: BlobReader) {
     this.#context = context;
@@ -28,9 +28,13 @@ export class PageTree {
    * The references of a disk in `range`, ascending and gapless; `range` begins and ends at chunks. With `onError`,
    * which is told of pages that cannot be read and may raise, there are zeros below such a page.
    */
-  async *chunks(root: RootRef, size: number, range: Range, onError?: PageFailure): AsyncGenerator<ChunkRef> {
+  async *chunks(
+    { root, size }: { root: RootRef; size: number },
+    range: Range,
+    how: { onError?: PageFailure; signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<ChunkRef> {
     const level = rootLevel(size, this.#context.chunkSize);
-    yield* this.#chunksBelow(refOfRoot(root, size), { level, offset: 0 }, range, onError);
+    yield* this.#chunksBelow(refOfRoot(root, size), { level, offset: 0 }, { range, ...how });
   }
 
   /**
@@ -84,7 +88,7 @@ export class PageTree {
     const range = { offset: place.offset, length: ref.length };
     let page: Page;
     try {
-      page = await this.#page(ref, place.level);
+      page = await this.#page(ref, place.level, visit.signal);
     } catch (error) {
       if (!visit.onError) throw error;
       visit.onError(error, range, ref.id);
@@ -106,26 +110,30 @@ export class PageTree {
     root: RootRef,
     before: RootRef | undefined,
     size: number,
-    visit: (id: Uint8Array) => void,
+    { visit, signal }: { visit: (id: Uint8Array) => void; signal?: AbortSignal | undefined },
   ): Promise<void> {
     const level = rootLevel(size, this.#context.chunkSize);
-    await this.#walkSince([refOfRoot(root, size), before && refOfRoot(before, size)], level, visit);
+    await this.#walkSince([refOfRoot(root, size), before && refOfRoot(before, size)], level, {
+      visit,
+      signal,
+    });
   }
 
   async #walkSince(
     [ref, before]: [PageRef, PageRef | undefined],
     level: number,
-    visit: (id: Uint8Array) => void,
+    how: { visit: (id: Uint8Array) => void; signal: AbortSignal | undefined },
   ): Promise<void> {
+    const { visit, signal } = how;
     if (!ref.id || (before && sameId(ref.id, before.id))) return;
     visit(ref.id);
     const [refs, others] = await Promise.all([
-      this.#childrenOf(ref, level),
-      before?.id ? this.#childrenOf(before, level) : [],
+      this.#childrenOf(ref, level, signal),
+      before?.id ? this.#childrenOf(before, level, signal) : [],
     ]);
     for (const [i, child] of refs.entries()) {
       const other = others[i];
-      if (level > 0) await this.#walkSince([child, other], level - 1, visit);
+      if (level > 0) await this.#walkSince([child, other], level - 1, how);
       else if (child.id && !(other && sameId(child.id, other.id))) visit(child.id);
     }
   }
@@ -133,10 +141,10 @@ export class PageTree {
   async *#chunksBelow(
     ref: PageRef,
     { level, offset }: { level: number; offset: number },
-    range: Range,
-    onError: PageFailure | undefined,
+    how: { range: Range; onError?: PageFailure; signal?: AbortSignal | undefined },
   ): AsyncGenerator<ChunkRef> {
-    const page = ref.id && (await this.#pageOr(ref, { level, offset }, onError));
+    const { range } = how;
+    const page = ref.id && (await this.#pageOr(ref, { level, offset }, how));
     if (!page) {
       const start = Math.max(offset, range.offset);
       const end = Math.min(offset + ref.length, range.offset + range.length);
@@ -148,7 +156,7 @@ export class PageTree {
       const wanted = position < range.offset + range.length && position + child.length > range.offset;
       const below = { level: level - 1, offset: position };
       if (wanted && level === 0) yield { id: child.id, offset: position, length: child.length };
-      else if (wanted) yield* this.#chunksBelow(child, below, range, onError);
+      else if (wanted) yield* this.#chunksBelow(child, below, how);
       position += child.length;
     }
   }
@@ -157,10 +165,10 @@ export class PageTree {
   async #pageOr(
     ref: PageRef,
     { level, offset }: { level: number; offset: number },
-    onError: PageFailure | undefined,
+    { onError, signal }: { onError?: PageFailure; signal?: AbortSignal | undefined },
   ): Promise<Page | undefined> {
     try {
-      return await this.#page(ref, level);
+      return await this.#page(ref, level, signal);
     } catch (error) {
       if (!onError || !ref.id) throw error;
       onError(error, { offset, length: ref.length }, ref.id);
@@ -197,8 +205,8 @@ export class PageTree {
   }
 
   /** The references in a page; those of a zero reference are zero references. */
-  async #childrenOf(ref: PageRef, level: number): Promise<PageRef[]> {
-    if (ref.id) return (await this.#page(ref, level)).refs;
+  async #childrenOf(ref: PageRef, level: number, signal?: AbortSignal): Promise<PageRef[]> {
+    if (ref.id) return (await this.#page(ref, level, signal)).refs;
     const span = childSpan(level, this.#context.chunkSize);
     const count = Math.ceil(ref.length / span);
     return Array.from({ length: count }, (_, i) => ({
@@ -207,24 +215,32 @@ export class PageTree {
     }));
   }
 
-  #page(ref: PageRef, level: number): Promise<Page> {
+  async #page(ref: PageRef, level: number, signal?: AbortSignal): Promise<Page> {
     const id = ref.id ?? new Uint8Array(32);
     const name = `${hexOf(id)}:${ref.length}`;
     let page = this.#cache.get(name);
-    if (!page) {
-      page = this.#load(id, ref.length, level);
-      page.catch(() => this.#cache.delete(name));
+    if (!page || page.isAbandoned) {
+      page = new SharedWork((own) => this.#load({ ...ref, id }, level, own));
       if (this.#cache.size >= cachedPages) {
         const [oldest] = this.#cache.keys();
         if (oldest !== undefined) this.#cache.delete(oldest);
       }
       this.#cache.set(name, page);
     }
-    return page;
+    try {
+      return await page.wait(`reading page ${hexOf(id)}`, signal);
+    } catch (error) {
+      if (!signal?.aborted && this.#cache.get(name) === page) this.#cache.delete(name);
+      throw error;
+    }
   }
 
-  async #load(id: Uint8Array, length: number, level: number): Promise<Page> {
-    const plain = await this.#blobs.open(id, blobType.page);
+  async #load(
+    { id, length }: { id: Uint8Array; length: number },
+    level: number,
+    signal: AbortSignal,
+  ): Promise<Page> {
+    const plain = await this.#blobs.open(id, blobType.page, signal);
     return parsePage(plain, { level, length, chunkSize: this.#context.chunkSize }, `page ${hexOf(id)}`);
   }
 }
@@ -235,6 +251,7 @@ export interface TreeVisitor {
   chunk(id: Uint8Array, range: Range): void;
   /** Without it, what went wrong is raised. */
   onError?: PageFailure;
+  signal?: AbortSignal | undefined;
 }
 
 /** Told of a page that cannot be read, and the range of the disk that is lost with it; may raise. */

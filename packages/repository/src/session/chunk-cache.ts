@@ -2,10 +2,10 @@
  * Decoded chunks of one device, in shared memory that is used again and again: memory that workers write
  * to is slow to get, and the garbage collector is slow to take it back.
  */
-import { Semaphore } from '@prima/base';
+import { Semaphore, SharedWork, throwIfAborted } from '@prima/base';
 
 /** Fills the first bytes of the memory with a chunk. */
-export type FillChunk = (memory: Uint8Array) => Promise<void>;
+export type FillChunk = (memory: Uint8Array, signal: AbortSignal) => Promise<void>;
 
 export interface ChunkUse {
   /** Fetches the chunk where it is not in the cache. */
@@ -14,10 +14,11 @@ export interface ChunkUse {
   look: (memory: Uint8Array) => void;
   /** Whether the chunk is likely to be wanted again soon. */
   keep: boolean;
+  signal?: AbortSignal | undefined;
 }
 
 interface Entry {
-  memory: Promise<Uint8Array>;
+  memory: SharedWork<Uint8Array>;
   /** The memory once it is filled. */
   filled?: Uint8Array;
   /** Readers that wait for the chunk or look at it now. */
@@ -49,16 +50,18 @@ export class ChunkCache {
   }
 
   /** Raises what `fill` raises, to all who wait for it; the next reader tries again. */
-  async read(offset: number, { fill, look, keep }: ChunkUse): Promise<void> {
-    const entry = this.#entries.get(offset) ?? this.#begin(fill);
+  async read(offset: number, { fill, look, keep, signal }: ChunkUse): Promise<void> {
+    const known = this.#entries.get(offset);
+    const entry = known && !known.memory.isAbandoned ? known : this.#begin(fill);
     this.#entries.delete(offset);
     this.#entries.set(offset, entry);
     entry.keep = keep;
     entry.users += 1;
     try {
-      look(await entry.memory);
+      look(await entry.memory.wait('reading a chunk', signal));
     } catch (error) {
-      if (this.#entries.get(offset) === entry) this.#entries.delete(offset);
+      const isWanted = signal?.aborted === true && !entry.memory.isAbandoned;
+      if (!isWanted && this.#entries.get(offset) === entry) this.#entries.delete(offset);
       throw error;
     } finally {
       entry.users -= 1;
@@ -72,18 +75,20 @@ export class ChunkCache {
   }
 
   #begin(fill: FillChunk): Entry {
-    const entry: Entry = { memory: this.#turns.run(() => this.#filled(fill)), users: 0, keep: true };
-    entry.memory.then(
-      (memory) => (entry.filled = memory),
-      () => undefined, // its readers get the error
-    );
+    const filled = async (signal: AbortSignal) => {
+      const memory = await this.#turns.run(() => this.#filled(fill, signal));
+      entry.filled = memory;
+      return memory;
+    };
+    const entry: Entry = { memory: new SharedWork(filled), users: 0, keep: true };
     return entry;
   }
 
-  async #filled(fill: FillChunk): Promise<Uint8Array> {
+  async #filled(fill: FillChunk, signal: AbortSignal): Promise<Uint8Array> {
+    throwIfAborted(signal, 'reading a chunk');
     const memory = this.#free.pop() ?? new Uint8Array(new SharedArrayBuffer(this.#chunkSize));
     try {
-      await fill(memory);
+      await fill(memory, signal);
       return memory;
     } catch (error) {
       this.#free.push(memory);

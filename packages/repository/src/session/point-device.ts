@@ -57,7 +57,7 @@ export class RepositoryPointDevice implements PointDevice {
   async *extents(range: Range, options: ExtentOptions = {}): AsyncGenerator<Extent> {
     assertWithin(range, this.size);
     let current: Extent | undefined;
-    for await (const chunk of this.#chunks(range)) {
+    for await (const chunk of this.#chunks(range, options.signal)) {
       throwIfAborted(options.signal, 'reading the map of a restore point');
       const part = intersect(chunk, range);
       if (!part) continue;
@@ -79,7 +79,7 @@ export class RepositoryPointDevice implements PointDevice {
     throwIfAborted(signal, 'reading a restore point');
     const jobs: Promise<void>[] = [];
     try {
-      for await (const chunk of this.#chunks(range)) {
+      for await (const chunk of this.#chunks(range, signal)) {
         const part = intersect(chunk, range);
         if (!part) continue;
         const target = into.subarray(part.offset - offset, part.offset - offset + part.length);
@@ -87,7 +87,7 @@ export class RepositoryPointDevice implements PointDevice {
           target.fill(0);
           continue;
         }
-        const job = this.#readChunk(chunk, part, target);
+        const job = this.#readChunk(chunk, part, { target, signal });
         job.catch(() => undefined); // raised below, when the pages of the rest have been read
         jobs.push(job);
       }
@@ -105,29 +105,39 @@ export class RepositoryPointDevice implements PointDevice {
   }
 
   /** Who reads a whole chunk will not come back for it; who reads a part will. */
-  async #readChunk(chunk: ChunkRef, part: Range, target: Uint8Array): Promise<void> {
+  async #readChunk(
+    chunk: ChunkRef,
+    part: Range,
+    { target, signal }: { target: Uint8Array; signal: AbortSignal | undefined },
+  ): Promise<void> {
     const isWhole = part.length === chunk.length;
     if (isWhole && target.buffer instanceof SharedArrayBuffer && !this.#cache.has(chunk.offset)) {
-      await this.#turns.run(() => this.#open(chunk, target)); // a worker puts it where it is wanted
+      await this.#turns.run(() => this.#open(chunk, target, signal)); // a worker puts it where it is wanted
       return;
     }
     const start = part.offset - chunk.offset;
     await this.#cache.read(chunk.offset, {
-      fill: (memory) => this.#open(chunk, memory.subarray(0, chunk.length)),
+      fill: (memory, own) => this.#open(chunk, memory.subarray(0, chunk.length), own),
       look: (memory) => target.set(memory.subarray(start, start + part.length)),
       keep: !isWhole,
+      signal,
     });
   }
 
-  async #open(chunk: ChunkRef, into: Uint8Array): Promise<void> {
+  async #open(chunk: ChunkRef, into: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const { id } = chunk;
     if (!id) return;
     try {
       const { blobs, pool, context } = this.#parts;
-      await blobs.read(id, async (bytes, where) => {
-        await context.keyring.learnEpochOf(bytes);
-        await pool.open(bytes, { type: blobType.chunk, id, into, where });
-      });
+      throwIfAborted(signal, 'reading a restore point');
+      await blobs.read(
+        id,
+        async (bytes, where) => {
+          await context.keyring.learnEpochOf(bytes);
+          await pool.open(bytes, { type: blobType.chunk, id, into, where });
+        },
+        signal,
+      );
     } catch (error) {
       this.#damaged(error, chunk, id);
       into.fill(0);
@@ -147,16 +157,17 @@ export class RepositoryPointDevice implements PointDevice {
     this.#parts.onDamage({ offset, length }, failure);
   }
 
-  async *#chunks(range: Range): AsyncGenerator<ChunkRef> {
+  async *#chunks(range: Range, signal: AbortSignal | undefined): AsyncGenerator<ChunkRef> {
     this.#assertOpen();
     if (range.length === 0) return;
     const { chunkSize } = this.#parts.context;
     const start = alignDown(range.offset, chunkSize);
     const end = Math.min(alignUp(range.offset + range.length, chunkSize), this.size);
     const wanted = { offset: start, length: end - start };
-    yield* this.#parts.tree.chunks(this.#disk.root, this.size, wanted, (error, page, id) =>
-      this.#damaged(error, page, id),
-    );
+    yield* this.#parts.tree.chunks({ root: this.#disk.root, size: this.size }, wanted, {
+      onError: (error, page, id) => this.#damaged(error, page, id),
+      signal,
+    });
   }
 
   #assertOpen(): void {

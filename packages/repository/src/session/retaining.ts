@@ -208,7 +208,7 @@ async function keysReached(
   const others = before ? disksOf(before) : [];
   for (const disk of disksOf(point)) {
     const other = others.find(({ name, size }) => name === disk.name && size === disk.size);
-    await tree.walkSince(disk.root, other?.root, disk.size, visit);
+    await tree.walkSince(disk.root, other?.root, disk.size, { visit, signal });
   }
   return keys.union(await outcomesOf(context, keys));
 }

@@ -1,5 +1,5 @@
 /** The store's one connection: made when it is first needed, shared by all calls, made anew when it was lost. */
-import { type Logger, RemoteError, throwIfAborted, toPrimaError } from '@prima/base';
+import { type Logger, RemoteError, throwIfAborted, toPrimaError, unlessAborted } from '@prima/base';
 import { connectSftp } from './connection.ts';
 import type { FileCall } from './files.ts';
 import type { SftpLocation } from './location.ts';
@@ -75,17 +75,4 @@ export class SftpLine {
 /** Lost while it was used, or broken off while it was made; one that cannot be made in time is not tried twice. */
 function isLost(error: RemoteError): boolean {
   return error instanceof LostConnectionError || (error.retryable && error.code === 'remote');
-}
-
-/** What is shared with other callers goes on when one of them is cancelled. */
-async function unlessAborted<T>(shared: Promise<T>, doing: string, signal?: AbortSignal): Promise<T> {
-  if (!signal) return shared;
-  const { promise, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(toPrimaError(signal.reason, doing));
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([shared, promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
