@@ -1,4 +1,5 @@
 /** The collector of the model: the steps of "Collection", one call of the store each. */
+import { pc } from './collector-places.ts';
 import type { State } from './explore.ts';
 import {
   at,
@@ -19,37 +20,6 @@ import {
   type Variant,
 } from './protocol-state.ts';
 import type { Emit } from './writer-steps.ts';
-
-const pc = {
-  listPacks: 0,
-  putMarker: 1,
-  firstPins: 2,
-  firstSessions: 3,
-  firstIndex: 4,
-  firstMark: 5,
-  putCondemned: 6,
-  lookForChild: 7,
-  lookForOthers: 8,
-  fence: 9,
-  secondPins: 10,
-  secondSessions: 11,
-  secondIndex: 12,
-  secondMark: 13,
-  putCopy: 14,
-  putSegment: 15,
-  putOutcome: 16,
-  deleteStrays: 17,
-  deleteSuperseded: 18,
-  deletePacks: 19,
-  deleteSessions: 20,
-  deleteCondemned: 21,
-  /** The listing after a clean one. */
-  lookAgainForChild: 22,
-  lookAgainForOthers: 23,
-  giveUp: 80,
-  putAborted: 81,
-  ended: 99,
-} as const;
 
 /** What a survey knows when it marks: where each live blob is taken to be. */
 interface Marks {
@@ -147,12 +117,11 @@ class Collector {
           next[at.packs] |= copy;
           next[k.orphans] &= ~copy;
         });
-      case pc.putSegment: {
+      case pc.putSegment:
         return this.#go('puts its segment', isEarly ? pc.deleteStrays : pc.putOutcome, (next) => {
           if (state[k.segment] || (state[k.superseded] && !this.#variant.noEmptySegment))
             next[at.segments] |= this.#bit;
         });
-      }
       case pc.putOutcome:
         if (state[at.aborted] & this.#bit) return this.#go('finds that it was given up on', pc.giveUp);
         return this.#go(
@@ -187,7 +156,13 @@ class Collector {
         return this.#silently(isEarly ? pc.putOutcome : pc.deleteSessions);
       }
       case pc.deleteSessions:
-        return this.#go('removes sessions', pc.deleteCondemned, (next) => this.#removeSessions(next));
+      case pc.deleteMarks: {
+        const isFirst = state[k.pc] === pc.deleteSessions;
+        const target = isFirst ? pc.deleteMarks : pc.deleteCondemned;
+        if (isFirst === (this.#variant.marksRemovedFirst === true))
+          return this.#go('removes marks', target, (next) => this.#removeMarks(next));
+        return this.#go('removes outcomes', target, (next) => this.#removeSessions(next));
+      }
       case pc.deleteCondemned:
         return this.#go('deletes condemned lists', pc.ended, (next) => {
           next[k.condemned] = 0;
@@ -210,7 +185,7 @@ class Collector {
     const k = this.#places;
     const committed = state[at.committed] & (points | session.child);
     const pinned = state[k.pin] ? session.i : 0;
-    let gone = committed & state[at.forgotten] & ~pinned;
+    let gone = committed & state[at.marks] & ~pinned;
     if (!isFirst && !this.#variant.removesNewlyForgotten) gone &= state[k.forgottenFirst];
     this.#go('lists the sessions', state[k.pc] + 1, (next) => {
       next[k.pin] = 0;
@@ -224,7 +199,7 @@ class Collector {
 
   #undecided(): number {
     const state = this.#state;
-    return state[at.markers] & ~state[at.committed] & ~state[at.aborted] & ~this.#bit;
+    return state[at.markers] & ~state[at.committed] & ~state[at.aborted] & ~state[at.marks] & ~this.#bit;
   }
 
   #lookForOthers(isFirst: boolean): void {
@@ -375,6 +350,13 @@ class Collector {
       next[at.markers] &= ~other;
       next[at.committed] &= ~other;
     }
+  }
+
+  /** The last of the sessions whose outcome was removed: their markers, and then what tells that they were forgotten. */
+  #removeMarks(next: State): void {
+    const gone = this.#state[this.#places.forgotten];
+    next[at.markers] &= ~gone;
+    next[at.marks] &= ~gone;
   }
 
   /** What is not needed any more would only tell equal states apart. */

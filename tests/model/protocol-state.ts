@@ -32,7 +32,9 @@ export const at = {
   markers: byte(),
   committed: byte(),
   aborted: byte(),
-  /** Stays set when the session's objects are removed, so that the end can be told from a loss. */
+  /** Marks of forgetting, until the session's objects are removed. */
+  marks: byte(),
+  /** Which were ever forgotten, so that the end can be told from a loss; nobody looks at this. */
   forgotten: byte(),
   /** The pin of the reader, 0 or 1, and what it does: see readerAt. */
   pin: byte(),
@@ -46,6 +48,8 @@ export const writer = [0, 1, 2].map(() => ({
   listed: byte(),
   /** Blobs it stores itself: the contents of its pack. */
   own: byte(),
+  /** Blobs that it takes over from its parent, whatever the index says. */
+  kept: byte(),
 })) as readonly WriterPlaces[];
 
 export interface WriterPlaces {
@@ -53,6 +57,7 @@ export interface WriterPlaces {
   condemned: number;
   listed: number;
   own: number;
+  kept: number;
 }
 
 /** What a collector stores and knows. */
@@ -129,6 +134,12 @@ export interface Variant {
   abortDiscardsCheckpoint?: boolean;
   /** A collection that leaves nothing of what it supersedes writes no segment, and nobody looks at its outcome. */
   noEmptySegment?: boolean;
+  /** A tracked parent that was there when the writer chose it is not looked at again. */
+  parentNotLookedAt?: boolean;
+  /** It is looked at before the marker is there. */
+  parentLookedAtBeforeMarker?: boolean;
+  /** Of a session that is removed the mark goes first. */
+  marksRemovedFirst?: boolean;
 }
 
 export interface Setup {
@@ -142,6 +153,8 @@ export interface Setup {
   checkpoint?: boolean;
   /** Writers may abort, and then take back what they stored. */
   aborts?: boolean;
+  /** Writer 0 builds on the point of I, where that is there when it begins: A is not looked up then. */
+  tracked?: boolean;
   /** Writer 0's point is forgotten at some time, too. */
   forgets?: boolean;
   /** A collection that died left a copy of B behind. */
@@ -211,8 +224,9 @@ export function pointOf(setup: Setup, bit: number): number {
 
 export const points = session.i | session.j | session.w0 | session.w1 | session.w2;
 
-/** 0: has not begun, 1: pinned, 2: reads, 3: has ended; with `pinAfterLook`, 4: has looked. */
+/** 0: has not begun, 1: pinned (with `pinAfterLook`: has looked), 2: reads, 3: has ended, 4: has found no mark. */
 export const readerReads = 2;
+export const readerLooked = 4;
 
 /** Whatever loses data, in words. */
 export function faultOf(setup: Setup, state: State): string | undefined {

@@ -30,6 +30,13 @@ const safe: Record<string, Setup> = {
     reader: true,
     leftCopy: true,
   },
+  'a writer that builds on what is being forgotten': {
+    wants: [blob.a | fresh],
+    collectors: 1,
+    shared: true,
+    tracked: true,
+    aborts: true,
+  },
   'two collectors and a writer': { wants: [blob.a], collectors: 2, shared: false },
   'a checkpoint': { wants: [fresh], collectors: 1, shared: false, checkpoint: true, aborts: true },
   'a checkpoint and a writer that shares it': {
@@ -41,6 +48,12 @@ const safe: Record<string, Setup> = {
 };
 
 const large: Record<string, Setup> = {
+  'two collectors and a writer that builds on what is being forgotten': {
+    wants: [blob.a],
+    collectors: 2,
+    shared: false,
+    tracked: true,
+  },
   'two collectors, a writer and rewriting': { wants: [blob.a], collectors: 2, shared: true },
   'three writers': { wants: [blob.a, blob.a, blob.a | blob.b], collectors: 1, shared: true, forgets: true },
   'a checkpoint and two collectors': { wants: [fresh], collectors: 2, shared: false, checkpoint: true },
@@ -81,6 +94,9 @@ const wrong: { rule: keyof Variant; setup: Setup }[] = [
   { rule: 'pinAfterLook', setup: { ...readers, collectors: 1 } },
   { rule: 'removesNewlyForgotten', setup: { ...readers, leftCopy: false } },
   { rule: 'copiesShareNames', setup: readers },
+  { rule: 'parentNotLookedAt', setup: { ...one, tracked: true } },
+  { rule: 'parentLookedAtBeforeMarker', setup: { ...one, tracked: true } },
+  { rule: 'marksRemovedFirst', setup: { ...one, tracked: true } },
   { rule: 'childUnchecked', setup: checkpoint },
   { rule: 'childCheckedBeforeMarker', setup: checkpoint },
   { rule: 'noRelisting', setup: checkpoint },

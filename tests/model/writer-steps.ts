@@ -2,11 +2,13 @@
 import type { State } from './explore.ts';
 import {
   at,
+  blob,
   collector,
   contentOf,
   effective,
   bits,
   packsOf,
+  readerLooked,
   readerReads,
   type Setup,
   session,
@@ -20,6 +22,9 @@ export type Emit = (next: State, step: string) => void;
 /** Where a writer stands. From `told` on its caller knows that the point is committed. */
 const pc = {
   begin: 0,
+  chosen: 8,
+  lookForMark: 14,
+  lookForParent: 15,
   readCondemned: 1,
   listIndex: 2,
   readIndex: 3,
@@ -55,8 +60,24 @@ export function writerSteps(setup: Setup, state: State, number: number, emit: Em
     go('gives up', pc.discard);
   switch (state[places.pc]) {
     case pc.begin:
-      if (variant.indexBeforeMarker) go('begins', pc.readCondemned);
-      else go('puts its marker', pc.readCondemned, (next) => (next[at.markers] |= bit));
+      if (setup.tracked && number === 0 && state[at.committed] & session.i && !(state[at.marks] & session.i))
+        go(
+          'chooses its parent',
+          variant.parentLookedAtBeforeMarker ? pc.lookForMark : pc.chosen,
+          (next) => (next[places.kept] = wants & blob.a),
+        );
+      begin();
+      break;
+    case pc.chosen:
+      begin();
+      break;
+    case pc.lookForMark:
+      if (state[at.marks] & session.i) leaveParent('finds its parent forgotten');
+      else go('finds its parent not forgotten', pc.lookForParent);
+      break;
+    case pc.lookForParent:
+      if (state[at.committed] & session.i) keepParent('finds its parent there');
+      else leaveParent('finds its parent gone');
       break;
     case pc.readCondemned:
       go('reads the condemned lists', pc.listIndex, (next) => {
@@ -126,8 +147,7 @@ export function writerSteps(setup: Setup, state: State, number: number, emit: Em
         );
       break;
     case pc.told:
-      if (hasChild)
-        go('releases its checkpoint', pc.released, (next) => (next[at.forgotten] |= session.child));
+      if (hasChild) go('releases its checkpoint', pc.released, (next) => forgetSession(next, session.child));
       break;
     case pc.discard:
       go('takes back what it stored', pc.putAborted, (next) => {
@@ -143,6 +163,32 @@ export function writerSteps(setup: Setup, state: State, number: number, emit: Em
       break;
     default:
       break;
+  }
+
+  function begin(): void {
+    if (variant.indexBeforeMarker) go('begins', pc.readCondemned);
+    else go('puts its marker', pc.readCondemned, (next) => (next[at.markers] |= bit));
+  }
+
+  /** From now on what the parent has is not stored, whatever the index says. */
+  function keepParent(step: string): void {
+    if (variant.parentLookedAtBeforeMarker) {
+      go(step, pc.chosen);
+      return;
+    }
+    const own = state[places.own] & ~state[places.kept];
+    go(step, afterIndex(own), (next) => {
+      next[places.own] = own;
+      next[places.kept] = 0;
+    });
+  }
+
+  function leaveParent(step: string): void {
+    go(
+      step,
+      variant.parentLookedAtBeforeMarker ? pc.chosen : afterIndex(),
+      (next) => (next[places.kept] = 0),
+    );
   }
 
   function afterIndex(own = state[places.own]): number {
@@ -172,13 +218,17 @@ export function writerSteps(setup: Setup, state: State, number: number, emit: Em
     for (const segment of bits(counted))
       for (const found of bits(packsOf(state, segment) & ~state[places.condemned]))
         shared |= contentOf(setup, state, found);
-    const own = wants & ~shared;
+    const kept = state[places.kept];
+    const looks = kept && !variant.parentNotLookedAt && !variant.parentLookedAtBeforeMarker;
+    const own = wants & ~shared & (looks ? ~0 : ~kept);
+    const target = looks ? pc.lookForMark : afterIndex(own);
     go(
       `reads the index, shares ${wants & shared}`,
-      variant.indexBeforeMarker ? pc.lateMarker : afterIndex(own),
+      variant.indexBeforeMarker ? pc.lateMarker : target,
       (next) => {
         forget(next);
         next[places.own] = own;
+        if (!looks) next[places.kept] = 0;
       },
     );
   }
@@ -190,11 +240,17 @@ export function readerSteps(setup: Setup, state: State, emit: Emit): void {
     change(next);
     emit(next, `reader: ${step}`);
   };
-  const isGone = (state[at.forgotten] & session.i) !== 0;
+  const leave = (step: string): void =>
+    go(step, (next) => {
+      next[at.pin] = 0;
+      next[at.reader] = 3;
+    });
+  const isMarked = (state[at.marks] & session.i) !== 0;
+  const isThere = (state[at.committed] & session.i) !== 0;
   const looksFirst = setup.variant?.pinAfterLook === true;
   switch (state[at.reader]) {
     case 0:
-      if (looksFirst && !isGone) go('looks: not forgotten', (next) => (next[at.reader] = 1));
+      if (looksFirst && !isMarked && isThere) go('looks: not forgotten', (next) => (next[at.reader] = 1));
       if (!looksFirst && state[at.committed] & session.i)
         go('pins', (next) => {
           next[at.pin] = 1;
@@ -207,18 +263,15 @@ export function readerSteps(setup: Setup, state: State, emit: Emit): void {
           next[at.pin] = 1;
           next[at.reader] = readerReads;
         });
-      else if (isGone)
-        go('finds the point forgotten', (next) => {
-          next[at.pin] = 0;
-          next[at.reader] = 3;
-        });
-      else go('looks: not forgotten', (next) => (next[at.reader] = readerReads));
+      else if (isMarked) leave('finds the point forgotten');
+      else go('looks: not forgotten', (next) => (next[at.reader] = readerLooked));
+      break;
+    case readerLooked:
+      if (isThere) go('looks: it is there', (next) => (next[at.reader] = readerReads));
+      else leave('finds the point gone');
       break;
     case readerReads:
-      go('unpins', (next) => {
-        next[at.pin] = 0;
-        next[at.reader] = 3;
-      });
+      leave('unpins');
       break;
     default:
       break;
@@ -230,10 +283,15 @@ export function peopleSteps(setup: Setup, state: State, emit: Emit): void {
   const may = session.i | (setup.forgets ? session.w0 : 0) | (setup.checkpoint ? session.child : 0);
   for (const bit of bits(may & state[at.committed] & ~state[at.forgotten])) {
     const next = state.slice();
-    next[at.forgotten] |= bit;
+    forgetSession(next, bit);
     emit(
       next,
       bit === session.child ? 'the checkpoint is too old' : `somebody forgets the point of session ${bit}`,
     );
   }
+}
+
+function forgetSession(next: State, bit: number): void {
+  next[at.marks] |= bit;
+  next[at.forgotten] |= bit;
 }

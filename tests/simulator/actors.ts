@@ -26,11 +26,15 @@ export const backUp: Actor = async (world, process) => {
   world.machines[number] = content;
   const repository = await world.open(process, 'backup');
   const parent = await parentOf(world, repository, content);
+  // the parent was chosen; what it is needed for may begin a good while later
+  if (parent && random.below(6) === 0) await loseParent(world, process, { repository, point: parent });
+  else await world.pause(process);
+  const jumpsBefore = world.jumps;
   let session: WriteSession | undefined;
   try {
     session = await repository.beginBackup({ machine: `m${number}` });
     await world.pause(process);
-    await write(world, { session, content, number, ...(parent ? { parent } : {}) });
+    await write(world, { session, content, number, jumpsBefore, ...(parent ? { parent } : {}) });
   } catch (error) {
     const state = session && world.points.get(session.id)?.state;
     if (session && state === 'open' && codeOf(error) === 'refused') {
@@ -38,9 +42,9 @@ export const backUp: Actor = async (world, process) => {
       world.points.set(session.id, { ...rest, content, state: 'never' });
     }
     await session?.abort(String(error));
-    // the parent may have been forgotten and collected meanwhile
-    const isParentGone = parent !== undefined && world.points.get(parent.id)?.state !== 'there';
-    unlessAllowed(world, error, process, ['refused', ...(isParentGone ? ['integrity'] : [])]);
+    // who was given up on may find the parent collected; nobody else does, for it was looked at
+    const mayBeGone = parent !== undefined && world.jumps !== jumpsBefore;
+    unlessAllowed(world, error, process, ['refused', ...(mayBeGone ? ['integrity'] : [])]);
   }
   await repository.close();
 };
@@ -69,9 +73,27 @@ async function parentOf(
   return points[world.random.below(Math.max(1, points.length))];
 }
 
+/** The point that was chosen is forgotten, and perhaps collected, before the backup begins. */
+async function loseParent(
+  world: World,
+  process: SimulatedProcess,
+  chosen: { repository: Repository; point: Point },
+): Promise<void> {
+  const isLast = (await chosen.repository.points()).length < 2;
+  if (isLast || world.points.get(chosen.point.id)?.state !== 'there') return;
+  await forgetOne(world, process, chosen);
+  if (world.random.below(2) === 0) await collect(world, process);
+}
+
 async function write(
   world: World,
-  backup: { session: WriteSession; content: DiskContent; number: number; parent?: Point },
+  backup: {
+    session: WriteSession;
+    content: DiskContent;
+    number: number;
+    parent?: Point;
+    jumpsBefore: number;
+  },
 ): Promise<void> {
   const { session, content, number, parent } = backup;
   const { random } = world;
@@ -89,6 +111,8 @@ async function write(
     sampleChunks: random.below(2),
     ...(changed && parent && root ? { changed, parent: { point: parent.id, root } } : {}),
   });
+  const isUnread = (result.hidden?.length ?? 0) > 0 && world.jumps === backup.jumpsBefore;
+  if (isUnread) throw world.fail(`pages of point ${parent?.id} are gone, which was looked at and found`);
   if (result.trackingFault) throw world.fail(`a chunk of point ${parent?.id} is not what it was`);
   const file = await session.writeFile('m.vmx', Buffer.from(fileOf(content)));
   if (random.below(10) === 0) {

@@ -11,6 +11,16 @@ export interface Planted {
   /** The store as a process with this role sees it. */
   wrap?: (store: ObjectStore, parts: { role: string; disk: SimulatedDisk }) => ObjectStore;
   disk?: DiskOptions;
+  /** What shows it, and so happens more often than otherwise: see `Chances`. */
+  chances?: Partial<Chances>;
+}
+
+/** Of a disturbance before a step: one in so many. */
+export interface Chances {
+  kill: number;
+  /** Everybody is held up for longer than a lease. */
+  jump: number;
+  powerLoss: number;
 }
 
 const isOutcome = (key: string) => /^sessions\/[0-9a-f]+\/outcome$/.test(key);
@@ -71,6 +81,10 @@ export const plantedFaults: Record<string, Planted> = {
     wrap: (store, { role }) =>
       role === 'backup' ? hiding(store, ({ key }) => key.startsWith('condemned/')) : store,
   },
+  'stale-parent': {
+    what: 'writers do not look again whether the point is there that they build on',
+    wrap: (store, { role }) => (role === 'backup' ? trustingParents(store) : store),
+  },
   'late-marker': {
     what: 'writers read the index first and make their marker when they store something',
     wrap: (store, { role }) =>
@@ -104,6 +118,7 @@ export const plantedFaults: Record<string, Planted> = {
   },
   'fence-overwritten': {
     what: 'the store lets a late writer overwrite the outcome by which it was given up on',
+    chances: { jump: 60 },
     wrap: (store, { role, disk }) =>
       role === 'backup'
         ? {
@@ -117,6 +132,7 @@ export const plantedFaults: Record<string, Planted> = {
   },
   'forgets-fences': {
     what: 'collections remove the outcomes of sessions that they gave up on',
+    chances: { jump: 60 },
     wrap: (store, { role }) =>
       role === 'collect'
         ? {
@@ -144,12 +160,28 @@ export const plantedFaults: Record<string, Planted> = {
     what: 'packs are stored only when the outcome was',
     wrap: (store, { role }) => (role === 'backup' ? outcomeFirst(store) : store),
   },
-  'no-folder-sync': { what: 'names are not made durable', disk: { ignoresSync: true } },
+  'no-folder-sync': {
+    what: 'names are not made durable',
+    disk: { ignoresSync: true },
+    chances: { powerLoss: 100 },
+  },
   'no-file-sync': {
     what: 'names are linked before the bytes are on the disk',
     disk: { linksBeforeSync: true },
+    chances: { powerLoss: 100 },
   },
 };
+
+/** Whoever looks at one session finds its outcome, and no mark. */
+function trustingParents(store: ObjectStore): ObjectStore {
+  return {
+    ...store,
+    list: async function* (prefix, options) {
+      if (/^sessions\/[0-9a-f]{32}\/$/.test(prefix)) yield { key: `${prefix}outcome`, size: 1, modified: 1 };
+      else yield* store.list(prefix, options);
+    },
+  };
+}
 
 /** From the second look on, what was decided since the first one is not seen. */
 function markingOnce(store: ObjectStore): ObjectStore {

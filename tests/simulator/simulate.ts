@@ -4,7 +4,7 @@ import { createRepository } from '@prima/repository';
 import { type Actor, backUp, check, collect, forget, read } from './actors.ts';
 import { beginRun } from './determinism.ts';
 import { chunkSize } from './disks.ts';
-import type { Planted } from './planted.ts';
+import type { Chances, Planted } from './planted.ts';
 import { Scheduler, type SimulatedProcess } from './scheduler.ts';
 import { type DiskOptions, SimulatedDisk } from './simulated-disk.ts';
 import { assertSoundAndTidy } from './quiet.ts';
@@ -28,8 +28,7 @@ const actors: { actor: Actor; name: string; weight: number }[] = [
   { actor: check, name: 'check', weight: 1 },
 ];
 
-/** Chances of a disturbance before a step, one in so many. */
-const rarely = { kill: 400, jump: 250, powerLoss: 1500 };
+const rarely: Chances = { kill: 400, jump: 250, powerLoss: 1500 };
 const hourMs = 3_600_000;
 
 /** Repeats exactly for one seed. */
@@ -45,7 +44,7 @@ export async function simulate(
   const world = new World({ random, scheduler, disk, base, planted: options.planted });
   let violation: string | undefined;
   try {
-    await new Run(world).run();
+    await new Run(world, { ...rarely, ...options.planted?.chances }).run();
   } catch (error) {
     violation =
       world.fault?.message ?? (error instanceof Error ? (error.stack ?? error.message) : String(error));
@@ -72,20 +71,22 @@ async function baseOf(number: number): Promise<World> {
   const scheduler = new Scheduler(random);
   beginRun(number + 1_000_000, () => scheduler.now);
   const world = new World({ random, scheduler, disk: new SimulatedDisk() });
-  await new Run(world).prepare();
+  await new Run(world, rarely).prepare();
   made.set(number, world);
   return world;
 }
 
 class Run {
   readonly #world: World;
+  readonly #chances: Chances;
   #processes: SimulatedProcess[] = [];
   #living = 0;
   #started = 0;
   #isPowerLost = false;
 
-  constructor(world: World) {
+  constructor(world: World, chances: Chances) {
     this.#world = world;
+    this.#chances = chances;
   }
 
   /** Makes a repository with some points, one of them forgotten. */
@@ -166,20 +167,20 @@ class Run {
   #disturb(): void {
     const { random, scheduler, disk } = this.#world;
     const living = this.#processes.filter(({ isKilled }) => !isKilled);
-    if (random.below(rarely.kill) === 0) {
+    if (random.below(this.#chances.kill) === 0) {
       const victim = living[random.below(Math.max(1, living.length))];
       if (victim) {
         scheduler.kill(victim);
         this.#living -= 1;
       }
     }
-    if (random.below(rarely.jump) === 0) {
+    if (random.below(this.#chances.jump) === 0) {
       this.#world.jumps += 1;
       scheduler.skipTime((25 + random.below(400)) * hourMs);
     }
-    if (random.below(rarely.powerLoss) === 0) {
+    if (random.below(this.#chances.powerLoss) === 0) {
       for (const process of living) scheduler.kill(process);
-      disk.losePower(random);
+      disk.losePower(random, scheduler.now);
       scheduler.history.push('the power is lost');
       this.#isPowerLost = true;
     }

@@ -25,7 +25,7 @@ export interface DiskOptions {
    * Otherwise any change that was not synced by its own folder may be lost alone. Default true.
    */
   isOrdered?: boolean;
-  /** Bytes are not synced before their name is linked: after a power loss a part may be there. */
+  /** Bytes are never synced: of what was linked in the last moments, a part may be there after a power loss. */
   linksBeforeSync?: boolean;
   /** Nothing is synced: names last only when the journal happens to be written. */
   ignoresSync?: boolean;
@@ -81,20 +81,24 @@ export class SimulatedDisk {
   }
 
   /** What is left after a power loss at this moment; `random` says how much had reached the disk by itself. */
-  losePower(random: Random): void {
+  losePower(random: Random, now: number): void {
     const written = random.below(this.#journal.length + 1);
     for (const [index, change] of this.#journal.entries()) {
       const isKept = this.#options.isOrdered !== false ? index < written : random.below(2) === 0;
-      if (isKept) this.#makeDurable(this.#asWritten(change, random));
+      if (isKept) this.#makeDurable(change);
     }
     this.#journal = [];
+    if (this.#options.linksBeforeSync) this.#tear(random, now);
     this.#names = new Map(this.#durable);
   }
 
-  #asWritten({ key, object }: NameChange, random: Random): NameChange {
-    if (!object || !this.#options.linksBeforeSync) return { key, object };
-    const bytes = object.bytes.subarray(0, random.below(object.bytes.length + 1));
-    return { key, object: { ...object, bytes } };
+  /** The system writes what it is not asked to sync half a minute later. */
+  #tear(random: Random, now: number): void {
+    for (const [key, object] of this.#durable) {
+      if (now - object.modified > 30_000 || random.below(2) === 0) continue;
+      const bytes = object.bytes.subarray(0, random.below(object.bytes.length + 1));
+      this.#durable.set(key, { ...object, bytes });
+    }
   }
 
   #makeDurable({ key, object }: NameChange): void {
