@@ -4,6 +4,7 @@
  */
 import type { BackupApi } from './backup.ts';
 import type { CopyApi } from './copy.ts';
+import type { DatastoresApi } from './datastores.ts';
 import type { DemoApi } from './demo.ts';
 import type { DiskFileApi } from './disk-file.ts';
 import type { KeysApi } from './keys.ts';
@@ -18,6 +19,7 @@ import type { RestoreApi } from './restore.ts';
 export interface PrimaApi
   extends BackupApi,
     CopyApi,
+    DatastoresApi,
     DemoApi,
     DiskFileApi,
     KeysApi,

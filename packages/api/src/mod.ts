@@ -3,6 +3,7 @@ export type * from './backup.ts';
 export type * from './call.ts';
 export type * from './contract.ts';
 export type * from './copy.ts';
+export type * from './datastores.ts';
 export type * from './demo.ts';
 export type * from './disk-file.ts';
 export type * from './keys.ts';

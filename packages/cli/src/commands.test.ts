@@ -175,6 +175,14 @@ const requests: readonly (readonly [string, Call])[] = [
     'disk convert x y.vmdk --force',
     { method: 'diskConvert', request: { source: { path: 'x' }, target: 'y.vmdk', force: true } },
   ],
+  ['datastore list', { method: 'datastoreList' }],
+  [
+    'datastore add fast a /b',
+    { method: 'datastoreAdd', request: { name: 'fast', folders: [resolve('a'), '/b'] } },
+  ],
+  ['datastore remove fast', { method: 'datastoreRemove', request: { name: 'fast' } }],
+  ['datastore show fast', { method: 'datastoreShow', request: { name: 'fast' } }],
+  ['datastore show ./a /b', { method: 'datastoreShow', request: { folders: [resolve('a'), '/b'] } }],
   ['host list', { method: 'hostList' }],
   [
     'host add lab machines',
@@ -676,6 +684,18 @@ test('what a package lacks is said, and wrong ways to ask for one are refused', 
     const { status } = await runFake(['restore', 'latest', '--repo', '/r', ...line.split(' ')], { answers });
     assert.equal(status, 2, line);
   }
+});
+
+test('a datastore shows what is used, missing, unreadable and perhaps an orphan', async () => {
+  const { stdout } = await runFake(['datastore', 'show', 'fast'], { answers });
+  assert.match(stdout, /\/ds: 40\.0 GiB free of 100 GiB/);
+  assert.match(stdout, /gone\.vmdk, needed by web01/);
+  assert.match(stdout, /redo log +20\.0 MiB/);
+  assert.match(
+    stdout,
+    /old\.vmdk\.REDO: no machine refers to it\. But \/ds\/old\/old\.vmx could not be read/,
+  );
+  assert.match(stdout, /1 file may be orphans; Prima deletes none/);
 });
 
 test('a configuration alone is on standard output; what it lacks is said beside it', async () => {

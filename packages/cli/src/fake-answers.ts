@@ -8,6 +8,7 @@ import type {
   RepositoryDto,
   VmdkDto,
 } from '@prima/api';
+import { datastoreAnswers } from './fake-datastore-answers.ts';
 import type { Answers } from './fake-environment.ts';
 
 const MiB = 1024 * 1024;
@@ -321,6 +322,7 @@ export const answers: Answers = {
     bytesWritten: 900 * MiB,
     elapsedMs: 12_000,
   }),
+  ...datastoreAnswers,
   hostList: () => [{ name: 'lab', platform: 'qemu', location: '/machines' }],
   hostAdd: (request) => request,
   hostTest: () => ({

@@ -40,6 +40,7 @@ const groups: Record<string, Record<string, () => Promise<Register>>> = {
   },
   'Disk files:': {
     disk: async () => (await import('./commands/disk.ts')).registerDisk,
+    datastore: async () => (await import('./commands/datastore.ts')).registerDatastore,
   },
   'Try it:': {
     demo: async () => (await import('./commands/demo.ts')).registerDemo,

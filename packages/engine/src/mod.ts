@@ -4,6 +4,9 @@ export { type BareDiskOptions, diskFileSource, nbdSource } from './backup/bare-d
 export { type KnownHost, parseSource, type SourceName } from './backup/parse-source.ts';
 export { type BackupSource, machineSource, type SourceReading } from './backup/source.ts';
 export { type CopyOptions, copyPoints, type PointCopy } from './copy/copy-points.ts';
+export { type DatastoreReport, lookAtDatastore } from './datastore/datastore.ts';
+export { hostConfigurations, type Unreadable } from './datastore/host-configurations.ts';
+export { datastoreRoom, mostFolders } from './datastore/scan.ts';
 export { type DiskDiff, diffPoints, type PointDiff } from './diff.ts';
 export { type ConvertDiskOptions, convertDisk, type ConvertedDisk } from './disk/convert-disk.ts';
 export {

@@ -16,6 +16,7 @@ export type { LogKind, LogOptions, LogPlace, MergeOptions, OwnContent } from './
 export { isLogName } from './redo/dependants.ts';
 export {
   isRedoRecord,
+  parseRedoRecord,
   type RedoKind,
   type RedoLog,
   type RedoPurpose,
@@ -30,8 +31,10 @@ export * from './vmdk/descriptor.ts';
 export * from './vmdk/descriptor-write.ts';
 export * from './vmdk/device-file.ts';
 export * from './vmdk/disk-file.ts';
+export { parentNames } from './vmdk/find-parent.ts';
 export * from './vmdk/geometry.ts';
 export * from './vmdk/hosted-header.ts';
+export { type LinkText, readLinkText } from './vmdk/link-text.ts';
 export * from './vmdk/local-folder.ts';
 export * from './vmdk/memory-folder.ts';
 export * from './vmdk/new-extents.ts';

@@ -2,6 +2,7 @@
  * The folder of Prima's own state, mode 0700:
  *
  *   hosts.json   the hosts that machines are on
+ *   datastores.json  the folders that were named as datastores
  *   journal/     intents of running work; see the engine's journal
  *   locks/       one backup of a bare disk at a time
  *   exports/     what is written to writable exports, while they last
@@ -15,6 +16,7 @@ import { toPrimaError, UserError } from '@prima/base';
 export interface Home {
   readonly folder: string;
   readonly hosts: string;
+  readonly datastores: string;
   readonly journal: string;
   readonly locks: string;
   readonly exports: string;
@@ -38,6 +40,7 @@ export async function openHome(path: string): Promise<Home> {
   return {
     folder,
     hosts: join(folder, 'hosts.json'),
+    datastores: join(folder, 'datastores.json'),
     journal: join(folder, 'journal'),
     locks: join(folder, 'locks'),
     exports: join(folder, 'exports'),

@@ -26,6 +26,7 @@ export function operations(
   const machines = async () => (await import('./operations/machines.ts')).machineOperations(context);
   const configurations = async () =>
     (await import('./operations/machine-configurations.ts')).configurationOperations(context);
+  const datastores = async () => (await import('./operations/datastores.ts')).datastoreOperations(context);
   const demo = async () =>
     (await import('./demo/operation.ts')).demoOperations(context, (home, url, text) =>
       openAnother({ home, repository: url, secret: async () => ({ kind: 'passphrase', text }) }),
@@ -45,6 +46,7 @@ export function operations(
     ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),
     ...later(machines, ['machineImport', 'machineScreenshot', 'machineConsole']),
     ...later(configurations, ['machineConfiguration']),
+    ...later(datastores, ['datastoreList', 'datastoreAdd', 'datastoreRemove', 'datastoreShow']),
     ...later(demo, ['demo']),
     close: () => context.close(),
   };
