@@ -43,6 +43,7 @@ const hints: Record<string, number> = {
   'no-wait': 14,
   'no-second-mark': 3,
   'forgets-fences': 21,
+  'packs-after-outcome': 68,
   'no-folder-sync': 13,
   'no-file-sync': 1,
 };
