@@ -81,6 +81,33 @@ export interface MachineImportResult {
   elapsedMs: number;
 }
 
+export interface MachineExportRequest {
+  /** HOST/MACHINE, or a machine's folder or .vmx. */
+  machine: string;
+  /** The export goes to a folder in it, named like the machine. */
+  folder: string;
+  /** Of the disks: twoGbMaxExtentSparse (default), monolithicSparse, monolithicFlat, streamOptimized. */
+  kind?: string;
+  /** How a running machine's disks are held still. Default `redo`. */
+  method?: 'redo' | 'filter';
+  /** Replace an export that is there. */
+  force?: boolean;
+}
+
+export interface MachineExportResult {
+  machine: string;
+  folder: string;
+  vmx: string;
+  mode: string;
+  quiesced: boolean;
+  notes: string[];
+  disks: { name: string; path: string; size: number }[];
+  skipped: { name: string; why: string }[];
+  bytesRead: number;
+  bytesWritten: number;
+  elapsedMs: number;
+}
+
 export interface MachinesApi {
   hostList(options?: CallOptions): Promise<HostDto[]>;
   hostAdd(request: HostDto, options?: CallOptions): Promise<HostDto>;
@@ -91,6 +118,7 @@ export interface MachinesApi {
   machineCreate(request: MachineCreateRequest, options?: CallOptions): Promise<MachineDto>;
   /** Makes a machine of a package, whose manifest is verified first. */
   machineImport(request: MachineImportRequest, options?: CallOptions): Promise<MachineImportResult>;
+  machineExport(request: MachineExportRequest, options?: CallOptions): Promise<MachineExportResult>;
   machinePower(
     request: {
       machine: string;

@@ -77,6 +77,19 @@ const requests: readonly (readonly [string, Call])[] = [
       request: { ...which, to: { url: '/mnt/copy', secret: { kind: 'passphrase', text: 'other' } }, ...how },
     },
   ]),
+  [
+    'machine export lab/web01 --to /out --kind streamOptimized --method filter --force',
+    {
+      method: 'machineExport',
+      request: {
+        machine: 'lab/web01',
+        folder: '/out',
+        kind: 'streamOptimized',
+        method: 'filter',
+        force: true,
+      },
+    },
+  ],
   ['disk redo list lab/web01', { method: 'redoList', request: { target: 'lab/web01' } }],
   [
     'disk redo add lab/web01 --disk disk0 --disk scsi0:1 --no-quiesce',

@@ -1,4 +1,5 @@
 /** The environment of a real process: its streams, signals and end. */
+import { openSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type PrimaError, systemClock, systemErrorCode, toPrimaError } from '@prima/base';
 import type { Environment, Output } from './environment.ts';
@@ -18,6 +19,21 @@ export async function runInProcess(
   argv: readonly string[],
   openApplication: Environment['openApplication'] = openInProcess,
 ): Promise<void> {
+  await runWith(() => ({ argv }), openApplication);
+}
+
+/**
+ * The same for a program that is said in terms of `prima`.
+ * @param translate raises what is wrong with how it was called; `log` is a file that gets what is printed, too
+ */
+export async function runFront(translate: () => { argv: readonly string[]; log?: string }): Promise<void> {
+  await runWith(translate, openInProcess);
+}
+
+async function runWith(
+  translate: () => { argv: readonly string[]; log?: string },
+  openApplication: Environment['openApplication'],
+): Promise<void> {
   const env = { ...process.env };
   // Programs that are started later inherit the environment; secrets are not theirs.
   delete process.env['PRIMA_PASSPHRASE'];
@@ -25,16 +41,47 @@ export async function runInProcess(
   delete process.env['PRIMA_RECOVERY'];
   delete process.env['PRIMA_TO_PASSPHRASE'];
   if (env['GLIBC_TUNABLES'] === launcherTunables) delete process.env['GLIBC_TUNABLES'];
-  const environment = processEnvironment(env, openApplication);
+  let environment = processEnvironment(env, openApplication);
   const onFault = (error: unknown) => {
     const fault: PrimaError = toPrimaError(error, 'running in the background');
     environment.stderr.write(`prima: ${fault.message}\n${fault.stack ?? ''}\n`);
     process.exit(fault.exitStatus);
   };
   process.on('uncaughtException', onFault);
-  const status = await run(argv, environment);
+  let status: number;
+  try {
+    const { argv, log } = translate();
+    if (log !== undefined) environment = withLog(environment, log);
+    status = await run(argv, environment);
+  } catch (error) {
+    const failure = toPrimaError(error, 'starting');
+    environment.stderr.write(`${failure.message}\n`);
+    status = failure.exitStatus;
+  }
   await Promise.all([written(process.stdout), written(process.stderr)]);
   process.exit(status);
+}
+
+/** What is printed goes to the end of a file, too. Raises what opening it does. */
+function withLog(environment: Environment, path: string): Environment {
+  const file = openLog(path);
+  const both = (inner: Output): Output => ({
+    write: (text) => {
+      writeSync(file, text);
+      inner.write(text);
+    },
+    isTTY: false,
+    columns: inner.columns,
+  });
+  return { ...environment, stdout: both(environment.stdout), stderr: both(environment.stderr) };
+}
+
+function openLog(path: string): number {
+  try {
+    return openSync(path, 'a', 0o600);
+  } catch (error) {
+    throw toPrimaError(error, `opening the log ${path}`);
+  }
 }
 
 /** Resolves when the reader has taken all that was written: a pipe holds 64 KiB, exiting drops the rest. */

@@ -38,6 +38,12 @@ export {
 } from './machine/configuration.ts';
 export { type ImportedMachine, importPackage, type ImportOptions } from './package/import-package.ts';
 export { packageSource } from './package/package-source.ts';
+export {
+  exportKinds,
+  type ExportKind,
+  exportMachine,
+  type ExportedMachine,
+} from './package/export-machine.ts';
 export { type PartitionTable, pointPartitions } from './partitions.ts';
 export { lookAtDiskLogs, type RedoLog, type RedoStack, withDiskLogs } from './redo/disk-logs.ts';
 export {

@@ -44,7 +44,7 @@ export function operations(
     ...later(redo, ['redoList', 'redoAdd', 'redoCommit', 'redoDiscard']),
     ...later(hosts, ['hostList', 'hostAdd', 'hostTest', 'hostRemove']),
     ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),
-    ...later(machines, ['machineImport', 'machineScreenshot', 'machineConsole']),
+    ...later(machines, ['machineImport', 'machineExport', 'machineScreenshot', 'machineConsole']),
     ...later(configurations, ['machineConfiguration']),
     ...later(datastores, ['datastoreList', 'datastoreAdd', 'datastoreRemove', 'datastoreShow']),
     ...later(demo, ['demo']),

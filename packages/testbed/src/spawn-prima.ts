@@ -13,6 +13,8 @@ export interface SpawnOptions {
   /** Its standard input; empty when absent. */
   input?: string;
   cwd?: string;
+  /** Another of the programs in bin/. */
+  program?: string;
   /** Killed after this long, and `result` raises `timeout`. Default 5 min. */
   timeoutMs?: number;
 }
@@ -41,8 +43,8 @@ export interface PrimaProcess extends AsyncDisposable {
 
 /** Starts `bin/prima` with `args`. */
 export function spawnPrima(args: readonly string[], options: SpawnOptions = {}): PrimaProcess {
-  const { input = '', cwd, timeoutMs = 300_000 } = options;
-  const child = spawn(join(projectRoot, 'bin/prima'), args, {
+  const { input = '', cwd, program = 'prima', timeoutMs = 300_000 } = options;
+  const child = spawn(join(projectRoot, 'bin', program), args, {
     cwd,
     env: { ...cleanEnvironment(), ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],

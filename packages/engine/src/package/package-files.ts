@@ -84,7 +84,7 @@ export async function openArchive(path: string, { signal, onProgress }: Reading)
   };
 }
 
-/** Of an envelope, whose manifest is verified, or of a .vmx. */
+/** Of an envelope, or of a .vmx (which need not have a manifest). Where there is a manifest it is verified. */
 export async function openFolderFiles(
   path: string,
   { bytes, read }: FoundConfiguration,
@@ -103,6 +103,13 @@ export async function openFolderFiles(
     }
     checkFiles(path, files, (name) => sizes.get(name));
     notes.push(...judge(path, await verifyFolder(path, bytes, { ...reading, names: [...sizes.keys()] })));
+  } else {
+    for (const { name } of (await readManifest(manifestPath(path))) ?? []) {
+      if (isMemberName(name) && (await sizeOf(join(folder, name))) !== undefined)
+        await reading.times.note(join(folder, name));
+    }
+    const findings = await verifyFolder(path, bytes, { ...reading, names: [] });
+    if (findings) notes.push(...judge(path, findings));
   }
   return {
     notes,
@@ -164,6 +171,8 @@ function judge(path: string, findings: readonly ManifestFinding[] | undefined): 
   return findings.filter(({ state }) => state === 'unlisted').map(({ text }) => text);
 }
 
+const manifestPath = (path: string): string => path.replace(/\.[^./]+$/, '.mf');
+
 const limitManifestBytes = 1024 * 1024;
 
 /** Undefined where there is no manifest beside the envelope. */
@@ -172,7 +181,7 @@ async function verifyFolder(
   envelope: Uint8Array,
   { names, signal, onProgress }: Omit<Reading, 'times'> & { names: readonly string[] },
 ): Promise<ManifestFinding[] | undefined> {
-  const manifest = await readManifest(path.replace(/\.[^./]+$/, '.mf'));
+  const manifest = await readManifest(manifestPath(path));
   if (!manifest) return undefined;
   const folder = dirname(path);
   const found: ManifestEntry[] = [];

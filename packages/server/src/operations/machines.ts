@@ -2,10 +2,12 @@
 import { resolve } from 'node:path';
 import type { MachineCreateRequest, MachineDto, PrimaApi } from '@prima/api';
 import { UserError } from '@prima/base';
+import type { ExportKind } from '@prima/engine';
 import type { Machine, Platform } from '@prima/platforms';
 import { newest, type Point } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { machineDto } from '../dto.ts';
+import { findMachineTarget } from '../machine-target.ts';
 
 export type MachineOperations = Pick<
   PrimaApi,
@@ -13,6 +15,7 @@ export type MachineOperations = Pick<
   | 'machineShow'
   | 'machineCreate'
   | 'machineImport'
+  | 'machineExport'
   | 'machinePower'
   | 'machineDelete'
   | 'machineScreenshot'
@@ -46,6 +49,17 @@ export function machineOperations(context: Context): MachineOperations {
         const machine = machineDto(found.machine);
         return { ...found, machine, elapsedMs: performance.now() - started };
       }),
+    machineExport: ({ machine: name, folder, kind, ...request }, options) =>
+      context.run(options, async (call) => {
+        const started = performance.now();
+        const { exportMachine } = await import('@prima/engine');
+        const { signal, logger, onProgress } = call;
+        const journal = await context.recover(logger);
+        const target = await findMachineTarget(context, name, call);
+        const work = { ...request, kind: await exportKind(kind), journal, signal, logger, onProgress };
+        const exported = await exportMachine(target, folder, work);
+        return { machine: target.machine.name, ...exported, elapsedMs: performance.now() - started };
+      }),
     machinePower: ({ machine: name, action, timeoutMs, redo }, options) =>
       context.run(options, async ({ signal, logger }) => {
         if (!powerActions.includes(action)) {
@@ -72,6 +86,16 @@ export function machineOperations(context: Context): MachineOperations {
         return platform.consoleLog(machine, bytes);
       }),
   };
+}
+
+async function exportKind(text: string | undefined): Promise<ExportKind | undefined> {
+  const { exportKinds } = await import('@prima/engine');
+  const kind = exportKinds.find((known) => known === text);
+  if (kind !== undefined || text === undefined) return kind;
+  throw new UserError(
+    'usage',
+    `"${text}" is not a kind of disk that is exported; write ${exportKinds.join(', ')}`,
+  );
 }
 
 async function list(context: Context, host: string | undefined, call: Call): Promise<MachineDto[]> {

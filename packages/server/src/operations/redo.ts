@@ -2,15 +2,10 @@
 import { basename, resolve } from 'node:path';
 import type { RedoApi, RedoDiskDto, RedoResultDto, RedoTarget } from '@prima/api';
 import { UserError } from '@prima/base';
-import { lookAtDiskLogs, parseSource, type RedoLog, type RedoStack, withDiskLogs } from '@prima/engine';
-import {
-  type Machine,
-  openFolder,
-  type Platform,
-  type RedoPlatform,
-  type RedoResult,
-} from '@prima/platforms';
+import { lookAtDiskLogs, type RedoLog, type RedoStack, withDiskLogs } from '@prima/engine';
+import type { Machine, RedoPlatform, RedoResult } from '@prima/platforms';
 import type { Call, Context } from '../context.ts';
+import { findTarget } from '../machine-target.ts';
 
 export function redoOperations(context: Context): RedoApi {
   return {
@@ -44,33 +39,6 @@ export function redoOperations(context: Context): RedoApi {
   };
 }
 
-type Found = { kind: 'file'; path: string } | { kind: 'machine'; platform: Platform; machine: Machine };
-
-async function find(context: Context, { target }: RedoTarget, { signal, logger }: Call): Promise<Found> {
-  const source = await parseSource(target, await context.hosts.list());
-  for (const note of source.notes) logger.info(note);
-  switch (source.kind) {
-    case 'disk-file':
-      return { kind: 'file', path: source.path };
-    case 'folder':
-      return { kind: 'machine', ...(await openFolder(source.vmx)) };
-    case 'machine': {
-      const platform = await context.platform(source.host);
-      return { kind: 'machine', platform, machine: await platform.find(source.machine, signal) };
-    }
-    case 'package':
-      throw new UserError(
-        'unsupported',
-        `${target} is a package of a machine; import it first (prima machine import)`,
-      );
-    case 'nbd':
-      throw new UserError(
-        'unsupported',
-        `${target} is an NBD export; redo logs belong to files and machines`,
-      );
-  }
-}
-
 interface Changes {
   machine(
     redo: RedoPlatform,
@@ -89,7 +57,7 @@ async function change(
   const started = performance.now();
   const { signal, logger } = call;
   await context.recover(logger);
-  const found = await find(context, request, call);
+  const found = await findTarget(context, request.target, call);
   if (found.kind === 'machine') {
     const redo = found.platform.redo;
     if (!redo) throw new UserError('unsupported', `machines on ${found.platform.name} have no redo logs`);
@@ -111,7 +79,7 @@ async function change(
 }
 
 async function list(context: Context, request: RedoTarget, call: Call): Promise<RedoDiskDto[]> {
-  const found = await find(context, request, call);
+  const found = await findTarget(context, request.target, call);
   if (found.kind === 'file')
     return [await describe(await lookAtDiskLogs(found.path, request), resolve(found.path), call)];
   const { machine } = found;
