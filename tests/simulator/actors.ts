@@ -27,7 +27,7 @@ export const backUp: Actor = async (world, process) => {
   const repository = await world.open(process, 'backup');
   const parent = await parentOf(world, repository, content);
   // the parent was chosen; what it is needed for may begin a good while later
-  if (parent && random.below(6) === 0) await loseParent(world, process, { repository, point: parent });
+  if (parent && random.below(6) === 0) await losePoint(world, process, { repository, point: parent });
   else await world.pause(process);
   const jumpsBefore = world.jumps;
   let session: WriteSession | undefined;
@@ -73,16 +73,18 @@ async function parentOf(
   return points[world.random.below(Math.max(1, points.length))];
 }
 
-/** The point that was chosen is forgotten, and perhaps collected, before the backup begins. */
-async function loseParent(
+/** The point that was chosen is forgotten, and perhaps collected, before it was of use. */
+async function losePoint(
   world: World,
   process: SimulatedProcess,
   chosen: { repository: Repository; point: Point },
 ): Promise<void> {
-  const isLast = (await chosen.repository.points()).length < 2;
-  if (isLast || world.points.get(chosen.point.id)?.state !== 'there') return;
+  if (world.points.get(chosen.point.id)?.state !== 'there') return;
   await forgetOne(world, process, chosen);
-  if (world.random.below(2) === 0) await collect(world, process);
+  for (let left = world.random.below(4); left > 0; left -= 1) {
+    if (await tryToCollect(world, process)) return;
+    await world.pause(process);
+  }
 }
 
 async function write(
@@ -171,8 +173,14 @@ async function forgetOne(
 }
 
 export const collect: Actor = async (world, process) => {
+  await tryToCollect(world, process);
+};
+
+/** Whether it came to its end: others may be at work for too long, or give up on it. */
+async function tryToCollect(world: World, process: SimulatedProcess): Promise<boolean> {
   const { random } = world;
   const repository = await world.open(process, 'collect');
+  let isDone = false;
   try {
     await repository.collect({
       maxDeleteShare: 1,
@@ -180,6 +188,7 @@ export const collect: Actor = async (world, process) => {
       ...(random.below(2) === 0 ? { maxRewriteBytes: random.below(30) * 1024 } : {}),
       ...(random.below(3) === 0 ? { roundBytes: 10 * 1024 } : {}),
     });
+    isDone = true;
   } catch (error) {
     unlessAllowed(world, error, process, ['busy', 'refused']);
     const message = error instanceof Error ? error.message : '';
@@ -187,9 +196,10 @@ export const collect: Actor = async (world, process) => {
       throw world.fail(`${process.name} refuses: ${message}`);
   }
   await repository.close();
-};
+  return isDone;
+}
 
-/** Reads a point slowly; as long as its pin holds it comes back, forgotten or not. */
+/** Reads a point slowly; as long as its pin holds it comes back, though it is forgotten and collected meanwhile. */
 export const read: Actor = async (world, process) => {
   const repository = await world.open(process, 'read');
   const points = await repository.points();
@@ -202,8 +212,10 @@ export const read: Actor = async (world, process) => {
     const device = await repository.openDisk(point, 'disk0');
     isPinned = true;
     const content = world.points.get(point.id)?.content ?? [];
+    const lostAt = world.random.below(2) === 0 ? world.random.below(content.length) : undefined;
     for (const [chunk, value] of [...content.entries(), ...content.entries()].reverse()) {
-      await world.pause(process);
+      if (chunk === lostAt) await losePoint(world, process, { repository, point });
+      else await world.pause(process);
       const bytes = Buffer.alloc(chunkSize);
       await device.read(chunk * chunkSize, bytes);
       if (differingChunks([value], bytes).length > 0)

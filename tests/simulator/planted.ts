@@ -158,6 +158,7 @@ export const plantedFaults: Record<string, Planted> = {
   },
   'packs-after-outcome': {
     what: 'packs are stored only when the outcome was',
+    chances: { kill: 60 },
     wrap: (store, { role }) => (role === 'backup' ? outcomeFirst(store) : store),
   },
   'no-folder-sync': {
