@@ -2,7 +2,9 @@
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type PrimaProcess, spawnPrima } from '@prima/testbed';
+import { systemClock } from '@prima/base';
+import { createApplication } from '@prima/server';
+import { run } from '../../packages/cli/src/run.ts';
 
 export interface DiskResult {
   path: string;
@@ -23,32 +25,55 @@ export interface DiskRun {
 
 export class DiskFolder implements AsyncDisposable {
   readonly path: string;
+  readonly #home: string;
+  readonly #isOurs: boolean;
 
-  private constructor(path: string) {
+  private constructor(path: string, home: string, isOurs: boolean) {
     this.path = path;
+    this.#home = home;
+    this.#isOurs = isOurs;
   }
 
   static async make(): Promise<DiskFolder> {
-    return new DiskFolder(await realpath(await mkdtemp(join(tmpdir(), 'prima-disk-'))));
+    const path = await realpath(await mkdtemp(join(tmpdir(), 'prima-disk-')));
+    return new DiskFolder(path, join(path, '.home'), true);
+  }
+
+  /** Over a folder that is there, and stays. */
+  static over(path: string, home: string): DiskFolder {
+    return new DiskFolder(path, home, false);
   }
 
   at(name: string): string {
     return join(this.path, name);
   }
 
-  start(...args: string[]): PrimaProcess {
-    return spawnPrima([...args, '--json'], { env: { PRIMA_HOME: this.at('.home') }, cwd: this.path });
-  }
-
+  /** Runs `prima disk` inside this process, which is several times as fast, with the folder as the working one. */
   async prima(...args: string[]): Promise<DiskRun> {
-    await using running = this.start('disk', ...args);
-    const { status, stdout, stderr } = await running.result;
-    const last = stdout.trim().split('\n').at(-1) ?? '';
+    const said = { stdout: '', stderr: '' };
+    const stream = (name: keyof typeof said) => ({
+      write: (text: string) => void (said[name] += text),
+      isTTY: false,
+      columns: 80,
+    });
+    process.chdir(this.path);
+    const status = await run(['disk', ...args, '--json'], {
+      stdout: stream('stdout'),
+      stderr: stream('stderr'),
+      env: { PRIMA_HOME: this.#home },
+      clock: systemClock,
+      openApplication: createApplication,
+      onInterrupt: () => () => undefined,
+      every: () => () => undefined,
+      exit: () => undefined,
+    });
+    const last = said.stdout.trim().split('\n').at(-1) ?? '';
     const { result } = JSON.parse(last === '' ? '{}' : last) as { result: DiskResult };
-    return { status, result, said: `${stderr}${stdout}` };
+    return { status, result, said: `${said.stderr}${said.stdout}` };
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return rm(this.path, { recursive: true, force: true });
+  async [Symbol.asyncDispose](): Promise<void> {
+    process.chdir(tmpdir());
+    if (this.#isOurs) await rm(this.path, { recursive: true, force: true });
   }
 }

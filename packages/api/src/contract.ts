@@ -6,6 +6,7 @@ import type { BackupApi } from './backup.ts';
 import type { CopyApi } from './copy.ts';
 import type { DatastoresApi } from './datastores.ts';
 import type { DemoApi } from './demo.ts';
+import type { DiskChangeApi } from './disk-change.ts';
 import type { DiskFileApi } from './disk-file.ts';
 import type { KeysApi } from './keys.ts';
 import type { MachineConfigurationApi } from './machine-configuration.ts';
@@ -21,6 +22,7 @@ export interface PrimaApi
     CopyApi,
     DatastoresApi,
     DemoApi,
+    DiskChangeApi,
     DiskFileApi,
     KeysApi,
     MachineConfigurationApi,

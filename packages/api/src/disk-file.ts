@@ -1,7 +1,6 @@
 /** Disk files by themselves: looked at, compared, converted, without a machine or a repository. */
 import type { CallOptions } from './call.ts';
 import type { PartitionTableDto } from './partition-table.ts';
-import type { ImageFormat } from './restore.ts';
 
 export interface DiskFileRequest {
   path: string;
@@ -97,27 +96,8 @@ export interface DiskComparisonDto {
   complete: boolean;
 }
 
-export interface DiskConvertRequest {
-  source: DiskFileRequest;
-  target: string;
-  /** Default: by the ending of the target. */
-  format?: ImageFormat;
-  /** Replace the target where it is there. */
-  force?: boolean;
-}
-
-export interface DiskConvertResult {
-  path: string;
-  format: ImageFormat;
-  size: number;
-  bytesRead: number;
-  bytesWritten: number;
-  elapsedMs: number;
-}
-
 export interface DiskFileApi {
   diskInfo(request: DiskFileRequest, options?: CallOptions): Promise<DiskFileDto>;
   diskMap(request: DiskMapRequest, options?: CallOptions): Promise<DiskMapDto>;
   diskCompare(request: DiskCompareRequest, options?: CallOptions): Promise<DiskComparisonDto>;
-  diskConvert(request: DiskConvertRequest, options?: CallOptions): Promise<DiskConvertResult>;
 }

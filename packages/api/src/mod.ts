@@ -5,6 +5,7 @@ export type * from './contract.ts';
 export type * from './copy.ts';
 export type * from './datastores.ts';
 export type * from './demo.ts';
+export type * from './disk-change.ts';
 export type * from './disk-file.ts';
 export type * from './keys.ts';
 export type * from './machine-configuration.ts';

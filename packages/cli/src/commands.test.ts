@@ -196,6 +196,43 @@ const requests: readonly (readonly [string, Call])[] = [
   ['datastore remove fast', { method: 'datastoreRemove', request: { name: 'fast' } }],
   ['datastore show fast', { method: 'datastoreShow', request: { name: 'fast' } }],
   ['datastore show ./a /b', { method: 'datastoreShow', request: { folders: [resolve('a'), '/b'] } }],
+  [
+    'disk create y.vmdk --size 10G --kind vmfsThin --adapter pvscsi',
+    {
+      method: 'diskCreate',
+      request: { target: 'y.vmdk', size: 10 * 2 ** 30, kind: 'vmfsThin', adapter: 'pvscsi' },
+    },
+  ],
+  [
+    'disk create y.qcow2 --parent x --parent-format raw --force',
+    {
+      method: 'diskCreate',
+      request: { target: 'y.qcow2', parent: { path: 'x', format: 'raw' }, force: true },
+    },
+  ],
+  [
+    'disk clone x y --keep-parent --allow-folder /base --source-format vmdk',
+    {
+      method: 'diskClone',
+      request: {
+        source: { path: 'x', format: 'vmdk', allowed: ['/base'] },
+        target: 'y',
+        keepParent: true,
+      },
+    },
+  ],
+  ['disk check x --allow-folder /a', { method: 'diskCheck', request: { path: 'x', allowed: ['/a'] } }],
+  ['disk repair x', { method: 'diskRepair', request: { path: 'x' } }],
+  ['disk repair x --yes', { method: 'diskRepair', request: { path: 'x', apply: true } }],
+  [
+    'disk extend x --size 2M --eager-zero',
+    { method: 'diskExtend', request: { path: 'x', size: 2 * 2 ** 20, eagerZero: true } },
+  ],
+  ['disk inflate x', { method: 'diskInflate', request: { path: 'x' } }],
+  ['disk punch x --format raw', { method: 'diskPunch', request: { path: 'x', format: 'raw' } }],
+  ['disk rename x y', { method: 'diskRename', request: { path: 'x', target: 'y' } }],
+  ['disk delete x', { method: 'diskDelete', request: { path: 'x' } }],
+  ['disk delete x --yes', { method: 'diskDelete', request: { path: 'x', apply: true } }],
   ['host list', { method: 'hostList' }],
   [
     'host add lab machines',

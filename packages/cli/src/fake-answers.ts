@@ -1,6 +1,8 @@
 /** For tests: what a small, plausible Prima would answer to every call. */
 import type {
+  DiskCheckResult,
   DiskDto,
+  DiskMadeResult,
   MachineDto,
   RedoResultDto,
   PointDto,
@@ -99,6 +101,26 @@ const redone: RedoResultDto = {
   frozenMs: 120,
   notes: ['the guest agent froze 2 file systems'],
   elapsedMs: 900,
+};
+
+const made: DiskMadeResult = {
+  path: '/machines/new.qcow2',
+  format: 'qcow2',
+  files: ['/machines/new.qcow2'],
+  size: 900 * MiB,
+  elapsedMs: 12_000,
+};
+
+const checked: DiskCheckResult = {
+  path: '/machines/web01/web01.vmdk',
+  format: 'vmdk',
+  sound: false,
+  findings: [
+    { severity: 'warning', path: 'web01.vmdk', offset: 72, message: 'it was not closed', repairable: true },
+    { severity: 'error', path: 'web01.vmdk', message: 'a grain is used twice', repairable: false },
+    { severity: 'info', path: 'web01.vmdk', message: 'its end is not used', repairable: true },
+  ],
+  repairs: [],
 };
 
 export const machine: MachineDto = {
@@ -314,13 +336,33 @@ export const answers: Answers = {
     differences: [{ offset: 512, length: 1024 }],
     complete: true,
   }),
-  diskConvert: ({ target }) => ({
+  diskCreate: ({ target }) => ({ ...made, path: target, files: [target] }),
+  diskConvert: ({ target }) => ({ ...made, path: target, bytesRead: 3000 * MiB, bytesWritten: 900 * MiB }),
+  diskClone: ({ target }) => ({
+    ...made,
     path: target,
-    format: 'qcow2',
-    size: 900 * MiB,
+    kind: 'twoGbMaxExtentFlat',
+    files: [target, 'web01-f001.vmdk'],
     bytesRead: 3000 * MiB,
     bytesWritten: 900 * MiB,
-    elapsedMs: 12_000,
+  }),
+  diskCheck: () => checked,
+  diskRepair: ({ apply }) => ({
+    ...checked,
+    ...(apply === true && { findings: [], sound: true, repairs: ['mended it'] }),
+  }),
+  diskExtend: ({ path, size }) => ({ path, before: 8192 * MiB, size, added: ['web01-s002.vmdk'] }),
+  diskInflate: ({ path }) => ({ path, before: 10 * MiB, after: 8192 * MiB }),
+  diskPunch: ({ path }) => ({ path, before: 8192 * MiB, after: 10 * MiB }),
+  diskRename: ({ path, target }) => ({
+    path: target,
+    files: [{ from: path, to: target }],
+    children: ['c.vmdk'],
+  }),
+  diskDelete: ({ path, apply }) => ({
+    path,
+    files: [{ path, size: 10 * MiB }, { path: 'gone-flat.vmdk' }],
+    deleted: apply === true,
   }),
   ...datastoreAnswers,
   hostList: () => [{ name: 'lab', platform: 'qemu', location: '/machines' }],

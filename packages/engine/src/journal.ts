@@ -1,5 +1,5 @@
 /**
- * The journal of running work: what is to be undone should this process die. An intent is durable
+ * The journal of running work: what is to be undone (or, once it is committed, done) should this process die. An intent is durable
  * before its side effect begins, and goes when the work has ended. At the next start the entries of
  * dead processes are undone, and what was done is said.
  *
@@ -21,6 +21,7 @@ import {
   temporaryPrefix,
   toPrimaError,
 } from '@prima/base';
+import { doFileStep, type FileStep, isFileStep, recoverFileStep } from './file-steps.ts';
 import { namesIn, removeEmptyFolder, removeOldTemporaries, removeTemporary } from './undo.ts';
 
 /** What undoes one side effect. Doing it twice, or when nothing is there, is harmless. */
@@ -35,7 +36,9 @@ export type Undo =
   /** A host on whose machines something was begun; its platform knows what. */
   | { kind: 'host'; host: string }
   /** A folder of our own with machines in it that nobody else knows of: they are stopped, and it goes. */
-  | { kind: 'private-host'; folder: string };
+  | { kind: 'private-host'; folder: string }
+  /** What is done rather than undone, see `commit`; or what takes one such step back. */
+  | FileStep;
 
 interface JournalRecord {
   version: 1;
@@ -59,6 +62,12 @@ export interface JournalEntry extends AsyncDisposable {
   readonly id: string;
   /** Records, durably, what will undo the side effect that comes next. */
   intend(undo: Undo): Promise<void>;
+  /**
+   * From here on there is no way back: whatever happens, these steps are done, in this order, in place of all that would
+   * have undone what was intended so far. Then the entry goes. Raises what kept a step from being done; it is tried again
+   * at the next start.
+   */
+  commit(steps: readonly FileStep[]): Promise<void>;
   /** Undoes what was intended, newest first: for work that failed or was cancelled. Then the entry goes. */
   undo(): Promise<void>;
   /** The work has ended well, or has cleaned up after itself: the entry goes. Again does nothing. */
@@ -111,6 +120,12 @@ export class Journal {
       intend: async (next) => {
         record.undo.push(next);
         await write();
+      },
+      commit: async (steps) => {
+        record.undo = steps.toReversed();
+        await write();
+        for (const step of steps) await doFileStep(step);
+        await end();
       },
       undo: async () => {
         if (ended) return;
@@ -181,7 +196,8 @@ export class Journal {
     if (undo.kind === 'temporary') return removeTemporary(undo.path, undo.published);
     if (undo.kind === 'folder') return removeEmptyFolder(undo.path);
     if (undo.kind === 'private-host') return this.#options.removePrivateHost(undo.folder);
-    return this.#options.recoverHost(undo.host);
+    if (undo.kind === 'host') return this.#options.recoverHost(undo.host);
+    return recoverFileStep(undo);
   }
 }
 
@@ -211,6 +227,7 @@ function parseRecord(text: string, path: string): JournalRecord {
 }
 
 function isUndo(value: unknown): value is Undo {
+  if (isFileStep(value)) return true;
   const undo = value as Record<string, unknown> | null;
   if (undo?.['kind'] === 'host') return typeof undo['host'] === 'string';
   if (undo?.['kind'] === 'private-host') return typeof undo['folder'] === 'string';

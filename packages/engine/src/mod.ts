@@ -8,7 +8,12 @@ export { type DatastoreReport, lookAtDatastore } from './datastore/datastore.ts'
 export { hostConfigurations, type Unreadable } from './datastore/host-configurations.ts';
 export { datastoreRoom, mostFolders } from './datastore/scan.ts';
 export { type DiskDiff, diffPoints, type PointDiff } from './diff.ts';
+export type { ChangeOptions } from './disk/change-disk.ts';
+export { type CheckedDisk, checkDisk, repairDisk } from './disk/check-disk.ts';
 export { type ConvertDiskOptions, convertDisk, type ConvertedDisk } from './disk/convert-disk.ts';
+export { deleteDisk, type DeletedDisk, planDelete } from './disk/delete-disk.ts';
+export { extendDisk } from './disk/extend-disk.ts';
+export { inflateDisk, punchDisk } from './disk/fill-disk.ts';
 export {
   compareDisks,
   type DiskComparison,
@@ -18,6 +23,9 @@ export {
   mapDisk,
   type NamedDisk,
 } from './disk/inspect-disk.ts';
+export { createDisk } from './disk/make-disk.ts';
+export { renameDisk } from './disk/rename-disk.ts';
+export { vmdkKind } from './disk/vmdk-kinds.ts';
 export { type ImageFormat, imageFormats } from './disk/write-disk.ts';
 export { type ExportOptions, exportPoint, type PointExport } from './export/export-point.ts';
 export {

@@ -22,7 +22,7 @@ export interface BlockToolOptions {
 export async function qemuImg(
   args: readonly string[],
   doing: string,
-  options: BlockToolOptions = {},
+  options: BlockToolOptions & { accept?: readonly number[] } = {},
 ): Promise<ProgramResult> {
   try {
     return await runProgram('qemu-img', args, { ...options, env: plainEnvironment() });

@@ -21,6 +21,8 @@ export interface ImageInfo extends ImageFile {
   /** The whole chain, this image first. */
   chain: ImageFile[];
   bitmaps: ImageBitmap[];
+  /** Names of the internal snapshots. */
+  snapshots: string[];
   /** The image was not closed properly. */
   isDirty: boolean;
 }
@@ -48,6 +50,7 @@ export async function imageInfo(
     virtualSize: sizeOf(info, 'virtual-size', path),
     actualSize: info['actual-size'] === undefined ? undefined : sizeOf(info, 'actual-size', path),
     bitmaps: bitmapsOf(info, path),
+    snapshots: snapshotsOf(info, path),
     isDirty: info['dirty-flag'] === true,
   };
 }
@@ -113,6 +116,11 @@ function bitmapsOf(info: JsonObject, path: string): ImageBitmap[] {
     }
     return { name, granularity, flags: flags.map(String) };
   });
+}
+
+function snapshotsOf({ snapshots = [] }: JsonObject, path: string): string[] {
+  if (!Array.isArray(snapshots)) throw new FormatError(`${path}: its snapshots are no list`);
+  return snapshots.map((entry: unknown) => String(isJsonObject(entry) ? entry.name : entry));
 }
 
 function sizeOf(info: JsonObject, key: string, path: string): number {

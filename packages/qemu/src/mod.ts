@@ -13,6 +13,7 @@ export * from './accelerator.ts';
 export { type LaunchedMachine, type LaunchSpec, launchMachine } from './launch.ts';
 export * from './machine-arguments.ts';
 export { findMachineProcess, type MachineProcess } from './machine-process.ts';
+export { checkImage, growImage, type ImageCheck } from './change-image.ts';
 export { type GuardedOptions, type GuardedProgram, guardedFolderName, startGuarded } from './guarded.ts';
 export { type ImageFile, imageChain } from './image-chain.ts';
 export { ImageDevice, type OpenImageOptions, openWithQemu, WritableImageDevice } from './image-device.ts';

@@ -21,6 +21,9 @@ export function operations(
   const copy = async () => (await import('./operations/copy.ts')).copyOperations(context);
   const storage = async () => (await import('./operations/storage.ts')).storageOperations(context);
   const disks = async () => (await import('./operations/disks.ts')).diskOperations(context);
+  const newDisks = async () => (await import('./operations/new-disks.ts')).newDiskOperations(context);
+  const diskChanges = async () =>
+    (await import('./operations/disk-changes.ts')).diskChangeOperations(context);
   const redo = async () => (await import('./operations/redo.ts')).redoOperations(context);
   const hosts = async () => (await import('./operations/hosts.ts')).hostOperations(context);
   const machines = async () => (await import('./operations/machines.ts')).machineOperations(context);
@@ -40,7 +43,10 @@ export function operations(
     ...later(restore, ['restoreToFolder', 'restoreToPackage', 'restoreToHost', 'export']),
     ...later(copy, ['copy', 'copyCreate']),
     ...later(storage, ['storageTest', 'storageUndelete']),
-    ...later(disks, ['diskInfo', 'diskMap', 'diskCompare', 'diskConvert']),
+    ...later(disks, ['diskInfo', 'diskMap', 'diskCompare']),
+    ...later(newDisks, ['diskCreate', 'diskConvert', 'diskClone']),
+    ...later(diskChanges, ['diskCheck', 'diskRepair', 'diskExtend', 'diskInflate', 'diskPunch']),
+    ...later(diskChanges, ['diskRename', 'diskDelete']),
     ...later(redo, ['redoList', 'redoAdd', 'redoCommit', 'redoDiscard']),
     ...later(hosts, ['hostList', 'hostAdd', 'hostTest', 'hostRemove']),
     ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),

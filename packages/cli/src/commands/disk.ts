@@ -1,24 +1,16 @@
 /** `prima disk`: disk files by themselves. */
-import type { DiskFileRequest, ImageFormat } from '@prima/api';
-import { errorCodes, formatBytes, formatDuration } from '@prima/base';
-import { type Command, Option } from 'commander';
+import { errorCodes } from '@prima/base';
+import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import { collect, parseCount } from '../options.ts';
 import { renderComparison, renderDiskFile, renderDiskMap } from '../render/disk-file.ts';
-import { printable } from '../terminal/width.ts';
+import { registerDiskChanges } from './disk-change.ts';
+import { allowHelp, type FileOptions, formatHelp, named } from './disk-file-options.ts';
+import { registerNewDisks } from './disk-new.ts';
 import { registerDiskRedo } from './disk-redo.ts';
 
-const formatHelp = 'its format, where name and content do not tell it; raw takes any file as it is';
-const allowHelp =
-  "the files of a VMDK may be in this folder, too, not only in the disk's; may be given several times";
-
-interface FileOptions {
-  format?: string | undefined;
-  allowFolder?: string[] | undefined;
-}
-
 export function registerDisk(program: Command, cli: Cli): void {
-  const disk = program.command('disk').description('look at disk files, compare and convert them');
+  const disk = program.command('disk').description('look at disk files, make, copy, check and change them');
   disk
     .command('info')
     .description('show what a disk file is and holds: format, sizes, what it is based on, partitions')
@@ -47,7 +39,8 @@ export function registerDisk(program: Command, cli: Cli): void {
       }),
     );
   registerCompare(disk, cli);
-  registerConvert(disk, cli);
+  registerNewDisks(disk, cli);
+  registerDiskChanges(disk, cli);
   registerDiskRedo(disk, cli);
 }
 
@@ -82,50 +75,4 @@ function registerCompare(disk: Command, cli: Cli): void {
         },
       ),
     );
-}
-
-function registerConvert(disk: Command, cli: Cli): void {
-  disk
-    .command('convert')
-    .description('write a disk to a new file in another format: all of it or nothing')
-    .argument('<source>', 'a disk file or block device')
-    .argument('<target>', 'the new file')
-    .option('--source-format <format>', 'of the source, where name and content do not tell it')
-    .option('--allow-folder <folder>', allowHelp, collect)
-    .addOption(
-      new Option(
-        '--format <format>',
-        'of the target (default: by its ending); vmdk: streamOptimized',
-      ).choices(['raw', 'qcow2', 'vmdk']),
-    )
-    .option('--force', 'replace the target where it is there')
-    .action(
-      cli.action(
-        {},
-        async (
-          invocation,
-          source: string,
-          target: string,
-          options: { sourceFormat?: string; allowFolder?: string[]; format?: ImageFormat; force?: boolean },
-        ) => {
-          const { sourceFormat, allowFolder, format, force } = options;
-          const request = {
-            source: named(source, { format: sourceFormat, allowFolder }),
-            target,
-            ...(format && { format }),
-            ...(force && { force }),
-          };
-          const result = await invocation.call((api, call) => api.diskConvert(request, call));
-          invocation.result(result, () => {
-            const { path, size, bytesRead, elapsedMs } = result;
-            const sizes = `${formatBytes(bytesRead)} of data in ${formatBytes(size)}`;
-            return `${printable(path)}: ${result.format}, ${sizes}, in ${formatDuration(elapsedMs)}`;
-          });
-        },
-      ),
-    );
-}
-
-function named(path: string, { format, allowFolder }: FileOptions): DiskFileRequest {
-  return { path, ...(format !== undefined && { format }), ...(allowFolder && { allowed: allowFolder }) };
 }

@@ -29,7 +29,7 @@ export async function diskFileSource(path: string, options: BareDiskOptions): Pr
   const real = await realpath(path).catch((error: unknown) => {
     throw toPrimaError(error, `looking for the disk ${path}`);
   });
-  const machine = bareMachine(`${hostname()}\0${real}`, basename(real, extname(real)));
+  const machine = { id: fileIdentity(real), name: basename(real, extname(real)) };
   return {
     machine,
     open: (request) =>
@@ -41,10 +41,8 @@ export async function diskFileSource(path: string, options: BareDiskOptions): Pr
 export function nbdSource(uri: NbdUri, text: string, options: BareDiskOptions): BackupSource {
   const { target, exportName } = uri;
   const place = 'socketPath' in target ? basename(target.socketPath) : target.host;
-  const machine = bareMachine(
-    `${hostname()}\0${text}`,
-    (exportName || place).replaceAll(/[^A-Za-z0-9._-]/g, '-'),
-  );
+  const name = (exportName || place).replaceAll(/[^A-Za-z0-9._-]/g, '-');
+  const machine = { id: fileIdentity(text), name };
   return {
     machine,
     open: (request) =>
@@ -52,8 +50,15 @@ export function nbdSource(uri: NbdUri, text: string, options: BareDiskOptions): 
   };
 }
 
-function bareMachine(identity: string, name: string): BackupSource['machine'] {
-  return { id: `disk-${createHash('sha256').update(identity).digest('hex').slice(0, 24)}`, name };
+/** Of a disk file's path, or an export's address, on this computer. */
+function fileIdentity(place: string): string {
+  const hash = createHash('sha256').update(`${hostname()}\0${place}`);
+  return `disk-${hash.digest('hex').slice(0, 24)}`;
+}
+
+/** The lock that a backup of the disk at `real` (symbolic links followed) holds, and whoever changes it. */
+export function diskLockPath(lockFolder: string, real: string): string {
+  return join(lockFolder, `${fileIdentity(real)}.lock`);
 }
 
 /** What is read, before it becomes a reading. */

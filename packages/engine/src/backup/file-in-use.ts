@@ -20,17 +20,32 @@ export async function isOpenForWriting(file: { dev: number; ino: number }): Prom
   }
 }
 
+/** True when some QEMU here has the file open at all. */
+export async function isOpenInQemu(file: { dev: number; ino: number }): Promise<boolean> {
+  try {
+    return locksOf(await readFile('/proc/locks', 'latin1'), file).length > 0;
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    return false;
+  }
+}
+
 /** Pure: looks for the lock in the text of /proc/locks. */
-export function hasWriter(locks: string, { dev, ino }: { dev: number; ino: number }): boolean {
+export function hasWriter(locks: string, file: { dev: number; ino: number }): boolean {
+  return locksOf(locks, file).some(
+    ({ first, last }) => Number(first) <= writeByte && (last === 'EOF' || Number(last) >= writeByte),
+  );
+}
+
+/** The ranges of the file on which there are locks of the kind that QEMU takes. */
+function locksOf(locks: string, { dev, ino }: { dev: number; ino: number }) {
   const hex = (value: number) => value.toString(16).padStart(2, '0');
   // glibc's makedev: the minor number's upper bits lie above the major number's lower ones
   const major = Math.floor(dev / 2 ** 8) & 0xfff;
   const minor = (dev & 0xff) | (Math.floor(dev / 2 ** 12) & 0xfff00);
   const identity = `${hex(major)}:${hex(minor)}:${ino}`;
-  return locks.split('\n').some((line) => {
-    const fields = line.trim().split(/\s+/);
-    const [, kind, , , , file, first, last] = fields;
-    if (kind !== 'OFDLCK' || file !== identity) return false;
-    return Number(first) <= writeByte && (last === 'EOF' || Number(last) >= writeByte);
+  return locks.split('\n').flatMap((line) => {
+    const [, kind, , , , file, first = '', last = ''] = line.trim().split(/\s+/);
+    return kind === 'OFDLCK' && file === identity ? [{ first, last }] : [];
   });
 }

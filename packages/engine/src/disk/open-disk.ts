@@ -54,7 +54,7 @@ export async function openDiskFile(path: string, options: OpenDiskFileOptions): 
 }
 
 /** The format that was told, or the one that shows; an unclear one says how to tell it. */
-async function formatOf(
+export async function formatOf(
   path: string,
   { format, option }: Pick<OpenDiskFileOptions, 'format' | 'option'>,
 ): Promise<DetectedFormat> {

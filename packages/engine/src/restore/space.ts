@@ -21,7 +21,7 @@ export async function assertRoom(folder: string, bytes: number): Promise<void> {
   if (free >= bytes) return;
   throw new StorageError(
     'no-space',
-    `${folder} has ${formatBytes(free)} left, the restore needs ${formatBytes(bytes)}; nothing was written`,
+    `${folder} has ${formatBytes(free)} left, and ${formatBytes(bytes)} are needed; nothing was written`,
     { details: { folder, free, needed: bytes } },
   );
 }

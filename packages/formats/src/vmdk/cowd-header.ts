@@ -18,6 +18,9 @@ export const cowdHeaderBytes = 2048;
 export const cowdTableEntries = 4096;
 export const cowdFreeSectorOffset = 28;
 export const cowdUncleanOffset = 1648;
+/** Where a child names its parent, and the room for the name with the NUL at its end. */
+export const cowdParentNameOffset = 32;
+export const cowdParentNameBytes = 1024;
 /** 1 MiB, which is what the specification allows. */
 export const cowdGrainLimit = 2048;
 

@@ -54,7 +54,7 @@ export interface CreatedVmdk {
 }
 
 /** VMware's pieces of a disk that no file system may find too large: 2 GiB less 1 MiB. */
-const pieceSectors = 4_192_256;
+export const pieceSectors = 4_192_256;
 
 /**
  * Makes a disk that holds nothing (a child: what its parent does). Its names are durable when it resolves; when it
