@@ -68,6 +68,8 @@ export interface JournalEntry extends AsyncDisposable {
    * at the next start.
    */
   commit(steps: readonly FileStep[]): Promise<void>;
+  /** The same in the middle of the work: what comes after may be undone again, what was intended before is no more. */
+  carryOut(steps: readonly FileStep[]): Promise<void>;
   /** Undoes what was intended, newest first: for work that failed or was cancelled. Then the entry goes. */
   undo(): Promise<void>;
   /** The work has ended well, or has cleaned up after itself: the entry goes. Again does nothing. */
@@ -115,6 +117,11 @@ export class Journal {
       ended = true;
       await removeDurably(path, this.#folder);
     };
+    const carryOut = async (steps: readonly FileStep[]) => {
+      record.undo = steps.toReversed();
+      await write();
+      for (const step of steps) await doFileStep(step);
+    };
     return {
       id: record.id,
       intend: async (next) => {
@@ -122,10 +129,13 @@ export class Journal {
         await write();
       },
       commit: async (steps) => {
-        record.undo = steps.toReversed();
-        await write();
-        for (const step of steps) await doFileStep(step);
+        await carryOut(steps);
         await end();
+      },
+      carryOut: async (steps) => {
+        await carryOut(steps);
+        record.undo = [];
+        await write();
       },
       undo: async () => {
         if (ended) return;

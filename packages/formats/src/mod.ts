@@ -33,7 +33,7 @@ export * from './vmdk/device-file.ts';
 export * from './vmdk/disk-file.ts';
 export { findParent, parentNames } from './vmdk/find-parent.ts';
 export * from './vmdk/geometry.ts';
-export { prepareGrownHosted } from './vmdk/grow-hosted.ts';
+export { makeRoomForTables, type SectorChange, writeTablesForGrowth } from './vmdk/grow-hosted.ts';
 export * from './vmdk/hosted-header.ts';
 export { type LinkText, readLinkText } from './vmdk/link-text.ts';
 export * from './vmdk/local-folder.ts';

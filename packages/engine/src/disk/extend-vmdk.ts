@@ -8,9 +8,11 @@ import {
   type ExtentDescription,
   localFolder,
   pieceSectors,
-  prepareGrownHosted,
   replaceExtents,
+  makeRoomForTables,
+  type SectorChange,
   sectorBytes,
+  writeTablesForGrowth,
   type VmdkDescriptor,
   writeHostedExtent,
 } from '@prima/formats';
@@ -119,9 +121,14 @@ async function growLast(
   }
   const file = await localFolder([dirname(path)]).openForWriting(path);
   try {
-    const { old, grown } = await prepareGrownHosted(file, { capacity: sectors, signal: options.signal });
-    const bytes = { offset: 0, old: old.toString('base64'), new: grown.toString('base64') };
-    steps.push({ kind: 'bytes', path, file: await identityOf(path), ...bytes });
+    const growth = { capacity: sectors, signal: options.signal };
+    const identity = await identityOf(path);
+    const step = ({ offset, old, fresh }: SectorChange): FileStep => {
+      const [before, after] = [old.toString('base64'), fresh.toString('base64')];
+      return { kind: 'bytes', path, file: identity, offset, old: before, new: after };
+    };
+    await entry.carryOut((await makeRoomForTables(file, growth)).map(step));
+    steps.push(step(await writeTablesForGrowth(file, growth)));
   } finally {
     await file.close();
   }

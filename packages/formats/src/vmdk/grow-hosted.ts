@@ -3,14 +3,14 @@
  * need the room of the first grains:
  *
  *   1. grains in that room are copied to the end of the file; fsync
- *   2. the tables in the file name the copies; fsync
+ *   2. the tables in the file name the copies: all entries, in both copies of the tables, or none; fsync
  *   3. directories and tables for the new size are written where the grains were; fsync
  *   4. the caller writes the new header over the old one: a sector, the old extent or the new one
  *
  * After a crash between any two of them the extent is what it was. The old tables' room is not used any more; it is a few
  * millionths of the disk.
  */
-import { alignUp, FormatError, PrimaError, throwIfAborted } from '@prima/base';
+import { alignDown, alignUp, assert, FormatError, PrimaError, throwIfAborted } from '@prima/base';
 import type { WritableDiskFile } from './disk-file.ts';
 import { hostedDataStart, readHostedHeader } from './hosted-extent.ts';
 import { HostedFlags, type HostedHeader, sectorBytes, writeHostedHeader } from './hosted-header.ts';
@@ -25,27 +25,54 @@ export interface GrowOptions {
 const entryBytes = 4;
 const sectorLimit = 2 ** 32;
 
-/** The headers before and after, 512 bytes each. Raises `unsupported` for compressed extents and odd layouts. */
-export async function prepareGrownHosted(
+/** A sector of the file, before and after. */
+export interface SectorChange {
+  offset: number;
+  old: Buffer;
+  fresh: Buffer;
+}
+
+/**
+ * Steps 1 and 2: what the caller changes, all of it or nothing, so that the room of the new tables is free. Raises
+ * `unsupported` for compressed extents and odd layouts.
+ */
+export async function makeRoomForTables(
   file: WritableDiskFile,
   { capacity, signal }: GrowOptions,
-): Promise<{ old: Buffer; grown: Buffer }> {
+): Promise<SectorChange[]> {
+  const header = await readGrowable(file);
+  const shape = shapeOf(header, capacity);
+  if (shape.tables === tablesFor(header, header.capacity)) return [];
+  const entries = await readEntries(file, header, shape);
+  const moves = await copyGrains(file, { header, shape, entries, signal });
+  return redirected(file, header, moves);
+}
+
+/** Steps 3 and 4, once there is room: the change of the header that makes the extent larger. */
+export async function writeTablesForGrowth(
+  file: WritableDiskFile,
+  { capacity }: GrowOptions,
+): Promise<SectorChange> {
   const old = await readUpTo(file, 0, sectorBytes);
-  const header = await readHostedHeader(file, () => undefined);
-  if ((header.flags & HostedFlags.compressed) !== 0) {
-    throw new PrimaError(
-      'unsupported',
-      `${file.name} is compressed, which is written once; convert it first`,
-    );
-  }
+  const header = await readGrowable(file);
   const shape = shapeOf(header, capacity);
   if (shape.tables === tablesFor(header, header.capacity)) {
-    return { old, grown: changed(old, { ...header, capacity }) };
+    return { offset: 0, old, fresh: changed(old, { ...header, capacity }) };
   }
   const entries = await readEntries(file, header, shape);
-  await moveGrains(file, { header, shape, entries, signal });
+  assert(
+    entries.every((sector) => !isInRoom(sector, header, shape)),
+    `${file.name} has no grains where its tables will be`,
+  );
+  if (file.size < shape.end * sectorBytes) await file.resize(shape.end * sectorBytes);
   const grown = await writeTables(file, { header, shape, entries, capacity });
-  return { old, grown: changed(old, grown) };
+  return { offset: 0, old, fresh: changed(old, grown) };
+}
+
+async function readGrowable(file: WritableDiskFile): Promise<HostedHeader> {
+  const header = await readHostedHeader(file, () => undefined);
+  if ((header.flags & HostedFlags.compressed) === 0) return header;
+  throw new PrimaError('unsupported', `${file.name} is compressed, which is written once; convert it first`);
 }
 
 interface Shape {
@@ -65,13 +92,14 @@ function tablesFor({ grainSize, numGTEsPerGT }: HostedHeader, capacity: number):
 }
 
 function shapeOf(header: HostedHeader, capacity: number): Shape {
-  const { numGTEsPerGT, grainSize, flags, rgdOffset } = header;
+  const { numGTEsPerGT, grainSize } = header;
   const tables = tablesFor(header, capacity);
   const directorySectors = Math.ceil((tables * entryBytes) / sectorBytes);
   const tableSectors = Math.ceil((numGTEsPerGT * entryBytes) / sectorBytes);
   const copySectors = directorySectors + tables * tableSectors;
-  const copies = (flags & HostedFlags.redundantTables) !== 0 && rgdOffset !== 0 ? 2 : 1;
-  const start = hostedDataStart(header) / sectorBytes;
+  const directories = directoriesOf(header);
+  const copies = directories.length;
+  const start = hostedDataStart(header, directories) / sectorBytes;
   const end = alignUp(start + copies * copySectors, grainSize);
   return { tables, directorySectors, tableSectors, copySectors, copies, start, end };
 }
@@ -120,22 +148,28 @@ function cutOff(file: WritableDiskFile, sector: number): FormatError {
 interface Growing {
   header: HostedHeader;
   shape: Shape;
-  /** Changed where grains move. */
   entries: Uint32Array;
   signal?: AbortSignal | undefined;
 }
 
-async function moveGrains(
+interface Move {
+  /** Of the entry that names the grain. */
+  index: number;
+  /** Where it is a copy of. */
+  sector: number;
+}
+
+/** Copies to the end of the file what is in the room of the new tables, durably. */
+async function copyGrains(
   file: WritableDiskFile,
   { header, shape, entries, signal }: Growing,
-): Promise<void> {
-  const { grainSize, flags } = header;
-  const firstGrain = (flags & HostedFlags.zeroedGrains) === 0 ? 1 : 2;
-  const moved: { index: number; sector: number }[] = [];
+): Promise<Move[]> {
+  const { grainSize } = header;
+  const moves: Move[] = [];
   let end = Math.max(alignUp(Math.ceil(file.size / sectorBytes), grainSize), shape.end);
   const grain = new Uint8Array(grainSize * sectorBytes);
   for (const [index, sector] of entries.entries()) {
-    if (sector < firstGrain || sector >= shape.end) continue;
+    if (!isInRoom(sector, header, shape)) continue;
     throwIfAborted(signal, `growing ${file.name}`);
     if (end + grainSize > sectorLimit)
       throw new PrimaError('no-space', `${file.name} cannot grow beyond 2 TiB`);
@@ -143,23 +177,46 @@ async function moveGrains(
     grain.fill(0);
     grain.set(bytes);
     await file.write(end * sectorBytes, grain);
-    moved.push({ index, sector: end });
+    moves.push({ index, sector: end });
     end += grainSize;
   }
-  if (file.size < shape.end * sectorBytes) await file.resize(shape.end * sectorBytes);
   await file.flush();
-  const directories = shape.copies === 2 ? [header.gdOffset ?? 0, header.rgdOffset] : [header.gdOffset ?? 0];
-  for (const directory of directories) {
+  return moves;
+}
+
+function isInRoom(sector: number, { flags }: HostedHeader, { end }: Shape): boolean {
+  const firstGrain = (flags & HostedFlags.zeroedGrains) === 0 ? 1 : 2;
+  return sector >= firstGrain && sector < end;
+}
+
+/** The sectors of the tables, in all copies, that name other places then. */
+async function redirected(
+  file: WritableDiskFile,
+  header: HostedHeader,
+  moves: readonly Move[],
+): Promise<SectorChange[]> {
+  const changes = new Map<number, SectorChange>();
+  for (const directory of directoriesOf(header)) {
     const tables = await tablePlaces(file, directory, header);
-    for (const { index, sector } of moved) {
+    for (const { index, sector } of moves) {
       const table = tables[Math.floor(index / header.numGTEsPerGT)] ?? 0;
-      const bytes = Buffer.alloc(entryBytes);
-      bytes.writeUInt32LE(sector);
-      await file.write(table * sectorBytes + (index % header.numGTEsPerGT) * entryBytes, bytes);
+      const place = table * sectorBytes + (index % header.numGTEsPerGT) * entryBytes;
+      const offset = alignDown(place, sectorBytes);
+      let change = changes.get(offset);
+      if (change === undefined) {
+        const old = await readUpTo(file, offset, sectorBytes);
+        change = { offset, old, fresh: Buffer.from(old) };
+        changes.set(offset, change);
+      }
+      change.fresh.writeUInt32LE(sector, place - offset);
     }
   }
-  await file.flush();
-  for (const { index, sector } of moved) entries[index] = sector;
+  return [...changes.values()];
+}
+
+function directoriesOf({ flags, gdOffset = 0, rgdOffset }: HostedHeader): number[] {
+  const isDouble = (flags & HostedFlags.redundantTables) !== 0 && rgdOffset !== 0;
+  return isDouble ? [gdOffset, rgdOffset] : [gdOffset];
 }
 
 /** Writes the new directories and tables, durably; the header that names them. */
