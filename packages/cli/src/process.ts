@@ -22,16 +22,24 @@ export async function runInProcess(
   await runWith(() => ({ argv }), openApplication);
 }
 
+interface FrontCommand {
+  argv: readonly string[];
+  /** A file that gets what is printed, too. */
+  log?: string;
+  /** Printed when it ends well, in place of what prima prints. */
+  done?: string;
+}
+
 /**
  * The same for a program that is said in terms of `prima`.
- * @param translate raises what is wrong with how it was called; `log` is a file that gets what is printed, too
+ * @param translate raises what is wrong with how it was called
  */
-export async function runFront(translate: () => { argv: readonly string[]; log?: string }): Promise<void> {
+export async function runFront(translate: () => FrontCommand): Promise<void> {
   await runWith(translate, openInProcess);
 }
 
 async function runWith(
-  translate: () => { argv: readonly string[]; log?: string },
+  translate: () => FrontCommand,
   openApplication: Environment['openApplication'],
 ): Promise<void> {
   const env = { ...process.env };
@@ -50,9 +58,9 @@ async function runWith(
   process.on('uncaughtException', onFault);
   let status: number;
   try {
-    const { argv, log } = translate();
+    const { argv, log, done } = translate();
     if (log !== undefined) environment = withLog(environment, log);
-    status = await run(argv, environment);
+    status = await (done === undefined ? run(argv, environment) : runFor(done, argv, environment));
   } catch (error) {
     const failure = toPrimaError(error, 'starting');
     environment.stderr.write(`${failure.message}\n`);
@@ -82,6 +90,15 @@ function openLog(path: string): number {
   } catch (error) {
     throw toPrimaError(error, `opening the log ${path}`);
   }
+}
+
+async function runFor(done: string, argv: readonly string[], environment: Environment): Promise<number> {
+  const { stdout } = environment;
+  let said = '';
+  const kept: Output = { write: (text) => void (said += text), isTTY: false, columns: stdout.columns };
+  const status = await run(argv, { ...environment, stdout: kept });
+  stdout.write(status === 0 ? `${done}\n` : said);
+  return status;
 }
 
 /** Resolves when the reader has taken all that was written: a pipe holds 64 KiB, exiting drops the rest. */
