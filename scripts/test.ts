@@ -117,7 +117,9 @@ function killLeftovers(): void {
 
 async function setUp(): Promise<void> {
   const log = createLogger((event) => console.log(`set-up: ${event.message}`));
-  await ensureDebianPackages(packagesFor('guest', 'machines', 'interop', 'file-systems', 'objects'), { log });
+  await ensureDebianPackages(packagesFor('guest', 'machines', 'interop', 'file-systems', 'objects', 'luns'), {
+    log,
+  });
   await buildTinyGuest({ log });
 }
 

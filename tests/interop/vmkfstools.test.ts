@@ -28,7 +28,7 @@ test('create, clone, extend, rename, ask, delete; and a refusal that says what t
   does('-i', 'a.vmdk', '-d', '2gbsparse', 'b.vmdk');
   await runProgram('qemu-img', ['compare', at.at('a.vmdk'), at.at('b.vmdk')]);
   assert.equal(does('-e', 'b.vmdk'), 'Disk chain is consistent.\n');
-  assert.equal(does('-q', 'b.vmdk'), 'Disk b.vmdk is not an rdm\n');
+  assert.match(vmkfstools('-q', 'b.vmdk').said, /b\.vmdk is not an rdm/);
   does('-X', '30m', 'a.vmdk');
   does('-E', 'a.vmdk', 'c.vmdk');
   const { stdout } = await runProgram('qemu-img', ['info', at.at('c.vmdk')]);

@@ -13,6 +13,7 @@ import type { MachineConfigurationApi } from './machine-configuration.ts';
 import type { MachinesApi } from './machines.ts';
 import type { MaintenanceApi } from './maintenance.ts';
 import type { PointsApi } from './points.ts';
+import type { RdmApi } from './disk-rdm.ts';
 import type { RedoApi } from './redo.ts';
 import type { RepositoryApi } from './repository.ts';
 import type { RestoreApi } from './restore.ts';
@@ -29,6 +30,7 @@ export interface PrimaApi
     MachinesApi,
     MaintenanceApi,
     PointsApi,
+    RdmApi,
     RedoApi,
     RepositoryApi,
     RestoreApi {

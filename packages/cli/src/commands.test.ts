@@ -90,6 +90,15 @@ const requests: readonly (readonly [string, Call])[] = [
       },
     },
   ],
+  [
+    'disk rdm create lun.vmdk --device /dev/sdb --mode physical',
+    { method: 'rdmCreate', request: { target: resolve('lun.vmdk'), device: '/dev/sdb', mode: 'physical' } },
+  ],
+  ['disk rdm query lun.vmdk', { method: 'rdmQuery', request: { path: resolve('lun.vmdk') } }],
+  [
+    'disk rdm remap lun.vmdk --device /dev/sdc --force',
+    { method: 'rdmRemap', request: { path: resolve('lun.vmdk'), device: '/dev/sdc', force: true } },
+  ],
   ['disk redo list lab/web01', { method: 'redoList', request: { target: 'lab/web01' } }],
   [
     'disk redo add lab/web01 --disk disk0 --disk scsi0:1 --no-quiesce',

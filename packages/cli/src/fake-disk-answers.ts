@@ -1,5 +1,5 @@
 /** For tests: what a small, plausible Prima would answer to calls about disk files. */
-import type { DiskCheckResult, DiskMadeResult, VmdkDto } from '@prima/api';
+import type { DiskCheckResult, DiskMadeResult, VmdkDto, RdmDto } from '@prima/api';
 import type { Answers } from './fake-environment.ts';
 
 const MiB = 1024 * 1024;
@@ -51,7 +51,20 @@ const checked: DiskCheckResult = {
   repairs: [],
 };
 
+const mapped: RdmDto = {
+  path: '/m/lun.vmdk',
+  mode: 'virtual',
+  size: 16 * 1024 * 1024,
+  device: '/dev/sdb',
+  identities: ['naa.6001405', 'serial.LAB1'],
+  found: '/dev/sdc',
+  notes: ['the device that was /dev/sdb is /dev/sdc now'],
+};
+
 export const diskAnswers: Answers = {
+  rdmCreate: () => mapped,
+  rdmQuery: () => mapped,
+  rdmRemap: () => mapped,
   diskInfo: ({ path }) => ({
     path,
     format: 'vmdk',

@@ -26,6 +26,13 @@ export {
 export { createDisk } from './disk/make-disk.ts';
 export { renameDisk } from './disk/rename-disk.ts';
 export { vmdkKind } from './disk/vmdk-kinds.ts';
+export {
+  createMapping,
+  type MappingMode,
+  mappingModes,
+  queryMapping,
+  remapDevice,
+} from './disk/raw-mapping.ts';
 export { type ImageFormat, imageFormats } from './disk/write-disk.ts';
 export { type ExportOptions, exportPoint, type PointExport } from './export/export-point.ts';
 export {

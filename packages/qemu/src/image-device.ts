@@ -121,14 +121,24 @@ export async function openWithQemu(
 ): Promise<WritableImageDevice>;
 export async function openWithQemu(path: string, options: OpenImageOptions): Promise<ImageDevice>;
 export async function openWithQemu(path: string, options: OpenImageOptions): Promise<ImageDevice> {
-  const { format, signal, allowBacking, ownOnly = false, runtimeFolder } = options;
+  const { format, signal, allowBacking, ownOnly = false } = options;
   const doing = `opening ${path} as ${format}`;
   throwIfAborted(signal, doing);
   const chain = await imageChain(path, format, { allowBacking, signal });
-  const args = serverArguments(ownOnly ? topName(chain) : graphName(chain), options);
+  return openServed(ownOnly ? topName(chain) : graphName(chain), chain, { ...options, doing });
+}
+
+/** Has qemu-nbd serve what `name`, a graph in QEMU's words, stands for. Raises what `openWithQemu` does. */
+export async function openServed(
+  name: string,
+  chain: readonly ImageFile[],
+  options: OpenImageOptions & { doing: string },
+): Promise<ImageDevice> {
+  const { doing, runtimeFolder } = options;
+  const args = serverArguments(name, options);
   const guarded = await startGuarded('qemu-nbd', args, { folder: guardedFolderName(runtimeFolder) });
   try {
-    return await connect(guarded, chain, { ...options, doing });
+    return await connect(guarded, chain, options);
   } catch (error) {
     await guarded.close();
     throw toPrimaError(error, doing);

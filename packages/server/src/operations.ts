@@ -24,6 +24,7 @@ export function operations(
   const newDisks = async () => (await import('./operations/new-disks.ts')).newDiskOperations(context);
   const diskChanges = async () =>
     (await import('./operations/disk-changes.ts')).diskChangeOperations(context);
+  const rdm = async () => (await import('./operations/rdm.ts')).rdmOperations(context);
   const redo = async () => (await import('./operations/redo.ts')).redoOperations(context);
   const hosts = async () => (await import('./operations/hosts.ts')).hostOperations(context);
   const machines = async () => (await import('./operations/machines.ts')).machineOperations(context);
@@ -47,6 +48,7 @@ export function operations(
     ...later(newDisks, ['diskCreate', 'diskConvert', 'diskClone']),
     ...later(diskChanges, ['diskCheck', 'diskRepair', 'diskExtend', 'diskInflate', 'diskPunch']),
     ...later(diskChanges, ['diskRename', 'diskDelete']),
+    ...later(rdm, ['rdmCreate', 'rdmQuery', 'rdmRemap']),
     ...later(redo, ['redoList', 'redoAdd', 'redoCommit', 'redoDiscard']),
     ...later(hosts, ['hostList', 'hostAdd', 'hostTest', 'hostRemove']),
     ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),

@@ -6,7 +6,7 @@
 import { type Logger, PrimaError, runProgram, silentLogger, toPrimaError, UserError } from '@prima/base';
 
 /** What the packages are for; see `packagesFor`. */
-export type Purpose = 'guest' | 'objects' | 'machines' | 'interop' | 'file-systems' | 'bench';
+export type Purpose = 'luns' | 'guest' | 'objects' | 'machines' | 'interop' | 'file-systems' | 'bench';
 
 const packages: Record<Purpose, readonly string[]> = {
   // building the tiny guest
@@ -40,6 +40,8 @@ const packages: Record<Purpose, readonly string[]> = {
   ],
   // making, looking into and checking partition tables and file systems
   'file-systems': ['e2fsprogs', 'xfsprogs', 'ntfs-3g', 'dosfstools', 'fdisk', 'gdisk', 'util-linux'],
+  // an iSCSI target, and what reads LUNs without an initiator in the kernel
+  luns: ['tgt', 'libiscsi-bin', 'qemu-block-extra'],
   // an S3 server: Ceph's object gateway
   objects: ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw', 'util-linux'],
   // the peers that the benchmark measures

@@ -5,10 +5,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Logger, missingProgram, PrimaError, RemoteError, runProgram, silentLogger } from '@prima/base';
+import { freePorts } from './free-ports.ts';
 import { ensureDebianPackages, packagesFor } from './debian-packages.ts';
 import { waitUntil } from './wait.ts';
 
@@ -165,19 +165,6 @@ async function answers(port: number): Promise<boolean> {
     ({ ok }) => ok,
     () => false, // nobody listens there yet
   );
-}
-
-/** Ports of loopback that were free just now, all different. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const address = server.address();
-    if (address !== null && typeof address === 'object') ports.push(address.port);
-  }
-  for (const server of servers) await new Promise((resolve) => server.close(resolve));
-  return ports;
 }
 
 interface ClusterPlan {

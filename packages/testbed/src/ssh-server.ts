@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { RemoteError, runProgram, systemErrorCode } from '@prima/base';
+import { freePorts } from './free-ports.ts';
 import { ensureDebianPackages } from './debian-packages.ts';
 import { waitUntil } from './wait.ts';
 
@@ -59,7 +59,7 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
     if (process.getuid?.() === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
     for (const name of ['host', 'user'])
       await runProgram('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', path(name)]);
-    const port = await freePort();
+    const [port = 0] = await freePorts(1);
     await writeConfig(home, port, options);
     server = spawn('/usr/sbin/sshd', ['-D', '-f', path('config'), '-E', path('log')], { stdio: 'ignore' });
     await listening(server, home, port);
@@ -130,16 +130,6 @@ async function listening(server: ChildProcess, home: string, port: number): Prom
     },
     { what: 'sshd to listen', intervalMs: 10 },
   );
-}
-
-/** A port that nobody listens on just now. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return typeof address === 'object' && address ? address.port : 0;
 }
 
 /** The processes below `root`, found by their parents in /proc/PID/stat. */

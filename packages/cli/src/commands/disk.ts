@@ -7,6 +7,7 @@ import { renderComparison, renderDiskFile, renderDiskMap } from '../render/disk-
 import { registerDiskChanges } from './disk-change.ts';
 import { allowHelp, type FileOptions, formatHelp, named } from './disk-file-options.ts';
 import { registerNewDisks } from './disk-new.ts';
+import { registerDiskRdm } from './disk-rdm.ts';
 import { registerDiskRedo } from './disk-redo.ts';
 
 export function registerDisk(program: Command, cli: Cli): void {
@@ -41,6 +42,7 @@ export function registerDisk(program: Command, cli: Cli): void {
   registerCompare(disk, cli);
   registerNewDisks(disk, cli);
   registerDiskChanges(disk, cli);
+  registerDiskRdm(disk, cli);
   registerDiskRedo(disk, cli);
 }
 

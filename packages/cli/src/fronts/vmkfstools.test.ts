@@ -26,7 +26,11 @@ const cases: readonly [line: string, command: string][] = [
   ['-x repair a.vmdk', 'disk repair a.vmdk --yes'],
   ['-e a.vmdk', 'disk check a.vmdk'],
   ['-e out.vmdk a.dsk', 'disk convert a.dsk out.vmdk --kind twoGbMaxExtentSparse'],
-  ['-q a.vmdk', 'disk info a.vmdk'],
+  ['-q a.vmdk', 'disk rdm query a.vmdk'],
+  ['-r /dev/sdb a.vmdk', 'disk rdm create a.vmdk --device /dev/sdb --mode virtual'],
+  ['-z /dev/sdb a.vmdk', 'disk rdm create a.vmdk --device /dev/sdb --mode physical'],
+  ['-m a.vmdk', 'disk redo commit a.vmdk'],
+  ['-P -h /vm', 'datastore show /vm'],
   ['-g a.vmdk', 'disk info a.vmdk'],
 ];
 
@@ -38,8 +42,7 @@ for (const [line, command] of cases) {
 
 test('every other option is refused with what to use instead', () => {
   const lines =
-    '-C vmfs6|-S x|-Z a|-G a|-P a|-T a|-y a|-F public|-s|-l a|-L reserve a|-D a|-B a|-W vsan|-w a|-M a|-r /dev/x a|' +
-    '-z /dev/x a|-m a|-i a -d rdm:/dev/x b';
+    '-C vmfs6|-S x|-Z a|-G a|-T a|-y a|-F public|-s|-l a|-L reserve a|-D a|-B a|-W vsan|-w a|-M a|-i a -d rdm:/dev/x b';
   for (const line of lines.split('|')) {
     assert.throws(
       () => translateVmkfstools(line.split(' ')),

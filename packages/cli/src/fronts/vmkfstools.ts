@@ -65,7 +65,7 @@ type Name = keyof typeof disks | keyof typeof volumes;
 const onTheHost = 'that is done on an ESXi host, with its own vmkfstools';
 const onModern = 'VMFS volumes are made and changed on an ESXi host of today, with its own vmkfstools';
 const mapping =
-  'Prima makes no raw device mappings; name the device itself to prima backup and prima disk convert';
+  'make the mapping with -r or -z DEVICE FILE, and copy to its device with dd or qemu-img convert';
 
 /** Why an option is refused, and what to use instead. */
 const refused: Partial<Record<Name, string>> = {
@@ -75,8 +75,6 @@ const refused: Partial<Record<Name, string>> = {
   setfsname: onModern,
   spanfs: onModern,
   growfs: onModern,
-  queryfs: onModern,
-  humanreadable: onModern,
   upgradevmfs: onModern,
   upgradefinish: onModern,
   reclaimBlocks: `${onModern}; prima disk punch gives back the zeros of one disk`,
@@ -91,9 +89,6 @@ const refused: Partial<Record<Name, string>> = {
   writezeros: 'nothing is written over a whole disk; delete it, and create it with -d eagerzeroedthick',
   migratevirtualdisk:
     'a disk of ESX 2 stays as it is: prima disk convert reads it and writes a new one beside it',
-  createrdm: mapping,
-  createrdmpassthru: mapping,
-  commit: 'prima disk redo commit writes a redo log into its disk',
 };
 
 const usage = `vmkfstools works on disk files as the tool of ESX does, through Prima:
@@ -102,7 +97,9 @@ const usage = `vmkfstools works on disk files as the tool of ESX does, through P
   -E OLD FILE       rename                 -U FILE      delete
   -X SIZE FILE      extend to SIZE         -j, -k FILE  inflate        -K FILE  punch zeros
   -x check|repair FILE                     -e FILE      is the chain consistent?
-  -g, -Q FILE       geometry, kind         -q FILE      is it an rdm?
+  -g, -Q FILE       geometry, kind         -m FILE      merge its redo log
+  -r, -z DEVICE FILE   map a device (virtual, physical)     -q FILE   which device?
+  -P FOLDER         what a datastore holds
 Everything else is refused with what to use instead. prima disk --help has more.`;
 
 /** Raises `usage`, and `unsupported` for what is refused. */
@@ -148,8 +145,12 @@ function actionOf(values: Values, files: readonly string[]): FrontAction {
     return { argv: ['disk', 'convert', second, file, '--kind', 'twoGbMaxExtentSparse'] };
   }
   if (values.chainConsistent) return { argv: ['disk', 'check', file], done: 'Disk chain is consistent.' };
-  // info refuses a mapping, and says in which mode it is
-  if (values.queryrdm) return { argv: ['disk', 'info', file], done: `Disk ${file} is not an rdm` };
+  const [virtual, physical] = [values.createrdm, values.createrdmpassthru];
+  if (virtual !== undefined) return { argv: mapped(file, virtual, 'virtual') };
+  if (physical !== undefined) return { argv: mapped(file, physical, 'physical') };
+  if (values.queryrdm) return { argv: ['disk', 'rdm', 'query', file] };
+  if (values.queryfs) return { argv: ['datastore', 'show', file] };
+  if (values.commit) return { argv: ['disk', 'redo', 'commit', file] };
   if (values.inflatedisk || values.eagerzero) return { argv: ['disk', 'inflate', file] };
   if (values.punchzero) return { argv: ['disk', 'punch', file] };
   if (values.deletevirtualdisk) return { argv: ['disk', 'delete', file, '--yes'] };
@@ -158,6 +159,10 @@ function actionOf(values: Values, files: readonly string[]): FrontAction {
     'usage',
     'vmkfstools: say what to do, such as -c 10G, -i SOURCE, -X 20G, -E OLD, -U, -e',
   );
+}
+
+function mapped(file: string, device: string, mode: string): string[] {
+  return ['disk', 'rdm', 'create', file, '--device', device, '--mode', mode];
 }
 
 function fixing(how: string, file: string): string[] {

@@ -12,6 +12,7 @@ import {
 import { openWithQemu } from '@prima/qemu';
 import { PrimaError, toPrimaError, UserError } from '@prima/base';
 import { isOpenForWriting } from '../backup/file-in-use.ts';
+import { mappingOpener } from './mapped-device.ts';
 
 export interface OpenedDiskFile {
   device: BlockDevice;
@@ -75,12 +76,14 @@ async function openVmdkFile(
   path: string,
   { allowed, signal }: OpenDiskFileOptions,
 ): Promise<Omit<OpenedDiskFile, 'format' | 'reason'>> {
-  const { device, info } = await openVmdk(path, { roots: allowed, signal });
+  const notes: string[] = [];
+  const openMapping = mappingOpener((text) => notes.push(text), signal);
+  const { device, info } = await openVmdk(path, { roots: allowed, openMapping, signal });
   try {
     const files = vmdkFiles(info);
     for (const file of files) await assertNobodyWrites(file);
     const basedOn = info.parents.map((parent) => ({ path: parent.path, format: 'vmdk' }));
-    return { device, basedOn, files, vmdk: info };
+    return { device, basedOn, files, vmdk: { ...info, notes: [...info.notes, ...notes] } };
   } catch (error) {
     await device.close();
     throw error;
