@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
-import { mountOptions, networkKind, settleMsOf } from './file-system.ts';
+import { isNear, mountOptions, networkKind, settleMsOf } from './file-system.ts';
 
 const mountinfo = `22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 90 22 0:50 / /srv rw - ext4 /dev/sdb1 rw
@@ -21,6 +21,16 @@ test('the settling time is above the cache of the mount that a folder is on', as
   assert.equal(await settleMsOf('/srv/nasty', probe(NFS)), 65_000, 'not the mount of a similar name');
   assert.equal(await settleMsOf('/srv/win/x', probe(0xfe534d42)), 6000);
   assert.equal(await settleMsOf('/srv/nas', probe(0xef53)), 0, 'a file system of this computer');
+});
+
+test('near is only what is known to be of this machine', async () => {
+  for (const [type, expected] of [
+    [0xef53, true],
+    [0x58465342, true],
+    [NFS, false],
+    [0x00c36400, false],
+  ] as const)
+    assert.equal(await isNear('/srv', probe(type)), expected, type.toString(16));
 });
 
 test('the mount is the longest above the folder, the last of the same', () => {

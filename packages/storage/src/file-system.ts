@@ -12,6 +12,11 @@ const kinds: ReadonlyMap<number, string> = new Map([
   [0x5346414f, 'afs'],
 ]);
 
+/** Those whose answers come from this machine's memory or disks: ext2 to ext4, XFS, Btrfs, ZFS, F2FS, tmpfs, overlayfs. */
+const near: ReadonlySet<number> = new Set([
+  0xef53, 0x58465342, 0x9123683e, 0x2fc12fc1, 0xf2f52010, 0x01021994, 0x794c7630,
+]);
+
 /** The attribute caches' longest time, seconds, where the mount says nothing else (nfs(5), mount.cifs(8)). */
 const defaultCacheSeconds: Partial<Record<string, number>> = {
   nfs: 60,
@@ -41,6 +46,11 @@ const systemProbe: FileSystemProbe = {
 /** `nfs`, `cifs` … for file systems that other computers write to as well; undefined for all others. */
 export async function networkKind(folder: string, probe = systemProbe): Promise<string | undefined> {
   return kinds.get(await probe.type(folder));
+}
+
+/** Whether the folder is surely on a disk of this machine, or in its memory. */
+export async function isNear(folder: string, probe = systemProbe): Promise<boolean> {
+  return near.has(await probe.type(folder));
 }
 
 /**

@@ -12,7 +12,7 @@ import {
   throwIfAborted,
   toPrimaError,
 } from '@prima/base';
-import { type FileSystemProbe, settleMsOf } from './file-system.ts';
+import { type FileSystemProbe, isNear, settleMsOf } from './file-system.ts';
 import { SettledNames } from './settled-names.ts';
 import { listFolder } from './local-list.ts';
 import { tidyFolder } from './local-leftovers.ts';
@@ -62,10 +62,13 @@ export async function openLocalStore(folder: string, options: LocalStoreOptions 
     }
     throw toPrimaError(error, `opening the store ${root}`);
   }
-  const settleMs = await settleMsOf(await realpath(root), options.fileSystem).catch((error: unknown) => {
+  try {
+    const path = await realpath(root);
+    const settleMs = await settleMsOf(path, options.fileSystem);
+    return new LocalStore(root, { settleMs, isNear: await isNear(path, options.fileSystem) });
+  } catch (error) {
     throw toPrimaError(error, `looking at the file system of ${root}`);
-  });
-  return new LocalStore(root, settleMs);
+  }
 }
 
 /** Makes `path` and the folders above it, and makes every name that is new durable. */
@@ -81,11 +84,13 @@ class LocalStore implements ObjectStore {
   /** Folders whose own names, up to the root, are known to be durable, or are being made so. */
   readonly #durableFolders = new Map<string, Promise<void>>();
   readonly #settled = new SettledNames();
+  readonly #isNear: boolean;
   #tidied: Promise<number> | undefined;
 
-  constructor(root: string, settleMs: number) {
+  constructor(root: string, at: { settleMs: number; isNear: boolean }) {
     this.url = root;
-    this.settleMs = settleMs;
+    this.settleMs = at.settleMs;
+    this.#isNear = at.isNear;
   }
 
   async putIfAbsent(
@@ -200,7 +205,7 @@ class LocalStore implements ObjectStore {
 
   list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
     assertPrefix(prefix);
-    return listFolder(this.url, prefix, options);
+    return listFolder(this.url, prefix, { ...options, isNear: this.#isNear });
   }
 
   async delete(key: string, options: StoreCallOptions = {}): Promise<void> {
