@@ -1,6 +1,6 @@
 /** Redo logs against QEMU's own tools: what they read through the logs, and what is left when they are merged. */
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -37,6 +37,16 @@ const kinds: Kind[] = [
     format: 'qcow2',
     make: async (folder) => {
       const disk = join(folder, 'disk.qcow2');
+      await createImage(disk, { format: 'qcow2', size });
+      return disk;
+    },
+    logs: (disk) => qcow2Logs({ disk, format: 'qcow2', size }),
+  },
+  {
+    name: 'qcow2 over a disk with a colon in its name',
+    format: 'qcow2',
+    make: async (folder) => {
+      const disk = join(folder, 'scsi0:0 of "web".qcow2');
       await createImage(disk, { format: 'qcow2', size });
       return disk;
     },
@@ -109,6 +119,14 @@ async function read(path: string, format: string): Promise<Buffer> {
 }
 
 describe('redo logs and QEMU', () => {
+  it('makes none over a raw disk that ends within a sector', async () => {
+    const disk = join(await mkdtemp(join(root, 'disk-')), 'odd.raw');
+    await writeFile(disk, Buffer.alloc(1000));
+    const stack = await RedoStack.open(disk, { kind: qcow2Logs({ disk, format: 'raw', size: 1024 }) });
+    await assert.rejects(stack.add(), /1000 bytes, which is not a multiple of 512/);
+    assert.deepEqual(await readdir(join(disk, '..')), ['odd.raw']);
+  });
+
   for (const kind of kinds) {
     const { format } = kind;
     it(`${kind.name}: QEMU reads and writes the logs, and both levels are merged`, async () => {

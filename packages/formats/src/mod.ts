@@ -24,6 +24,7 @@ export {
   type RedoPurpose,
   type RedoRecord,
 } from './redo/record.ts';
+export { diskItself } from './redo/redo-folder.ts';
 export * from './redo/redo-stack.ts';
 export * from './vmdk/check-vmdk.ts';
 export * from './vmdk/cowd-header.ts';

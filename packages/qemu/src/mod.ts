@@ -18,7 +18,7 @@ export { type GuardedOptions, type GuardedProgram, guardedFolderName, startGuard
 export { type ImageFile, imageChain } from './image-chain.ts';
 export { ImageDevice, type OpenImageOptions, openWithQemu, WritableImageDevice } from './image-device.ts';
 export { inquireIscsi, type IscsiLun, iscsiUrl, openIscsi, parseIscsiUrl } from './iscsi.ts';
-export { type Qcow2LogOptions, qcow2Logs } from './qcow2-log.ts';
+export { nameBeside, type Qcow2LogOptions, qcow2Logs } from './qcow2-log.ts';
 export {
   addBitmap,
   type ImageBitmap,

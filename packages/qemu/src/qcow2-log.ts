@@ -1,5 +1,5 @@
 /** Redo logs that QEMU can run on: qcow2 files whose backing file is the disk, of any format, or the log beneath. */
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { PrimaError, syncFolder, systemErrorCode, toPrimaError } from '@prima/base';
 import { type BlockDevice, openRawFile, type WritableDevice } from '@prima/block';
@@ -35,7 +35,8 @@ export function qcow2Logs({ disk, format, size }: Qcow2LogOptions): LogKind {
   const create = async ({ log, beneath }: LogPlace, { signal }: LogOptions = {}) => {
     const temporary = log + unfinished;
     await rm(temporary, { force: true });
-    const backing = { path: basename(beneath), format: formatOf(beneath) };
+    if (formatOf(beneath) === 'raw') await mustBeSectors(beneath);
+    const backing = { path: nameBeside(beneath), format: formatOf(beneath) };
     await createImage(temporary, { format: 'qcow2', size, backing, signal });
     await publish(temporary, log);
   };
@@ -48,7 +49,7 @@ export function qcow2Logs({ disk, format, size }: Qcow2LogOptions): LogKind {
       '-f',
       'qcow2',
       '-b',
-      basename(beneath),
+      nameBeside(beneath),
       '-F',
       formatOf(beneath),
       '--',
@@ -68,6 +69,22 @@ export function qcow2Logs({ disk, format, size }: Qcow2LogOptions): LogKind {
     openThrough: (log, { signal } = {}) => openAny(log, formatOf(log), signal),
     close,
   };
+}
+
+/** The name of a file in the folder of who names it, as QEMU takes no protocol for it (`disk:0.qcow2`). */
+export function nameBeside(path: string): string {
+  const name = basename(path);
+  return name.includes(':') ? `./${name}` : name;
+}
+
+/** What is written to a part of a sector at its end could not be merged. */
+async function mustBeSectors(disk: string): Promise<void> {
+  const { size } = await stat(disk);
+  if (size % 512 === 0) return;
+  throw new PrimaError(
+    'unsupported',
+    `${disk} has ${size} bytes, which is not a multiple of 512: it cannot be written to, and so can have no redo logs`,
+  );
 }
 
 function openAny(path: string, format: DiskFormat, signal?: AbortSignal): Promise<BlockDevice> {

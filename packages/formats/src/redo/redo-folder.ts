@@ -1,6 +1,6 @@
 /** The folder of a disk and its redo logs, as far as the record and whole files go. */
-import { readdir, readFile, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { lstat, readdir, readFile, realpath, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { replaceFile, syncFolder, systemErrorCode, toPrimaError } from '@prima/base';
 
 export interface RedoFolder {
@@ -12,6 +12,19 @@ export interface RedoFolder {
   /** Removes them in this order, each durably; those that are not there are no mistake. */
   remove(names: readonly string[]): Promise<void>;
   names(): Promise<string[]>;
+}
+
+/**
+ * The file that a disk's path leads to: logs and record lie beside that, whatever symbolic link it is named by. Two names of
+ * one disk with a record each would have one of them write beneath the other's logs.
+ */
+export async function diskItself(path: string): Promise<string> {
+  try {
+    return (await lstat(path)).isSymbolicLink() ? await realpath(path) : resolve(path);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return resolve(path);
+    throw toPrimaError(error, `looking for the disk ${path}`);
+  }
 }
 
 export function localRedoFolder(disk: string): RedoFolder {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -149,6 +149,39 @@ describe('redo logs of VMDKs', () => {
     await assert.rejects(stack.commit(0), /linked.vmdk over it, which Prima did not make/);
     await rm(join(disk, '../linked.vmdk'));
     await stack.commit(0);
+  });
+
+  it('finds its logs by whatever name the disk is opened', async () => {
+    const disk = await newDisk();
+    const link = join(await mkdtemp(join(root, 'links-')), 'linked.vmdk');
+    await symlink(disk, link);
+    const stack = await RedoStack.open(link, { kind: cowdLogs });
+    await stack.add();
+    assert.equal(stack.top, `${disk}.REDO`);
+    assert.deepEqual(await readdir(join(link, '..')), ['linked.vmdk']);
+    assert.equal((await readRedoRecord(disk))?.logs.length, 1);
+    assert.equal((await readRedoRecord(link))?.logs.length, 1);
+  });
+
+  it('adds no log beside what is no file', async () => {
+    const create = () => assert.fail('a log is made');
+    const stack = await RedoStack.open('/dev/null', { kind: { ...cowdLogs, create } });
+    await assert.rejects(stack.add(), (error: PrimaError) => error.code === 'unsupported');
+    assert.equal(await readRedoRecord('/dev/null'), undefined);
+  });
+
+  it('keeps a log that was being merged and cannot be read any more', async () => {
+    const disk = await newDisk();
+    const stack = await RedoStack.open(disk, { kind: cowdLogs });
+    await stack.add();
+    await write(stack, Buffer.alloc(size), seededRandom(11));
+    await stack.beginCommit(0);
+    await writeFile(stack.top, Buffer.alloc(512)); // its blocks were not yet there when the host went down
+    const found = await RedoStack.open(disk, { kind: cowdLogs });
+    await assert.rejects(found.settle(), (error: PrimaError) => error.code === 'format');
+    const names = await readdir(join(disk, '..'));
+    assert.ok(names.includes('disk.vmdk.REDO-delta.vmdk'), names.join(', '));
+    assert.equal((await readRedoRecord(disk))?.doing?.do, 'commit');
   });
 
   it('refuses a record that leads elsewhere', async () => {

@@ -5,7 +5,8 @@
  * `add`, `commit` and `discard` are for disks that nobody has open. For a running machine the steps around what QEMU
  * does are called one by one: `beginAdd` … `endAdd`, `beginCommit` … `endCommit`.
  */
-import { basename, dirname, join, resolve } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { PrimaError, type ProcessIdentity, type Random, systemRandom, toPrimaError } from '@prima/base';
 import { findDependants, isLogName } from './dependants.ts';
 import type { LogKind, LogOptions, LogPlace, MergeOptions } from './log-kind.ts';
@@ -18,7 +19,7 @@ import {
   redoRecordPath,
   writeRedoRecord,
 } from './record.ts';
-import { localRedoFolder, type RedoFolder } from './redo-folder.ts';
+import { diskItself, localRedoFolder, type RedoFolder } from './redo-folder.ts';
 import {
   beginAdd,
   beginCommit,
@@ -58,12 +59,10 @@ export interface CommitPlan extends LogPlace {
 }
 
 /** The record of a disk's logs, or undefined when there are none. Raises `format`. */
-export async function readRedoRecord(
-  disk: string,
-  folder = localRedoFolder(disk),
-): Promise<RedoRecord | undefined> {
-  const path = redoRecordPath(resolve(disk));
-  const text = await folder.read(basename(path));
+export async function readRedoRecord(disk: string, folder?: RedoFolder): Promise<RedoRecord | undefined> {
+  const file = await diskItself(disk);
+  const path = redoRecordPath(file);
+  const text = await (folder ?? localRedoFolder(file)).read(basename(path));
   return text === undefined ? undefined : parseRedoRecord(text, path);
 }
 
@@ -84,7 +83,7 @@ export class RedoStack {
 
   /** Raises `format` for a record that cannot be read, or of another kind of log. */
   static async open(disk: string, options: OpenStackOptions): Promise<RedoStack> {
-    const path = resolve(disk);
+    const path = await diskItself(disk);
     const { kind, folder = localRedoFolder(path), random = systemRandom } = options;
     const record = (await readRedoRecord(path, folder)) ?? emptyRecord(path, kind.kind);
     if (record.kind !== kind.kind) {
@@ -136,6 +135,7 @@ export class RedoStack {
   /** The record says that a log is coming, and the log is there, empty. */
   async beginAdd({ purpose = 'asked', owner, signal }: AddOptions = {}): Promise<RedoLog> {
     this.#mustBeSettled('added');
+    await mustBeFile(this.disk);
     if (this.#record.logs.length >= this.#kind.limit) {
       throw new PrimaError(
         'refused',
@@ -218,7 +218,8 @@ export class RedoStack {
       await this.#removeLog(log);
       return [`the redo log ${log.files[0]} was being discarded: it is gone now`];
     }
-    if (!(await this.#kind.isWhole(this.pathOf(log)))) {
+    // only a name that is gone says so: a log that is damaged may hold the only copy of what it was to merge
+    if (!(await this.#folder.names()).includes(log.files[0])) {
       await this.#removeLog(log);
       return [`the redo log ${log.files[0]} was merged already: the rest of it is gone now`];
     }
@@ -336,4 +337,17 @@ export class RedoStack {
       { details: { foreign: names } },
     );
   }
+}
+
+/** Beside a block device is /dev: in memory, and gone with the next boot. */
+async function mustBeFile(disk: string): Promise<void> {
+  const found = await stat(disk).catch((error: unknown) => {
+    throw toPrimaError(error, `looking for the disk ${disk}`);
+  });
+  if (found.isFile()) return;
+  throw new PrimaError(
+    'unsupported',
+    `${disk} is no file, and can have no redo logs: they lie beside the disk, and there they would be lost with the next boot`,
+    { details: { path: disk } },
+  );
 }

@@ -2,7 +2,7 @@
 import { open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { FormatError, PrimaError, runProgram, toPrimaError } from '@prima/base';
-import { detectFormat, type DiskFormat, isDiskFormat, readRedoRecord } from '@prima/formats';
+import { detectFormat, type DiskFormat, diskItself, isDiskFormat, readRedoRecord } from '@prima/formats';
 import { imageChain, imageInfo } from '@prima/qemu';
 import type { MachineDisk, MachineLog } from '../platform.ts';
 import { logNode, type NamedImage, nodeName } from './command-line.ts';
@@ -41,9 +41,10 @@ async function topOf(
 ): Promise<{ path: string; format: DiskFormat; logs: MachineLog[] }> {
   const record = await readRedoRecord(disk.path);
   const gone = record?.doing?.do === 'discard' ? record.doing.id : undefined;
+  const folder = dirname(await diskItself(disk.path));
   const logs = (record?.logs ?? [])
     .filter(({ id }) => id !== gone)
-    .map(({ id, files, purpose, made }) => ({ id, path: join(dirname(disk.path), files[0]), purpose, made }));
+    .map(({ id, files, purpose, made }) => ({ id, path: join(folder, files[0]), purpose, made }));
   const top = logs.at(-1);
   if (!record || !top) return { path: disk.path, format: await formatOf(disk), logs };
   return { path: top.path, format: record.kind === 'cowd' ? 'vmdk' : 'qcow2', logs };

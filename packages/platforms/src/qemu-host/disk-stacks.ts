@@ -1,7 +1,7 @@
 /** The redo logs of a machine's disks while it does not run: opened, mended after a crash, made for disk modes. */
 import { basename } from 'node:path';
-import { liveness, type Logger, PrimaError, type ProcessIdentity, toPrimaError } from '@prima/base';
-import { cowdLogs, isLogName, readRedoRecord, RedoStack } from '@prima/formats';
+import { type Logger, PrimaError, toPrimaError } from '@prima/base';
+import { cowdLogs, diskItself, isLogName, readRedoRecord, type RedoLog, RedoStack } from '@prima/formats';
 import { qcow2Logs } from '@prima/qemu';
 import type { RedoChoice } from '../platform.ts';
 import { formatOf, virtualSize } from './disk-files.ts';
@@ -11,13 +11,14 @@ import type { DiskConfig, MachineConfig } from './machine-config.ts';
 /** Logs that were there before are of their kind; new ones are qcow2, which QEMU runs on. */
 export async function diskStack(disk: DiskConfig): Promise<RedoStack> {
   const record = await readRedoRecord(disk.path);
-  if (record?.kind === 'cowd') return RedoStack.open(disk.path, { kind: cowdLogs });
+  const path = await diskItself(disk.path);
+  if (record?.kind === 'cowd') return RedoStack.open(path, { kind: cowdLogs });
   const format = await formatOf(disk);
-  const size = await virtualSize(disk.path, format);
-  return RedoStack.open(disk.path, { kind: qcow2Logs({ disk: disk.path, format, size }) });
+  const size = await virtualSize(path, format);
+  return RedoStack.open(path, { kind: qcow2Logs({ disk: path, format, size }) });
 }
 
-/** The disks that a crash left something of: a step half done, or the log of a backup whose process died. */
+/** The disks that a crash left something of: a step half done, or the log of a backup that is over. */
 export async function unsettledStacks(
   config: MachineConfig,
 ): Promise<{ disk: DiskConfig; stack: RedoStack }[]> {
@@ -25,25 +26,21 @@ export async function unsettledStacks(
   for (const disk of config.disks) {
     const record = await readRedoRecord(disk.path);
     if (!record) continue;
-    if (!record.doing && !(await hasOrphan(record.logs))) continue;
+    if (!record.doing && !record.logs.some(isOrphan)) continue;
     found.push({ disk, stack: await diskStack(disk) });
   }
   return found;
 }
 
-/** The level of a backup's log whose process has died: it goes. Undefined when there is none. */
-export async function orphanLevel({ record: { logs } }: RedoStack): Promise<number | undefined> {
-  for (const [level, log] of logs.toReversed().entries()) if (await isOrphan(log)) return level;
-  return undefined;
+/** The level of a log of a backup that is over: it goes. Undefined when there is none. */
+export function orphanLevel({ record: { logs } }: RedoStack): number | undefined {
+  const level = logs.toReversed().findIndex(isOrphan);
+  return level < 0 ? undefined : level;
 }
 
-async function hasOrphan(logs: readonly { owner?: ProcessIdentity; purpose: string }[]): Promise<boolean> {
-  for (const log of logs) if (await isOrphan(log)) return true;
-  return false;
-}
-
-async function isOrphan({ owner, purpose }: { owner?: ProcessIdentity; purpose: string }): Promise<boolean> {
-  return purpose === 'backup' && (owner === undefined || (await liveness(owner)) === 'dead');
+/** A backup holds the machine's lock for as long as it has logs: to who has the lock now, all of them are left over. */
+function isOrphan({ purpose }: Pick<RedoLog, 'purpose'>): boolean {
+  return purpose === 'backup';
 }
 
 /** Mends what a crash left, of a machine that does not run; under its lock. Sentences of what was done. */
@@ -52,9 +49,9 @@ export async function settleCold(config: MachineConfig): Promise<string[]> {
   for (const { disk, stack } of await unsettledStacks(config)) {
     const said = (text: string) => `${basename(disk.path)}: ${text}`;
     done.push(...(await stack.settle()).map(said));
-    for (let level = await orphanLevel(stack); level !== undefined; level = await orphanLevel(stack)) {
+    for (let level = orphanLevel(stack); level !== undefined; level = orphanLevel(stack)) {
       const { log } = await stack.commit(level);
-      done.push(said(`the redo log ${log.files[0]} of a backup that died is merged`));
+      done.push(said(`the redo log ${log.files[0]} of a backup that is over is merged`));
     }
   }
   return done;
@@ -127,7 +124,8 @@ async function commitTop(stack: RedoStack): Promise<string> {
 async function refuseForeign(disk: DiskConfig, hasRecord: boolean): Promise<void> {
   const stack = hasRecord ? await diskStack(disk) : undefined;
   const names = await (stack?.foreign() ?? foreignBeside(disk));
-  const logs = names.filter((name) => isLogName(name, basename(disk.path)));
+  const file = basename(await diskItself(disk.path));
+  const logs = names.filter((name) => isLogName(name, file));
   if (logs.length === 0) return;
   throw new PrimaError(
     'refused',

@@ -5,7 +5,7 @@
 import { basename } from 'node:path';
 import { PrimaError, type Progress, systemClock, throwIfAborted, toPrimaError } from '@prima/base';
 import type { CommitPlan, RedoLog, RedoStack } from '@prima/formats';
-import type { QmpClient } from '@prima/qemu';
+import { nameBeside, type QmpClient } from '@prima/qemu';
 import { devicePath, logNode, logNodeOptions, nodeName } from './command-line.ts';
 import { orphanLevel, unsettledStacks } from './disk-stacks.ts';
 import type { DiskConfig, MachineConfig } from './machine-config.ts';
@@ -35,10 +35,33 @@ export async function openLogs(
   stacks: readonly LiveStack[],
   options: { runFolder: string; purpose: RedoLog['purpose']; owner?: RedoLog['owner'] },
 ): Promise<void> {
+  for (const live of stacks) await mustWriteTo(qmp, live);
   for (const { stack } of stacks) {
     const log = await stack.beginAdd(options);
     await addNode(qmp, logNodeOptions(log.id, stack.pathOf(log), options.runFolder));
   }
+}
+
+/** Raises `state` where QEMU knows of other logs than the record. */
+async function mustWriteTo(qmp: QmpClient, { disk, stack }: LiveStack): Promise<void> {
+  if (stack.record.kind !== 'qcow2') {
+    throw new PrimaError(
+      'unsupported',
+      `${stack.disk} has redo logs as ESX makes them, and QEMU makes no more of those; commit them, or stop the machine`,
+    );
+  }
+  const wanted = activeNode(disk, stack);
+  const found = await attachedNode(qmp, disk);
+  if (found !== wanted) throw otherDisk(disk, stack, found);
+}
+
+function otherDisk({ slot }: DiskConfig, { disk }: RedoStack, node: string | undefined): PrimaError {
+  const found = node === undefined ? 'it has no such disk' : `it writes to ${node}`;
+  return new PrimaError(
+    'state',
+    `QEMU was started with another ${slot} than its configuration or the record of its redo logs says now (${found}); ` +
+      `nothing is done to the logs of ${disk}: stop the machine and start it again`,
+  );
 }
 
 /** From here on the guest writes to the logs: the point in time. All disks or none. */
@@ -81,17 +104,20 @@ export async function commitLive(
   { disk, stack }: LiveStack,
   options: LiveCommit,
 ): Promise<void> {
+  const chosen = stack.record.logs.at(-1 - options.level);
+  if (chosen && !stack.record.doing && !(await isRead(qmp, { disk, stack }, chosen.id)))
+    throw otherDisk(disk, stack, await attachedNode(qmp, disk));
   const plan = await stack.beginCommit(options.level);
   await cancelJob(qmp, plan.id); // of a process that died
-  if (await isInChain(qmp, disk, stack, plan)) {
+  if (await isRead(qmp, { disk, stack }, plan.id)) {
     try {
       if (plan.above === undefined) await commitActive(qmp, { disk, stack, plan }, options);
       else await commitBeneath(qmp, { disk, stack, plan }, options);
     } catch (error) {
       await cancelJob(qmp, plan.id);
       const failure = toPrimaError(error, `merging ${plan.log} into ${plan.beneath}`);
-      if (plan.above !== undefined || !(await isDrive(qmp, disk, plan.id)))
-        await endIfGone(qmp, { disk, stack, plan });
+      await endIfGone(qmp, { disk, stack, plan });
+      await options.window.resume();
       throw failure;
     }
   }
@@ -113,7 +139,7 @@ async function commitBeneath(
     'top-node': logNode(plan.id),
     'base-node': beneathNode(disk, stack, plan.id),
     // what QEMU writes into the log above
-    'backing-file': basename(plan.beneath),
+    'backing-file': nameBeside(plan.beneath),
   });
   await followJob(qmp, plan.id, ['concluded'], options);
   await endJob(qmp, plan);
@@ -121,7 +147,8 @@ async function commitBeneath(
 
 /**
  * The guest writes to the log that is merged. QEMU goes over to the file beneath while the guest is paused, and the log
- * goes before it runs on: were the host to die between the two, a stale log would lie over a newer disk.
+ * goes before it runs on: were the host to die between the two, a stale log would lie over a newer disk. Where the log
+ * cannot go, the guest stays paused.
  */
 async function commitActive(
   qmp: QmpClient,
@@ -134,22 +161,19 @@ async function commitActive(
   });
   await followJob(qmp, plan.id, ['ready', 'concluded'], options);
   await options.window.pause();
-  try {
-    await qmp.execute('job-complete', { id: jobId(plan.id) }, { timeoutMs: stepTimeoutMs });
-    await followJob(qmp, plan.id, ['concluded'], { ...options, signal: AbortSignal.timeout(endTimeoutMs) });
-    await endJob(qmp, plan);
-    if (await isDrive(qmp, disk, plan.id)) {
-      throw new PrimaError('remote', `QEMU says that ${plan.log} is merged, but goes on writing to it`);
-    }
-    await stack.endCommit(plan.id, { moved: true });
-  } finally {
-    await options.window.resume();
+  await qmp.execute('job-complete', { id: jobId(plan.id) }, { timeoutMs: stepTimeoutMs });
+  await followJob(qmp, plan.id, ['concluded'], { ...options, signal: AbortSignal.timeout(endTimeoutMs) });
+  await endJob(qmp, plan);
+  if (await isDrive(qmp, disk, plan.id)) {
+    throw new PrimaError('remote', `QEMU says that ${plan.log} is merged, but goes on writing to it`);
   }
+  await stack.endCommit(plan.id, { moved: true });
+  await options.window.resume();
 }
 
 /** Where QEMU has already let go of the log, its files go. */
 async function endIfGone(qmp: QmpClient, { disk, stack, plan }: LivePlanned): Promise<void> {
-  if (stack.record.doing?.do !== 'commit' || (await isInChain(qmp, disk, stack, plan))) return;
+  if (stack.record.doing?.do !== 'commit' || (await isRead(qmp, { disk, stack }, plan.id))) return;
   await dropNode(qmp, logNode(plan.id));
   await stack.endCommit(plan.id, { moved: true });
 }
@@ -159,6 +183,7 @@ export async function settleLive(qmp: QmpClient, config: MachineConfig): Promise
   const done: string[] = [];
   for (const { disk, stack } of await unsettledStacks(config)) {
     const { doing } = stack.record;
+    if ((await attachedNode(qmp, disk)) === undefined) continue; // its logs are not this run's
     if (doing?.do === 'add') {
       await settleAdded(qmp, [{ disk, stack }]);
       done.push(`${disk.slot}: the redo log ${doing.log.files[0]} was being added`);
@@ -173,7 +198,7 @@ export async function settleLive(qmp: QmpClient, config: MachineConfig): Promise
   return done;
 }
 
-/** Merges the logs of backups that died, after `settleLive`; the guest runs. */
+/** Merges the logs of backups that are over, after `settleLive`; the guest runs. */
 export async function mergeOrphans(
   qmp: QmpClient,
   config: MachineConfig,
@@ -181,10 +206,10 @@ export async function mergeOrphans(
 ): Promise<string[]> {
   const done: string[] = [];
   for (const { disk, stack } of await unsettledStacks(config)) {
-    for (let level = await orphanLevel(stack); level !== undefined; level = await orphanLevel(stack)) {
+    for (let level = orphanLevel(stack); level !== undefined; level = orphanLevel(stack)) {
       const { files } = stack.record.logs.at(-1 - level) ?? { files: [''] };
       await commitLive(qmp, { disk, stack }, { level, window });
-      done.push(`${disk.slot}: the redo log ${files[0]} of a backup that died is merged`);
+      done.push(`${disk.slot}: the redo log ${files[0]} of a backup that is over is merged`);
     }
   }
   return done;
@@ -218,37 +243,44 @@ async function isDrive(qmp: QmpClient, disk: DiskConfig, id: string): Promise<bo
 /** qapi: XDbgBlockGraph. */
 interface BlockGraph {
   nodes: { id: number; name: string }[];
-  edges: { parent: number; child: number; name: string }[];
+  edges: { parent: number; child: number }[];
 }
 
-/** Whether the disk is still read through the log. */
-async function isInChain(
-  qmp: QmpClient,
-  disk: DiskConfig,
-  stack: RedoStack,
-  { id }: CommitPlan,
-): Promise<boolean> {
+/**
+ * Whether the disk is still read through the log. Raises `state` where it is read from what is beneath it neither: then the
+ * log was not merged, and nothing tells what it belongs to.
+ */
+async function isRead(qmp: QmpClient, { disk, stack }: LiveStack, id: string): Promise<boolean> {
+  const drive = await attachedNode(qmp, disk);
+  const nodes = drive === undefined ? new Set<string>() : await nodesUnder(qmp, drive);
+  if (nodes.has(logNode(id))) return true;
+  if (nodes.has(beneathNode(disk, stack, id))) return false;
+  throw otherDisk(disk, stack, drive);
+}
+
+/** The names of all nodes that a node reads from, itself included: jobs and backups put filters over a disk. */
+async function nodesUnder(qmp: QmpClient, drive: string): Promise<Set<string>> {
   const graph = await qmp.execute<BlockGraph>('x-debug-query-block-graph', undefined, {
     timeoutMs: stepTimeoutMs,
   });
-  const names = new Map(graph.nodes.map((node) => [node.id, node.name]));
-  const named = (name: string) => graph.nodes.find((node) => node.name === name)?.id;
-  let at = named(await driveOf(qmp, devicePath(disk.slot)));
-  for (let steps = 0; at !== undefined && steps < stack.record.logs.length + 8; steps += 1) {
-    if (names.get(at) === logNode(id)) return true;
-    const parent = at;
-    // a filter that a job puts over the disk has its node as `file`
-    at = graph.edges.find(
-      ({ parent: from, name }) =>
-        from === parent && (name === 'backing' || isFilter(names.get(parent), name)),
-    )?.child;
+  const seen = new Set<number>();
+  let next = graph.nodes.filter(({ name }) => name === drive).map(({ id }) => id);
+  while (next.length > 0) {
+    for (const id of next) seen.add(id);
+    const edges = graph.edges.filter(({ parent, child }) => next.includes(parent) && !seen.has(child));
+    next = [...new Set(edges.map(({ child }) => child))];
   }
-  return false;
+  return new Set(graph.nodes.filter(({ id }) => seen.has(id)).map(({ name }) => name));
 }
 
-/** QEMU's own nodes, `#block123`, over a disk while a job is at it. */
-function isFilter(node: string | undefined, edge: string): boolean {
-  return node?.startsWith('#') === true && edge === 'file';
+/** What the guest's device writes to; undefined where QEMU has no such device. */
+async function attachedNode(qmp: QmpClient, { slot }: DiskConfig): Promise<string | undefined> {
+  try {
+    return await driveOf(qmp, devicePath(slot));
+  } catch (error) {
+    if (isRefusal(error)) return undefined;
+    throw error;
+  }
 }
 
 async function dropNode(qmp: QmpClient, name: string): Promise<void> {

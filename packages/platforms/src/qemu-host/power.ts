@@ -141,7 +141,10 @@ async function stop(request: PowerRequest, state: MachineState): Promise<void> {
 async function endRun({ paths, config, options }: PowerRequest): Promise<void> {
   if (config.disks.every(({ mode }) => diskMode(mode).kind === 'persistent')) return;
   const logger = options.logger ?? silentLogger;
-  await withMachineLock(paths, 'the end of a run', () => finishLogs({ config, redo: options.redo, logger }));
+  await withMachineLock(paths, 'the end of a run', async () => {
+    if (await findMachineProcess(paths.run)) return; // started again since: the logs are that run's
+    await finishLogs({ config, redo: options.redo, logger });
+  });
 }
 
 async function shutDown(request: PowerRequest, state: MachineState): Promise<void> {

@@ -7,7 +7,7 @@ import {
   systemClock,
   toPrimaError,
 } from '@prima/base';
-import type { RedoLog, RedoStack } from '@prima/formats';
+import type { AddOptions, RedoLog, RedoStack } from '@prima/formats';
 import { connectQmp, type QmpClient } from '@prima/qemu';
 import type {
   MachineLog,
@@ -133,7 +133,7 @@ export class LogWork {
     const request = { purpose: purpose ?? 'asked', ...(owner && { owner }) };
     const timing: Pick<RedoResult, 'frozenMs'> = {};
     if (this.#runs) await this.#withQmp((qmp) => this.#addLive(qmp, { ...request, quiesce, timing, signal }));
-    else for (const { stack } of this.#stacks) await stack.add({ ...request, signal });
+    else await this.#addCold({ ...request, signal });
     const done = this.#stacks.map(({ disk, stack }) => doneOf(disk, stack, stack.record.logs.at(-1)));
     return { done, ...timing, why: this.#why };
   }
@@ -171,17 +171,14 @@ export class LogWork {
     await this.#withQmp(async (qmp) => {
       const window = this.#window(qmp, timing);
       if (freeze) await window.pause();
-      try {
-        for (const live of withLogs) {
-          await merge(live, async () => {
-            const inner = freeze ? alreadyPaused : window;
-            await commitLive(qmp, live, { level, window: inner, signal, onProgress: report(live.disk) });
-            return undefined;
-          });
-        }
-      } finally {
-        await window.resume();
+      for (const live of withLogs) {
+        await merge(live, async () => {
+          const inner = freeze ? alreadyPaused : window;
+          await commitLive(qmp, live, { level, window: inner, signal, onProgress: report(live.disk) });
+          return undefined;
+        });
       }
+      await window.resume(); // where that failed: the guardian, when it is on record what the guest writes to
     });
     return { done, ...timing, why: this.#why };
   }
@@ -193,6 +190,21 @@ export class LogWork {
       throw new PrimaError('not-found', `${this.#machine.config.name} has no redo logs`);
     for (const { disk, stack } of withLogs) done.push(doneOf(disk, stack, await stack.discard()));
     return { done, why: this.#why };
+  }
+
+  /** All disks or none. */
+  async #addCold(request: AddOptions): Promise<void> {
+    const added: RedoStack[] = [];
+    try {
+      for (const { stack } of this.#stacks) {
+        await stack.beginAdd(request);
+        added.push(stack);
+      }
+    } catch (error) {
+      for (const stack of added) await stack.endAdd(false);
+      throw error;
+    }
+    for (const stack of added) await stack.endAdd(true);
   }
 
   async #addLive(
