@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import {
   type Logger,
@@ -73,6 +73,7 @@ export async function exportMachine(
 ): Promise<ExportedMachine> {
   const { platform, machine, host } = source;
   const { force = false, method = 'redo', signal, logger } = options;
+  checkFolderName(machine.name);
   const folder = join(resolve(into), machine.name);
   const doing = `exporting ${machine.name} to ${folder}`;
   if (!force && (await statIfThere(folder))) {
@@ -106,6 +107,15 @@ export async function exportMachine(
     await entry.undo();
     throw failure;
   }
+}
+
+/** Displayed names may hold anything, also what leads out of the folder. */
+function checkFolderName(name: string): void {
+  if (name !== '' && name === basename(name) && !name.startsWith('.') && !name.includes('\0')) return;
+  throw new UserError(
+    'usage',
+    `"${name}" cannot be the name of a folder: give the machine another name first`,
+  );
 }
 
 interface Work {
@@ -174,7 +184,7 @@ async function sumData(disks: readonly DiskReading[], signal?: AbortSignal): Pro
 }
 
 /** What speaks of files that do not come along goes; the identity stays. */
-function configurationOf({ files }: MachineReading, { name }: Machine): Vmx {
+function configurationOf({ files, skipped }: MachineReading, { name }: Machine): Vmx {
   const file = files.find((found) => found.name.toLowerCase().endsWith('.vmx'));
   if (!file)
     throw new UserError(
@@ -184,6 +194,11 @@ function configurationOf({ files }: MachineReading, { name }: Machine): Vmx {
   const vmx = parseVmx(file.bytes);
   for (const key of ['checkpoint.vmState', 'sched.swap.derivedName', 'suspend.directory']) vmx.delete(key);
   for (const key of vmx.keys()) if (/^(?:scsi|sata|ide|nvme)\d+:\d+\.redo$/i.test(key)) vmx.delete(key);
+  // a disk that stays behind may be in use there
+  for (const { disk } of skipped) {
+    vmx.set(`${disk.slot}.present`, 'FALSE');
+    vmx.delete(`${disk.slot}.fileName`);
+  }
   return vmx;
 }
 
@@ -236,14 +251,24 @@ async function digests(paths: readonly string[], signal?: AbortSignal): Promise<
 
 /** The export that is replaced goes only when the new one has its name. */
 async function publish(staging: string, folder: string): Promise<void> {
-  const old = `${folder}.old`;
-  if (await statIfThere(folder)) {
-    const found = await stat(folder);
-    if (!found.isDirectory()) throw new UserError('exists', `${folder} is no folder, and is not replaced`);
-    await rm(old, { recursive: true, force: true });
-    await rename(folder, old);
+  const found = await statIfThere(folder);
+  if (found && !found.isDirectory())
+    throw new UserError('exists', `${folder} is no folder, and is not replaced`);
+  const old = found && (await freeName(`${folder}.old`));
+  if (old !== undefined) await rename(folder, old);
+  try {
+    await rename(staging, folder);
+  } catch (error) {
+    if (old !== undefined) await rename(old, folder);
+    throw error;
   }
-  await rename(staging, folder);
   await syncFolder(join(folder, '..'));
-  await rm(old, { recursive: true, force: true });
+  if (old !== undefined) await rm(old, { recursive: true, force: true });
+}
+
+/** Another machine's export may have the name. */
+async function freeName(path: string): Promise<string> {
+  let name = path;
+  for (let number = 1; await statIfThere(name); number += 1) name = `${path}-${number}`;
+  return name;
 }
