@@ -50,6 +50,30 @@ test('folders that are near are looked at there and then, until too many were sl
     assert.deepEqual(await areDirect(new LocalLooks(false), folder, 2), [false, false]);
   }));
 
+test('after a while it is tried again whether looks are quick', () =>
+  withFolder(async (folder) => {
+    let now = 0;
+    let took = 12;
+    const looks = new LocalLooks(true, () => (now += took));
+    await areDirect(looks, folder, 8);
+    took = 0;
+    assert.deepEqual(await areDirect(looks, folder, 2), [false, false]);
+    now += 6000;
+    assert.deepEqual(await areDirect(looks, folder, 2), [true, true]);
+  }));
+
+test('small files that are near are read at once, whole', () =>
+  withFolder(async (folder) => {
+    const path = join(folder, 'file');
+    await writeFile(path, 'four');
+    assert.equal(new LocalLooks(false).smallFile(path, 4), undefined);
+    const looks = new LocalLooks(true);
+    assert.equal(Buffer.from(looks.smallFile(path, 4)?.bytes ?? []).toString(), 'four');
+    assert.equal(looks.smallFile(path, 3), undefined);
+    assert.equal(looks.smallFile(folder, 1 << 20), undefined);
+    assert.throws(() => looks.smallFile(join(folder, 'none'), 4), { code: 'ENOENT' });
+  }));
+
 test('others have a turn when it is time', async () => {
   let now = 0;
   const looks = new LocalLooks(true, () => now);

@@ -6,6 +6,7 @@ import { type FileHandle, mkdir, open, readdir, realpath, stat, unlink } from 'n
 import { dirname, join, resolve } from 'node:path';
 import {
   createFile,
+  KiB,
   StorageError,
   syncFolder,
   systemErrorCode,
@@ -13,9 +14,9 @@ import {
   toPrimaError,
 } from '@prima/base';
 import { type FileSystemProbe, isNear, settleMsOf } from './file-system.ts';
-import { SettledNames } from './settled-names.ts';
 import { listFolder } from './local-list.ts';
 import { tidyFolder } from './local-leftovers.ts';
+import { LocalLooks } from './local-looks.ts';
 import { roomLeft } from './local-room.ts';
 import type {
   ListOptions,
@@ -25,6 +26,7 @@ import type {
   ObjectStore,
   StoreCallOptions,
 } from './object-store.ts';
+import { SettledNames } from './settled-names.ts';
 import { onceMoreWhenStale } from './stale.ts';
 import {
   assertKey,
@@ -36,6 +38,9 @@ import {
   tooShort,
 } from './store-key.ts';
 import { isAbsent, unlessAbsent } from './unless-absent.ts';
+
+/** Records of sessions and of the log have a kilobyte or a few. */
+const smallBytes = 64 * KiB;
 
 export interface LocalStoreOptions {
   /** Makes the folder when it is not there. Default false. */
@@ -85,12 +90,14 @@ class LocalStore implements ObjectStore {
   readonly #durableFolders = new Map<string, Promise<void>>();
   readonly #settled = new SettledNames();
   readonly #isNear: boolean;
+  readonly #looks: LocalLooks;
   #tidied: Promise<number> | undefined;
 
   constructor(root: string, at: { settleMs: number; isNear: boolean }) {
     this.url = root;
     this.settleMs = at.settleMs;
     this.#isNear = at.isNear;
+    this.#looks = new LocalLooks(at.isNear);
   }
 
   async putIfAbsent(
@@ -177,6 +184,8 @@ class LocalStore implements ObjectStore {
     assertKey(key);
     throwIfAborted(options.signal, `reading ${key} in ${this.url}`);
     try {
+      const small = range === undefined ? await this.#getSmall(join(this.url, key)) : undefined;
+      if (small) return small;
       return await onceMoreWhenStale(`reading ${key} in ${this.url}`, async () => {
         await using handle = await open(join(this.url, key), 'r');
         const status = await handle.stat();
@@ -188,6 +197,14 @@ class LocalStore implements ObjectStore {
       if (isAbsent(error)) throw missingObject(key, this.url, error);
       throw toPrimaError(error, `reading ${key} in ${this.url}`);
     }
+  }
+
+  /** What is small and near at hand is read without asking a thread for each step. */
+  async #getSmall(path: string): Promise<Uint8Array | undefined> {
+    await this.#looks.turn();
+    const found = this.#looks.smallFile(path, smallBytes);
+    if (found) await this.#settled.assure(path, found.status.ctimeMs);
+    return found?.bytes;
   }
 
   async stat(key: string, options: StoreCallOptions = {}): Promise<ObjectInfo | undefined> {
