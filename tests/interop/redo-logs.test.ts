@@ -9,6 +9,7 @@ import type { BlockDevice, WritableDevice } from '@prima/block';
 import { cowdLogs, createVmdk, type LogKind, openVmdk, RedoStack } from '@prima/formats';
 import { openRawFile } from '@prima/block';
 import { createImage, openWithQemu, qcow2Logs } from '@prima/qemu';
+import { runPrima } from '@prima/testbed';
 
 const root = await mkdtemp(join(tmpdir(), 'prima-redo-interop-'));
 after(() => rm(root, { recursive: true }));
@@ -215,6 +216,30 @@ describe('redo logs and QEMU', () => {
       ['disk.vmdk'],
     );
   });
+});
+
+it('from the command line: a disk file by itself', async () => {
+  const folder = await mkdtemp(join(root, 'cli-'));
+  const env = { PRIMA_HOME: join(folder, 'home') };
+  const disk = join(folder, 'a disk.vmdk');
+  await createVmdk(disk, { createType: 'vmfs', size });
+  const run = (...args: string[]) => runPrima(['disk', 'redo', ...args], { env });
+  const good = async (...args: string[]) => {
+    const { status, stdout, stderr } = await run(...args);
+    assert.equal(status, 0, `${args.join(' ')}: ${stderr}`);
+    return stdout;
+  };
+  await good('add', disk);
+  await good('add', disk);
+  const third = await run('add', disk);
+  assert.equal(third.status, 13);
+  assert.match(third.stderr, /^prima: .* 2 is the most for logs of the kind cowd; commit one first\n$/);
+  assert.match(await good('list', disk), / 0 {2}.*\.REDO\.REDO\n +1 {2}.*\.REDO\n/);
+  await good('commit', disk, '--level', '1');
+  const meant = await run('discard', disk);
+  assert.equal(meant.status, 2, meant.stderr);
+  await good('discard', disk, '--yes');
+  assert.match(await good('list', disk), /no redo logs/);
 });
 
 async function owned(kind: LogKind, log: string) {

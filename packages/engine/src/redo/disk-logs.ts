@@ -44,7 +44,7 @@ export async function withDiskLogs<T>(
   const stack = await openStack(disk, options);
   await mustBeClosed(stack);
   for (const text of await stack.settle({ signal })) logger.warn(text);
-  return task(stack);
+  return await task(stack);
 }
 
 /** The disk's logs as they are, without changing anything. */
