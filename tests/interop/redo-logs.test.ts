@@ -75,7 +75,7 @@ const kinds: Kind[] = [
   },
 ];
 
-/** Writes as a guest would, through QEMU; what QEMU 7.2 cannot write (docs/format/vmdk.md), by ourselves. */
+/** Writes as a guest would, through QEMU. */
 async function write(path: string, format: string, model: Buffer, seed: number): Promise<void> {
   const random = seededRandom(seed);
   const commands: string[] = [];
@@ -90,21 +90,7 @@ async function write(path: string, format: string, model: Buffer, seed: number):
     );
     model.fill(pattern, offset, offset + length);
   }
-  if (format !== 'vmdk' || !path.includes('.REDO'))
-    await runProgram('qemu-io', ['-f', format, ...commands, path]);
-  else await writeVmdk(path, model);
-}
-
-async function writeVmdk(path: string, model: Buffer): Promise<void> {
-  const { device } = await openVmdk(path, { writable: true });
-  const now = Buffer.alloc(size);
-  await device.read(0, now);
-  for (let offset = 0; offset < size; offset += 512) {
-    const sector = model.subarray(offset, offset + 512);
-    if (!sector.equals(now.subarray(offset, offset + 512))) await device.write(offset, sector);
-  }
-  await device.flush();
-  await device.close();
+  await runProgram('qemu-io', ['-f', format, ...commands, path]);
 }
 
 /** What QEMU reads. */

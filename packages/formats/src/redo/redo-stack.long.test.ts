@@ -17,12 +17,12 @@ after(() => rm(root, { recursive: true }));
 const size = 3 * MiB;
 let folders = 0;
 
-async function newDisk(createType: NewVmdkType = 'vmfs'): Promise<string> {
+async function newDisk(createType: NewVmdkType = 'vmfs', bytes = size): Promise<string> {
   folders += 1;
   const folder = join(root, `disk-${folders}`);
   await cp(await mkdtemp(join(root, 'empty-')), folder, { recursive: true });
   const disk = join(folder, 'disk.vmdk');
-  await createVmdk(disk, { createType, size });
+  await createVmdk(disk, { createType, size: bytes });
   return disk;
 }
 
@@ -161,6 +161,27 @@ describe('redo logs of VMDKs', () => {
     assert.deepEqual(await readdir(join(link, '..')), ['linked.vmdk']);
     assert.equal((await readRedoRecord(disk))?.logs.length, 1);
     assert.equal((await readRedoRecord(link))?.logs.length, 1);
+  });
+
+  it('finds what is in a log whose tables are holes for the most part', async () => {
+    const bytes = 400 * MiB;
+    const disk = await newDisk('monolithicSparse', bytes);
+    const stack = await RedoStack.open(disk, { kind: cowdLogs });
+    const log = await stack.add();
+    assert.equal(await stack.bytesOf(log), 0);
+    const places = [0, 82 * MiB - 512, 82 * MiB, 201 * MiB + 512, bytes - 512];
+    const { device } = await openVmdk(stack.top, { writable: true });
+    for (const [index, place] of places.entries()) await device.write(place, Buffer.alloc(512, index + 1));
+    await device.close();
+    assert.equal(await stack.bytesOf(log), 512 * places.length);
+    await stack.commit(0);
+    const merged = await openVmdk(disk);
+    for (const [index, place] of places.entries()) {
+      const sector = Buffer.alloc(512);
+      await merged.device.read(place, sector);
+      assert.ok(sector.equals(Buffer.alloc(512, index + 1)), `at ${place}`);
+    }
+    await merged.device.close();
   });
 
   it('adds no log beside what is no file', async () => {

@@ -58,7 +58,11 @@ export async function openCowdExtent(file: DiskFile, options: ExtentOptions): Pr
   const layout = { ...cowdTableLayout(header, file), note };
   const facts = { size: sectors * sectorBytes, grainBytes: grainSize * sectorBytes, zeroEntries: false };
   if (!isWritableFile(file)) {
-    return new SparseLayer({ ...facts, file, tables: new SparseTables({ ...layout, file }) });
+    return new SparseLayer({
+      ...facts,
+      file,
+      tables: new SparseTables({ ...layout, file, skipHoles: true }),
+    });
   }
   return new WritableSparseLayer({
     ...facts,

@@ -1,6 +1,6 @@
 /** Writing the empty extents of new disks: header, directories and tables of hosted sparse and COWD files. */
 import { alignUp, MiB } from '@prima/base';
-import { type CowdHeader, cowdTableCount, writeCowdHeader } from './cowd-header.ts';
+import { type CowdHeader, cowdTableCount, cowdTableEntries, writeCowdHeader } from './cowd-header.ts';
 import type { WritableDiskFile } from './disk-file.ts';
 import { HostedFlags, type HostedHeader, sectorBytes, writeHostedHeader } from './hosted-header.ts';
 
@@ -56,7 +56,7 @@ export async function writeHostedExtent(
   await file.write(0, writeHostedHeader(header));
   await file.write(header.descriptorOffset * sectorBytes, descriptor);
   for (const sector of [header.rgdOffset, header.gdOffset ?? 0]) {
-    await writeDirectory(file, { sector, tables, firstTable: sector + directorySectors });
+    await writeDirectory(file, { sector, tables, firstTable: sector + directorySectors, tableSectors });
   }
 }
 
@@ -65,17 +65,18 @@ interface NewDirectory {
   tables: number;
   /** Sector of the first table; the others follow. */
   firstTable: number;
+  tableSectors: number;
 }
 
 async function writeDirectory(
   file: WritableDiskFile,
-  { sector, tables, firstTable }: NewDirectory,
+  { sector, tables, firstTable, tableSectors: step }: NewDirectory,
 ): Promise<void> {
   const perPiece = MiB / 4;
   for (let first = 0; first < tables; first += perPiece) {
     const piece = Buffer.alloc(Math.min(perPiece, tables - first) * 4);
     for (let entry = 0; entry < piece.length / 4; entry += 1) {
-      piece.writeUInt32LE(firstTable + (first + entry) * tableSectors, entry * 4);
+      piece.writeUInt32LE(firstTable + (first + entry) * step, entry * 4);
     }
     await file.write(sector * sectorBytes + first * 4, piece);
   }
@@ -96,12 +97,18 @@ export interface NewCowdExtent {
   description?: string;
 }
 
-/** Fills an empty file with an empty delta: what a redo log is at its beginning. */
+const cowdTableSectors = (cowdTableEntries * 4) / sectorBytes;
+
+/**
+ * Fills an empty file with an empty delta: what a redo log is at its beginning. All tables are there, as a hole of the file:
+ * where one is missing, QEMU 7.2 writes its entries over the header.
+ */
 export async function writeCowdExtent(file: WritableDiskFile, extent: NewCowdExtent): Promise<void> {
   const { numSectors, grainSize = 1 } = extent;
   const gdOffset = 4;
   const numGDEntries = cowdTableCount(numSectors, grainSize);
-  const freeSector = gdOffset + Math.ceil((numGDEntries * 4) / sectorBytes);
+  const firstTable = gdOffset + Math.ceil((numGDEntries * 4) / sectorBytes);
+  const freeSector = firstTable + numGDEntries * cowdTableSectors;
   const header = writeCowdHeader({
     flags: 3,
     numSectors,
@@ -119,4 +126,10 @@ export async function writeCowdExtent(file: WritableDiskFile, extent: NewCowdExt
   });
   await file.resize(freeSector * sectorBytes);
   await file.write(0, header);
+  await writeDirectory(file, {
+    sector: gdOffset,
+    tables: numGDEntries,
+    firstTable,
+    tableSectors: cowdTableSectors,
+  });
 }

@@ -19,6 +19,8 @@ export interface TableLayout {
   directories: readonly number[];
   entriesPerTable: number;
   tableCount: number;
+  /** Tables that lie in a hole of the file are said not to be there; only for reading. */
+  skipHoles?: boolean;
   /** Told once for each kind of damage that a copy made good. */
   note: (text: string) => void;
 }
@@ -136,7 +138,7 @@ export class SparseTables<L extends TableLayout = TableLayout> implements GrainT
       directories.map((sector, which) => this.#readDirectory(sector * sectorBytes + first * 4, count, which)),
     );
     const [primary = new Uint32Array(count), copy] = copies;
-    if (copy === undefined) return { copies, use: primary };
+    if (copy === undefined) return { copies, use: await this.#withoutHoles(primary) };
     const use = Uint32Array.from(primary);
     for (let at = 0; at < count; at += 1) {
       const mine = primary[at] ?? 0;
@@ -146,6 +148,29 @@ export class SparseTables<L extends TableLayout = TableLayout> implements GrainT
       this.#noteOnce('the grain directory is damaged; its copy is used');
     }
     return { copies, use };
+  }
+
+  /** A new redo log has all its tables, and nothing in them: gigabytes where the disk is large. */
+  async #withoutHoles(entries: Uint32Array): Promise<Uint32Array> {
+    if (!this.layout.skipHoles) return entries;
+    const use = Uint32Array.from(entries);
+    const step = this.tableBytes / sectorBytes;
+    for (let at = 0; at < entries.length; ) {
+      const first = entries[at] ?? 0;
+      let count = 1;
+      while (entries[at + count] === first + count * step) count += 1;
+      if (count >= tablesPerRead && this.isTable(first + (count - 1) * step)) {
+        const range = { offset: first * sectorBytes, length: count * this.tableBytes };
+        for await (const { offset, length, kind } of this.layout.file.extents(range)) {
+          if (kind === 'data') continue;
+          const from = Math.ceil((offset - range.offset) / this.tableBytes);
+          const to = Math.floor((offset + length - range.offset) / this.tableBytes);
+          if (from < to) use.fill(0, at + from, at + to);
+        }
+      }
+      at += count;
+    }
+    return use;
   }
 
   async #readDirectory(offset: number, count: number, which: number): Promise<Uint32Array> {
