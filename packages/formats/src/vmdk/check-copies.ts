@@ -147,9 +147,14 @@ export class CopyCheck {
     await this.#eachDifferent((_index, _at, _which, entry) => {
       this.usedEnd = Math.max(this.usedEnd, entry * sectorBytes + this.#length() * sectorBytes);
     });
+    // what says where other grains are is itself not to be believed then
+    const errors = findings.errorsOf(file.name);
+    const doubtful = errors.has('grain-used-twice') || errors.has('grain-in-tables');
     for (const index of this.#tables.differing) {
       const [at = 0] = await tables.placesOf(index);
-      const result = await this.merged(index);
+      const result = doubtful
+        ? { refused: 'other tables name places that cannot be right' }
+        : await this.merged(index);
       if (result && 'merged' in result) {
         this.mendable.push(index);
         const text = `the copies of grain table ${index} differ in ${result.different} entries; both together are whole`;

@@ -144,10 +144,10 @@ class SparseRepair {
     const used = checked.tables.faults.filter((fault) => fault === undefined).length;
     const wanted = [...checked.tables.missing].filter(([, gone]) => gone.length < used);
     if (wanted.length === 0) return;
-    const inTheWay = this.#errorsBut('grain-used-twice', 'grain-in-tables', 'copies-conflict');
+    const inTheWay = this.#errorsBut('copies-conflict');
     if (inTheWay.length > 0) {
       this.#isUneven = true;
-      const why = `something else is said to be beyond the end of the file (${inTheWay.join(', ')})`;
+      const why = `what the tables say is not right by itself (${inTheWay.join(', ')})`;
       this.#refuse(
         `${wanted.length} grain tables have lost a copy, and no new one is put at the end: ${why}`,
       );
