@@ -171,6 +171,9 @@ test('redo logs of a running machine', async (t) => {
     const { code, message } = await failureOf(platform.power(await look(), 'start'));
     assert.equal(code, 'refused', message);
     assert.match(message, /did not make: disk1.raw.REDO/);
+    const reading = await platform.openForBackup(await look(), { mode: 'cold', owner: 'one' });
+    await reading.close();
+    assert.match(reading.why.join('; '), /without redo logs that Prima did not make: disk1.raw.REDO;/);
     assert.equal(await readFile(foreign, 'utf8'), 'what another tool left');
   });
 });

@@ -224,6 +224,11 @@ it('from the command line: a disk file by itself', async () => {
   await good('commit', disk, '--level', '1');
   const meant = await run('discard', disk);
   assert.equal(meant.status, 2, meant.stderr);
+  const memory = join(folder, 'machine.memory');
+  await writeFile(memory, 'of a suspended machine');
+  const suspended = await run('discard', disk, '--yes');
+  assert.equal(suspended.status, 6, suspended.stderr);
+  await rm(memory);
   await good('discard', disk, '--yes');
   assert.match(await good('list', disk), /no redo logs/);
 });

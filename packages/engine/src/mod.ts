@@ -60,7 +60,13 @@ export {
   type ExportedMachine,
 } from './package/export-machine.ts';
 export { type PartitionTable, pointPartitions } from './partitions.ts';
-export { lookAtDiskLogs, type RedoLog, type RedoStack, withDiskLogs } from './redo/disk-logs.ts';
+export {
+  lookAtDiskLogs,
+  mustNotBeSuspended,
+  type RedoLog,
+  type RedoStack,
+  withDiskLogs,
+} from './redo/disk-logs.ts';
 export {
   type FolderRestore,
   type RestoredFile,

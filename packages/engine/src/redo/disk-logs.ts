@@ -1,8 +1,8 @@
 /** Redo logs of a disk file by itself, without a machine: nobody may have it open. */
 import { createHash } from 'node:crypto';
 import { realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type Logger, PrimaError, type Progress, silentLogger, toPrimaError } from '@prima/base';
+import { dirname, join } from 'node:path';
+import { type Logger, PrimaError, type Progress, silentLogger, statIfThere, toPrimaError } from '@prima/base';
 import {
   type DiskFormat,
   explainFormat,
@@ -27,6 +27,21 @@ export interface DiskLogsOptions {
   logger?: Logger;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
+}
+
+/**
+ * Raises `state` where a suspended machine of a plain QEMU host has the disk: its saved memory goes with what the logs hold, so that
+ * nothing of them may be given up without it.
+ */
+export async function mustNotBeSuspended({ disk }: RedoStack): Promise<void> {
+  const memory = join(dirname(disk), 'machine.memory');
+  if (!(await statIfThere(memory))) return;
+  throw new PrimaError(
+    'state',
+    `${disk} belongs to a machine that is suspended (${memory}): its memory goes with what the redo logs hold. Resume it and stop it, or ` +
+      'give its memory up (prima machine stop --hard)',
+    { details: { path: disk } },
+  );
 }
 
 /** Runs `task` on the disk's logs, with what a crash left mended first. Raises `busy` while somebody has the disk open. */

@@ -1,6 +1,9 @@
 /** Cold backups: the disks of a machine that is off or suspended, or of a folder that no host has loaded. */
+import { readdir } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { silentLogger, toPrimaError } from '@prima/base';
 import { type BlockDevice, openRawFile } from '@prima/block';
+import { isLogName } from '@prima/formats';
 import { addBitmap, openWithQemu, removeBitmap } from '@prima/qemu';
 import type { DiskReading, Machine, MachineDisk, MachineReading, OpenForBackupOptions } from '../platform.ts';
 import {
@@ -73,7 +76,10 @@ export async function openCold(request: ColdRequest): Promise<MachineReading> {
     const skipped: MachineReading['skipped'] = [];
     for (const disk of machineDisks) {
       if (disk.excluded !== undefined) skipped.push({ disk, why: disk.excluded });
-      else readings.push(await openDisk(disk, { options, devices, disks, why, track: lock.writable }));
+      else {
+        readings.push(await openDisk(disk, { options, devices, disks, why, track: lock.writable }));
+        why.push(...(await foreignNotes(disk)));
+      }
     }
     const memory = suspended ? await openRawFile(paths.memory) : undefined;
     if (memory) devices.push(memory);
@@ -142,6 +148,19 @@ async function openDisk(disk: MachineDisk, work: ColdWork): Promise<DiskReading>
 
 const whyFull = (parent: ParentAnswer): string =>
   'whyFull' in parent ? parent.whyFull : 'a raw file keeps no change bitmap';
+
+/** Redo logs of other tools: what they hold is not what is read. A start refuses them. */
+async function foreignNotes({ name, path, base = path, logs = [] }: MachineDisk): Promise<string[]> {
+  const own = new Set(logs.map((log) => basename(log.path)));
+  const names = await readdir(dirname(base));
+  const foreign = names.filter(
+    (file) => isLogName(file, basename(base)) && ![...own].some((log) => file.startsWith(log)),
+  );
+  if (foreign.length === 0) return [];
+  return [
+    `${name} is read without redo logs that Prima did not make: ${foreign.join(', ')}; what they hold is not in the point`,
+  ];
+}
 
 /** Nothing writes to the disk now, so the order of adding and reading does not matter. */
 async function renewBitmaps(cold: ColdDisk, file: DiskFile, { options, why }: ColdWork): Promise<void> {

@@ -2,7 +2,13 @@
 import { basename, resolve } from 'node:path';
 import type { RedoApi, RedoDiskDto, RedoResultDto, RedoTarget } from '@prima/api';
 import { UserError } from '@prima/base';
-import { lookAtDiskLogs, type RedoLog, type RedoStack, withDiskLogs } from '@prima/engine';
+import {
+  lookAtDiskLogs,
+  mustNotBeSuspended,
+  type RedoLog,
+  type RedoStack,
+  withDiskLogs,
+} from '@prima/engine';
 import type { Machine, RedoPlatform, RedoResult } from '@prima/platforms';
 import type { Call, Context } from '../context.ts';
 import { findTarget } from '../machine-target.ts';
@@ -33,7 +39,10 @@ export function redoOperations(context: Context): RedoApi {
       context.run(options, (call) =>
         change(context, request, call, {
           machine: (redo, machine, selection) => redo.discard(machine, selection),
-          file: async (stack) => ({ log: await stack.discard() }),
+          file: async (stack) => {
+            await mustNotBeSuspended(stack);
+            return { log: await stack.discard() };
+          },
         }),
       ),
   };
