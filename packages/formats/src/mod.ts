@@ -28,6 +28,7 @@ export { diskItself } from './redo/redo-folder.ts';
 export * from './redo/redo-stack.ts';
 export * from './vmdk/check-vmdk.ts';
 export * from './vmdk/cowd-header.ts';
+export * from './vmdk/cowd-tables.ts';
 export * from './vmdk/create-types.ts';
 export * from './vmdk/create-vmdk.ts';
 export * from './vmdk/descriptor.ts';

@@ -36,7 +36,7 @@ export async function diskChains(config: MachineConfig): Promise<Map<string, Nam
 }
 
 /** What is opened to see the disk as the guest does, and the redo logs that it is read through, bottom up. */
-async function topOf(
+export async function topOf(
   disk: Pick<DiskConfig, 'path' | 'format'>,
 ): Promise<{ path: string; format: DiskFormat; logs: MachineLog[] }> {
   const record = await readRedoRecord(disk.path);

@@ -4,6 +4,7 @@ import { type Logger, PrimaError, toPrimaError } from '@prima/base';
 import { cowdLogs, diskItself, isLogName, readRedoRecord, type RedoLog, RedoStack } from '@prima/formats';
 import { qcow2Logs } from '@prima/qemu';
 import type { RedoChoice } from '../platform.ts';
+import { refuseBrittleCowd } from './brittle-cowd.ts';
 import { formatOf, virtualSize } from './disk-files.ts';
 import { diskMode, type ModeStep, stepsAfterRun, stepsBeforeRun } from './disk-modes.ts';
 import type { DiskConfig, MachineConfig } from './machine-config.ts';
@@ -78,6 +79,7 @@ export async function prepareLogs({ config, redo, logger }: RunEdge): Promise<vo
     plans.push({ stack, steps: stepsBeforeRun({ name, mode, left: hasModeLog(stack) }, redo) });
   }
   for (const { stack, steps } of plans) await carryOut(stack, steps, logger);
+  for (const disk of config.disks) await refuseBrittleCowd(disk);
 }
 
 /** What the disks' modes ask for after a run; under the machine's lock. */
