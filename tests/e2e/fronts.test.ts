@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { appendFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openQemuHost } from '@prima/platforms';
+import { openQemuHost, type Platform } from '@prima/platforms';
 import { type PrimaResult, runPrima, spawnPrima, temporaryFolder, verifyRecords } from '@prima/testbed';
 import { createGuest, startGuest, testHost, withAgent } from './qemu-host-fixture.ts';
 
@@ -11,6 +11,12 @@ test('a machine that writes, exported hot and restored', async (t) => {
   const host = await testHost(t);
   const home = await temporaryFolder(t);
   const images = await temporaryFolder(t);
+  const spares: Platform[] = [];
+  // registered, and so run, before the folder is removed
+  t.after(async () => {
+    for (const platform of spares)
+      for (const found of await platform.inventory()) await platform.power(found, 'kill');
+  });
   const other = await temporaryFolder(t);
   const env = { PRIMA_HOME: home };
   const run = (program: string, ...args: string[]): Promise<PrimaResult> => runPrima(args, { env, program });
@@ -20,9 +26,7 @@ test('a machine that writes, exported hot and restored', async (t) => {
     return stdout;
   };
   const spare = await openQemuHost('spare', other);
-  t.after(async () => {
-    for (const found of await spare.inventory()) await spare.power(found, 'kill');
-  });
+  spares.push(spare);
   const machine = await startGuest(host, await createGuest(host, 'web01'));
   const folder = machine.folder ?? '';
   const records = async () => {

@@ -66,6 +66,15 @@ export class BlobReader {
    * none (the damage is noted in the context then), and what the store raises.
    */
   async read<T>(id: Uint8Array, open: OpenBlob<T>, signal?: AbortSignal): Promise<T> {
+    try {
+      return await this.#readAnywhere(id, open, signal);
+    } catch (error) {
+      // why others gave up, such as damage elsewhere, says nothing of this blob
+      throw signal?.aborted ? cancelledBy(signal, id) : error;
+    }
+  }
+
+  async #readAnywhere<T>(id: Uint8Array, open: OpenBlob<T>, signal?: AbortSignal): Promise<T> {
     for (let reloads = 0; ; ) {
       const index = this.#index;
       const place = index.find(id);
@@ -111,6 +120,7 @@ export class BlobReader {
         const { bytes, where } = await this.#fetch(place, fresh, signal);
         return { value: await open(bytes, where) };
       } catch (error) {
+        if (signal?.aborted) throw cancelledBy(signal, id);
         const failure = toPrimaError(error, `reading the chunk ${hexOf(id)}`);
         const isMissing = failure.code === 'not-found';
         if (!isMissing && !isDamage(failure)) throw failure;
@@ -144,6 +154,14 @@ export class BlobReader {
     const hex = hexOf(id);
     return new IntegrityError(`no pack of the repository holds the chunk ${hex}`, { details: { id: hex } });
   }
+}
+
+function cancelledBy({ reason }: AbortSignal, id: Uint8Array): PrimaError {
+  const doing = `reading the chunk ${hexOf(id)}`;
+  const cause = toPrimaError(reason, doing);
+  return cause.code === 'cancelled'
+    ? cause
+    : new PrimaError('cancelled', `cancelled while ${doing}`, { cause });
 }
 
 function lostIn(place: Located, id: Uint8Array, { error, isMissing }: Failure): PrimaError {

@@ -1,6 +1,7 @@
 /** Who is cancelled while a store does not answer does not wait for it, and takes nothing from others. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { IntegrityError } from '@prima/base';
 import { filterStore, memoryStore, type ObjectStore } from '@prima/storage';
 import { backUp, bytesOf, chunk, randomDisk, reopened } from '../damage/damage-fixture.ts';
 import { createRepository } from '../repository.ts';
@@ -51,6 +52,22 @@ for (const hangs of ['packs/meta/', 'packs/data/']) {
     });
   }
 }
+
+test('a read that is given up because of damage elsewhere says nothing of what it was to read', async () => {
+  const { repository, point, device, state } = await lab();
+  const disk = await repository.openDisk(point, 'disk0');
+  state.hangs = 'packs/data/';
+  const stop = new AbortController();
+  const reading = disk.read(0, new Uint8Array(new SharedArrayBuffer(6 * chunk)), stop.signal);
+  while (state.asked === 0) await new Promise((done) => setImmediate(done));
+  stop.abort(new IntegrityError('another disk is damaged'));
+  await assert.rejects(reading, { code: 'cancelled' });
+  state.hangs = '';
+  assert.ok((await bytesOf(disk)).equals(await bytesOf(device)));
+  await disk.close();
+  const { faults } = await repository.check({ readData: false });
+  assert.deepEqual(faults, [], 'no damage was noted');
+});
 
 test('a check ends when it is cancelled while pages do not come', async () => {
   const { repository, state } = await lab();

@@ -139,6 +139,7 @@ export class RepositoryPointDevice implements PointDevice {
         signal,
       );
     } catch (error) {
+      if (signal?.aborted) throw error; // whatever it was aborted for: not for this chunk
       this.#damaged(error, chunk, id);
       into.fill(0);
     }
