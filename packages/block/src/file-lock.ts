@@ -72,6 +72,7 @@ async function holdersOf(handle: FileHandle): Promise<string[]> {
   for (const process of await namesIn('/proc')) {
     if (!/^\d+$/.test(process)) continue;
     for (const fd of await namesIn(`/proc/${process}/fd`)) {
+      // closed meanwhile, or not ours to see: then it is not named
       const file = await stat(`/proc/${process}/fd/${fd}`).catch(() => undefined);
       if (file?.ino !== ino || file.dev !== dev || isOwn(process, fd, handle)) continue;
       if (!/^lock:.*OFDLCK/m.test(await textOf(`/proc/${process}/fdinfo/${fd}`))) continue;

@@ -36,7 +36,7 @@ export interface StorageTestReport {
   promises: StoragePromise[];
   /** Missing when storing and reading failed. */
   figures?: StorageFigures;
-  /** Objects of the test that the store keeps for now (retention); they may be deleted in some minutes. */
+  /** Objects of the test that the store keeps under retention; they may be deleted in some minutes. */
   left: string[];
 }
 

@@ -59,7 +59,11 @@ async function assertFree(target: string, force: boolean): Promise<void> {
   if ((await statIfThere(target)) === undefined) return;
   if (!force)
     throw new UserError('exists', `${target} is there already; nothing was written (--force replaces it)`);
-  const parts = await diskParts({ path: target }).catch(() => undefined); // whatever it is, it is one file then
+  const parts = await diskParts({ path: target }).catch((error: unknown) => {
+    const { code } = toPrimaError(error, `looking at ${target}`);
+    if (code === 'permission' || code === 'io' || code === 'internal') throw error;
+    return undefined; // no disk, or a damaged one: it is one file then
+  });
   const more = parts?.files.slice(1) ?? [];
   if (more.length === 0) return;
   throw new UserError(

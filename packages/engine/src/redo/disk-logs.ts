@@ -1,6 +1,6 @@
 /** Redo logs of a disk file by itself, without a machine: nobody may have it open. */
 import { createHash } from 'node:crypto';
-import { realpath, stat } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Logger, PrimaError, type Progress, silentLogger, statIfThere, toPrimaError } from '@prima/base';
 import {
@@ -100,7 +100,7 @@ async function canHaveCowd(disk: string): Promise<boolean> {
 
 async function mustBeClosed(stack: RedoStack): Promise<void> {
   for (const path of [stack.disk, ...stack.record.logs.map((log) => stack.pathOf(log))]) {
-    const file = await stat(path).catch(() => undefined); // gone: that is said where it is opened
+    const file = await statIfThere(path); // gone: that is said where it is opened
     if (!file || !(await isOpenForWriting(file))) continue;
     throw new PrimaError(
       'busy',

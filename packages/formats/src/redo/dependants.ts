@@ -1,7 +1,7 @@
 /** Which files in a disk's folder stand on it or on its logs: what would change if the disk did. */
 import { open, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { systemErrorCode } from '@prima/base';
+import { toPrimaError } from '@prima/base';
 import { parseQcow2Header, qcow2HeaderBytes } from '../qcow2-header.ts';
 import { isCowd } from '../vmdk/cowd-header.ts';
 import { isDescriptor } from '../vmdk/descriptor.ts';
@@ -22,7 +22,10 @@ export function isLogName(name: string, disk: string): boolean {
   return (name.startsWith(`${disk}.REDO`) || name.startsWith(`${stem}.REDO`)) && !name.endsWith('.redo.json');
 }
 
-/** The file's parent by its base name; undefined when it has none, or is no disk. A file that vanishes has none. */
+/**
+ * The file's parent by its base name; undefined when it has none, is no disk, is damaged, or has vanished. Raises what keeps it from being
+ * read: it may be a child all the same.
+ */
 async function parentNameOf(path: string): Promise<string | undefined> {
   try {
     const head = await firstBytes(path);
@@ -34,7 +37,8 @@ async function parentNameOf(path: string): Promise<string | undefined> {
     const { parent } = await readLinkText(path, localFolder([join(path, '..')]));
     return parent && lastPart(parent.hint);
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined;
+    const { code } = toPrimaError(error, `looking at ${path}`);
+    if (code === 'not-found' || code === 'format' || code === 'unsupported') return undefined;
     throw error;
   }
 }
@@ -48,7 +52,7 @@ export async function findDependants(
   const found: Dependant[] = [];
   for (const file of names) {
     if (file.startsWith('.')) continue;
-    const parent = await parentNameOf(join(folder, file)).catch(() => undefined);
+    const parent = await parentNameOf(join(folder, file));
     if (parent !== undefined && parents.has(parent)) found.push({ file, parent });
   }
   return found;
