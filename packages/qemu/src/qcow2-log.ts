@@ -2,7 +2,7 @@
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { PrimaError, syncFolder, systemErrorCode, toPrimaError } from '@prima/base';
-import { type BlockDevice, openRawFile, type WritableDevice } from '@prima/block';
+import { openRawFile, type WritableDevice } from '@prima/block';
 import {
   type DiskFormat,
   type LogKind,
@@ -27,7 +27,7 @@ export interface Qcow2LogOptions {
 
 /** QEMU opens every file of a chain. */
 const mostLogs = 32;
-/** Not in the table of `LogKind.files` for readers: it exists while `create` is at work. */
+/** Ends the name of a log while `create` is at work. */
 const unfinished = '.tmp';
 
 export function qcow2Logs({ disk, format, size }: Qcow2LogOptions): LogKind {
@@ -66,7 +66,6 @@ export function qcow2Logs({ disk, format, size }: Qcow2LogOptions): LogKind {
     isWhole,
     own: ownContent,
     openBeneath: (path, options) => openBeneath(path, formatOf(path), options),
-    openThrough: (log, { signal } = {}) => openAny(log, formatOf(log), signal),
     close,
   };
 }
@@ -85,10 +84,6 @@ async function mustBeSectors(disk: string): Promise<void> {
     'unsupported',
     `${disk} has ${size} bytes, which is not a multiple of 512: it cannot be written to, and so can have no redo logs`,
   );
-}
-
-function openAny(path: string, format: DiskFormat, signal?: AbortSignal): Promise<BlockDevice> {
-  return format === 'raw' ? openRawFile(path) : openWithQemu(path, { format, signal });
 }
 
 async function openBeneath(

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Logger, PrimaError, type Progress, silentLogger, statIfThere, toPrimaError } from '@prima/base';
+import { type Logger, PrimaError, silentLogger, statIfThere, toPrimaError } from '@prima/base';
 import {
   type DiskFormat,
   explainFormat,
@@ -26,7 +26,6 @@ export interface DiskLogsOptions {
   lockFolder: string;
   logger?: Logger;
   signal?: AbortSignal;
-  onProgress?: (progress: Progress) => void;
 }
 
 /**

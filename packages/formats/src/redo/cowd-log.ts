@@ -34,7 +34,6 @@ export const cowdLogs: LogKind = {
   own: ownContent,
   openBeneath: async (path, { signal } = {}) =>
     (await openVmdk(path, { writable: true, renewCid: false, signal })).device,
-  openThrough: async (log, { signal } = {}) => (await openVmdk(log, { signal })).device,
   close: async ({ log, beneath }, above) => {
     const folder = localFolder([dirname(beneath)]);
     const { descriptor } = await readLinkText(log, folder);

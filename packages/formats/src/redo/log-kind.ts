@@ -1,6 +1,6 @@
 /** What the state machine of redo logs (redo-stack.ts) asks of a kind of log. All paths are absolute. */
 import type { Progress, Range } from '@prima/base';
-import type { BlockDevice, WritableDevice } from '@prima/block';
+import type { WritableDevice } from '@prima/block';
 import type { RedoKind } from './record.ts';
 
 /** What one log holds itself, without what is beneath it. Closing it closes its files. */
@@ -40,8 +40,6 @@ export interface LogKind {
   own(log: string, options?: LogOptions): Promise<OwnContent>;
   /** What is beneath, to be written to while logs over it stay valid. Raises `busy`. */
   openBeneath(path: string, options?: LogOptions): Promise<WritableDevice>;
-  /** The disk through the log and all that it stands on. */
-  openThrough(log: string, options?: LogOptions): Promise<BlockDevice>;
   /** What is beneath holds what the log holds: `above`, where there is one, stands on it from now on. May be repeated. */
   close(place: LogPlace, above: string | undefined, options?: LogOptions): Promise<void>;
 }
