@@ -143,7 +143,7 @@ test('the verifier sees what is lost or changed', async (t) => {
   assertGood(await spoilt('true'));
   const block = "b=$(sed -n 5p records | cut -d: -f3 | sed 's/^0*//')";
   const changed = await spoilt(
-    `${block}; printf X | dd of=churn bs=1 seek=$((\${b:-0} * 65536 + 9)) conv=notrunc`,
+    `${block}; head -c 64 /dev/zero | dd of=churn bs=64 seek=$((\${b:-0} * 1024 + 9)) conv=notrunc`,
   );
   assert.equal(changed.badBlocks, 1);
   assert.equal((await spoilt('sed -i 5d records')).gaps, 1);

@@ -2,6 +2,7 @@
  * Who holds something: a process, named so that a recycled pid is never taken for it. Locks,
  * journals and session markers store it and ask later whether that process is still there.
  */
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { systemErrorCode } from './errors.ts';
@@ -37,6 +38,28 @@ export async function liveness(identity: ProcessIdentity): Promise<'alive' | 'de
   if (identity.host !== hostname()) return 'unknown';
   if (identity.boot !== (await bootId())) return 'dead';
   return (await startOf(identity.pid)) === identity.pidStart ? 'alive' : 'dead';
+}
+
+/** A process named in 20 to 50 letters, digits and dots: for names of files whose owner has to be known at once. */
+export async function ownTag(): Promise<string> {
+  return tagOf(await ownIdentity());
+}
+
+/** As `liveness`, of a process named by `ownTag`; undefined when `tag` is not one. */
+export async function livenessOfTag(tag: string): Promise<'alive' | 'dead' | 'unknown' | undefined> {
+  const [, host, pid] = /^([0-9a-f]{8})\.[0-9a-f]{8}\.(\d{1,10})\.\d+$/.exec(tag) ?? [];
+  if (pid === undefined) return undefined;
+  if (host !== hostTag(hostname())) return 'unknown';
+  const identity = await identityOf(Number(pid));
+  return identity && tagOf(identity) === tag ? 'alive' : 'dead';
+}
+
+function tagOf({ host, boot, pid, pidStart }: ProcessIdentity): string {
+  return `${hostTag(host)}.${boot.slice(0, 8)}.${pid}.${pidStart}`;
+}
+
+function hostTag(host: string): string {
+  return createHash('sha256').update(host).digest('hex').slice(0, 8);
 }
 
 async function bootId(): Promise<string> {

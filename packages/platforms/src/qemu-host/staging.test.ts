@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { ownIdentity } from '@prima/base';
 import { discardFolder, makeStaging, publish, removeDeadStaging } from './staging.ts';
 
 async function folder(t: TestContext): Promise<string> {
@@ -27,18 +26,16 @@ test('what is staged appears at once, and never over something else', async (t) 
 test('only what the dead left is removed', async (t) => {
   const root = await folder(t);
   const mine = await makeStaging(root, 'mine');
-  const dead = await makeStaging(root, 'dead');
-  const identity = { ...(await ownIdentity()), pidStart: '1' };
-  await writeFile(join(dead, '.owner.json'), JSON.stringify(identity));
-  const fresh = join(root, '.prima-staged-fresh-00');
-  const old = join(root, '.prima-staged-old-00');
+  const [, tag = ''] = /mine-(.+)-[0-9a-f]{8}$/.exec(mine) ?? [];
+  const dead = join(root, `.prima-staged-web-1-${tag}1-0123abcd`);
+  const elsewhere = join(root, `.prima-staged-web-${tag.replace(/^.{8}/, '00000000')}-0123abcd`);
+  const nobodys = join(root, '.prima-staged-nobodys-00');
   const gone = join(root, '.prima-gone-x-00');
-  for (const path of [fresh, old, gone, join(root, 'web')]) await mkdir(path);
-  await utimes(old, 0, 0);
+  for (const path of [dead, elsewhere, nobodys, gone, join(root, 'web')]) await mkdir(path);
   const removed = await removeDeadStaging(root);
-  assert.deepEqual(removed.sort(), [dead, old, gone].sort());
+  assert.deepEqual(removed.sort(), [dead, gone].sort());
   assert.deepEqual(
     (await readdir(root)).map((name) => join(root, name)).sort(),
-    [mine, fresh, join(root, 'web')].sort(),
+    [mine, elsewhere, nobodys, join(root, 'web')].sort(),
   );
 });

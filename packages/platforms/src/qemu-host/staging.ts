@@ -1,38 +1,23 @@
 /**
- * Machines that are being made, restored or deleted live in hidden folders beside the others, with a note of who
- * works there: those whose process has died are removed by `recover`.
+ * Machines that are being made, restored or deleted live in hidden folders beside the others, whose names say
+ * which process works there: those whose process has died are removed by `recover`.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import {
-  liveness,
-  ownIdentity,
-  PrimaError,
-  type ProcessIdentity,
-  replaceFile,
-  syncFolder,
-  systemErrorCode,
-  toPrimaError,
-  statIfThere,
-} from '@prima/base';
-import { readOptional } from './machine-folder.ts';
+import { livenessOfTag, ownTag, PrimaError, syncFolder, systemErrorCode, toPrimaError } from '@prima/base';
 
 const stagedPrefix = '.prima-staged-';
 const gonePrefix = '.prima-gone-';
-/** A folder being made is without its owner's note for an instant. */
-const ownerlessMs = 3_600_000;
-const ownerName = '.owner.json';
 
-/** Makes an empty staging folder in `root`. */
+/** Makes an empty staging folder in `root`; its name says whose it is. */
 export async function makeStaging(root: string, name: string): Promise<string> {
-  const folder = freshPath(root, stagedPrefix, name);
+  const folder = freshPath(root, stagedPrefix, `${name.slice(0, 80)}-${await ownTag()}`);
   try {
     await mkdir(folder, { mode: 0o700 });
   } catch (error) {
     throw toPrimaError(error, `making ${folder}`);
   }
-  await replaceFile(join(folder, ownerName), JSON.stringify(await ownIdentity()));
   return folder;
 }
 
@@ -51,8 +36,6 @@ export async function publish(root: string, staging: string, name: string): Prom
       cause: error,
     });
   }
-  // only now: without it `recover` of another process could take the staged folder for a dead one's
-  await rm(join(folder, ownerName), { force: true });
   await syncFolder(root);
   return folder;
 }
@@ -70,35 +53,19 @@ export async function removeDeadStaging(root: string): Promise<string[]> {
   const removed: string[] = [];
   for (const entry of await readdir(root, { withFileTypes: true })) {
     const folder = join(root, entry.name);
-    if (!entry.isDirectory() || !(await isDead(folder, entry.name))) continue;
+    if (!entry.isDirectory() || !(await isDead(entry.name))) continue;
     await rm(folder, { recursive: true, force: true });
     removed.push(folder);
   }
   return removed;
 }
 
-async function isDead(folder: string, name: string): Promise<boolean> {
+async function isDead(name: string): Promise<boolean> {
   if (name.startsWith(gonePrefix)) return true;
-  if (!name.startsWith(stagedPrefix)) return false;
-  const owner = await readOwner(folder);
-  if (owner) return (await liveness(owner)) === 'dead';
-  const info = await statIfThere(folder);
-  return info !== undefined && Date.now() - info.mtimeMs > ownerlessMs;
-}
-
-async function readOwner(folder: string): Promise<ProcessIdentity | undefined> {
-  const text = await readOptional(join(folder, ownerName));
-  try {
-    const value = JSON.parse(text ?? '{}') as Partial<ProcessIdentity>;
-    return typeof value.pid === 'number' && typeof value.boot === 'string'
-      ? (value as ProcessIdentity)
-      : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined; // half written: its folder's age decides
-    throw error;
-  }
+  const [, tag] = (name.startsWith(stagedPrefix) && /-([^-]+)-[0-9a-f]{8}$/.exec(name)) || [];
+  return tag !== undefined && (await livenessOfTag(tag)) === 'dead';
 }
 
 function freshPath(root: string, prefix: string, name: string): string {
-  return join(root, `${prefix}${name.slice(0, 80)}-${randomBytes(4).toString('hex')}`);
+  return join(root, `${prefix}${name.slice(0, 150)}-${randomBytes(4).toString('hex')}`);
 }
