@@ -6,7 +6,15 @@
 import { type Logger, PrimaError, runProgram, silentLogger, toPrimaError, UserError } from '@prima/base';
 
 /** What the packages are for; see `packagesFor`. */
-export type Purpose = 'luns' | 'guest' | 'objects' | 'machines' | 'interop' | 'file-systems' | 'bench';
+export type Purpose =
+  | 'libvirt'
+  | 'luns'
+  | 'guest'
+  | 'objects'
+  | 'machines'
+  | 'interop'
+  | 'file-systems'
+  | 'bench';
 
 const packages: Record<Purpose, readonly string[]> = {
   // building the tiny guest
@@ -42,6 +50,22 @@ const packages: Record<Purpose, readonly string[]> = {
   'file-systems': ['e2fsprogs', 'xfsprogs', 'ntfs-3g', 'dosfstools', 'fdisk', 'gdisk', 'util-linux'],
   // an iSCSI target, and what reads LUNs without an initiator in the kernel
   luns: ['tgt', 'libiscsi-bin', 'qemu-block-extra'],
+  // a libvirt daemon with QEMU's driver, networks and pools, and machines with a TPM
+  libvirt: [
+    'libvirt-daemon',
+    'libvirt-daemon-driver-qemu',
+    'libvirt-daemon-driver-storage-rbd',
+    'libvirt-clients',
+    'qemu-system-x86',
+    'qemu-utils',
+    'seabios',
+    'ipxe-qemu',
+    'ovmf',
+    'swtpm',
+    'swtpm-tools',
+    'dnsmasq-base',
+    'util-linux',
+  ],
   // an S3 server: Ceph's object gateway
   objects: ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw', 'util-linux'],
   // the peers that the benchmark measures
