@@ -117,9 +117,12 @@ function killLeftovers(): void {
 
 async function setUp(): Promise<void> {
   const log = createLogger((event) => console.log(`set-up: ${event.message}`));
-  await ensureDebianPackages(packagesFor('guest', 'machines', 'interop', 'file-systems', 'objects', 'luns', 'libvirt'), {
-    log,
-  });
+  await ensureDebianPackages(
+    packagesFor('guest', 'machines', 'interop', 'file-systems', 'objects', 'luns', 'libvirt'),
+    {
+      log,
+    },
+  );
   await buildTinyGuest({ log });
 }
 
