@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { withDeadline } from '@prima/base';
+import { connectUnix, withDeadline } from '@prima/base';
 import { memoryDevice } from '@prima/block';
 import {
   detectFormat,
@@ -15,7 +15,7 @@ import {
   writeVmx,
 } from '@prima/formats';
 import { connectNbd, listNbdExports, parseNbdUri, serveNbd } from '@prima/nbd';
-import { connectGuestAgent, connectQmp, connectUnix } from '@prima/qemu';
+import { connectGuestAgent, connectQmp } from '@prima/qemu';
 import { answerOf, fuzzRun, mutate, temporaryFolder } from '@prima/testbed';
 
 test('.vmx: what parses can be written and says the same again', async (t) => {

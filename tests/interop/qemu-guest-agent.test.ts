@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { PrimaError } from '@prima/base';
-import { connectGuestAgent, connectUnix } from '@prima/qemu';
+import { connectUnix, PrimaError } from '@prima/base';
+import { connectGuestAgent } from '@prima/qemu';
 import { bootGuest, buildTinyGuest, temporaryFolder } from '@prima/testbed';
 
 async function failureOf(promise: Promise<unknown>): Promise<PrimaError> {

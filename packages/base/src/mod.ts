@@ -14,3 +14,4 @@ export * from './progress.ts';
 export * from './random.ts';
 export * from './shared-work.ts';
 export * from './token-bucket.ts';
+export * from './unix-socket.ts';

@@ -6,6 +6,7 @@
  */
 import { randomInt } from 'node:crypto';
 import {
+  connectUnix,
   PrimaError,
   ProtocolError,
   RemoteError,
@@ -18,7 +19,6 @@ import {
 import { JsonConnection } from './json-connection.ts';
 import { isJsonObject, type JsonObject } from './json-lines.ts';
 import { type CallOptions, commandError } from './qmp.ts';
-import { connectUnix } from './unix-socket.ts';
 
 export interface GuestExecOptions extends CallOptions {
   /** Given to the program's standard input. */

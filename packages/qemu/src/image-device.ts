@@ -1,13 +1,20 @@
 /** Disk images of every format that QEMU reads, as block devices: a private qemu-nbd and a connection. */
 import { join } from 'node:path';
-import { assert, PrimaError, systemClock, systemErrorCode, throwIfAborted, toPrimaError } from '@prima/base';
+import {
+  assert,
+  PrimaError,
+  systemClock,
+  systemErrorCode,
+  throwIfAborted,
+  toPrimaError,
+  withShortSocketPath,
+} from '@prima/base';
 import type { BlockDevice, Extent, ExtentOptions, Range, WritableDevice } from '@prima/block';
 import type { DiskFormat } from '@prima/formats';
 import { type BlockStatus, connectNbd, type NbdDevice, type WritableNbdDevice } from '@prima/nbd';
 import { explainComplaint } from './block-tool.ts';
 import { type GuardedProgram, guardedFailure, guardedFolderName, startGuarded } from './guarded.ts';
 import { graphName, imageChain, type ImageFile, topName } from './image-chain.ts';
-import { withShortSocketPath } from './unix-socket.ts';
 
 export interface OpenImageOptions {
   /** Always said, never guessed; `detectFormat` of the formats package finds it out safely. */

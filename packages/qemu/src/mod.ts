@@ -8,7 +8,6 @@ export {
   type QmpListener,
   type QmpVersion,
 } from './qmp.ts';
-export * from './unix-socket.ts';
 export * from './accelerator.ts';
 export { type LaunchedMachine, type LaunchSpec, launchMachine } from './launch.ts';
 export * from './machine-arguments.ts';

@@ -4,10 +4,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { PrimaError, RemoteError } from '@prima/base';
+import { connectUnix, PrimaError, RemoteError, withShortSocketPath } from '@prima/base';
 import { connectQmp } from './qmp.ts';
 import { type FakePart, fakePeer, say } from './testing.ts';
-import { connectUnix, withShortSocketPath } from './unix-socket.ts';
 
 const greeting = `${JSON.stringify({
   QMP: { version: { qemu: { major: 7, minor: 2, micro: 1 }, package: 'x' }, capabilities: [] },

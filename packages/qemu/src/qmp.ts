@@ -2,10 +2,16 @@
  * A client of the QEMU Machine Protocol (docs/interop/qmp-spec of QEMU): greeting, capabilities,
  * commands with ids, events. Works with `qemu-system-*` and `qemu-storage-daemon` alike.
  */
-import { type PrimaError, ProtocolError, RemoteError, toPrimaError, withDeadline } from '@prima/base';
+import {
+  connectUnix,
+  type PrimaError,
+  ProtocolError,
+  RemoteError,
+  toPrimaError,
+  withDeadline,
+} from '@prima/base';
 import { JsonConnection } from './json-connection.ts';
 import { isJsonObject, type JsonObject } from './json-lines.ts';
-import { connectUnix } from './unix-socket.ts';
 
 export interface CallOptions {
   /** Deadline in milliseconds. */

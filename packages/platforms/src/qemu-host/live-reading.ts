@@ -1,9 +1,16 @@
 /** Hot and warm backups: a running machine's disks at one point in time, read over NBD from QEMU itself. */
 import { join } from 'node:path';
-import { type Logger, PrimaError, silentLogger, throwIfAborted, toPrimaError } from '@prima/base';
+import {
+  type Logger,
+  PrimaError,
+  silentLogger,
+  throwIfAborted,
+  toPrimaError,
+  withShortSocketPath,
+} from '@prima/base';
 import { type BlockDevice, openRawFile } from '@prima/block';
 import { connectNbd, type NbdDevice } from '@prima/nbd';
-import { connectQmp, type QmpClient, withShortSocketPath } from '@prima/qemu';
+import { connectQmp, type QmpClient } from '@prima/qemu';
 import type { ConfigFile, DiskReading, Machine, MachineReading, OpenForBackupOptions } from '../platform.ts';
 import { describeDisks } from './disk-files.ts';
 import { type BackupIntent, removeIntent, writeIntent } from './intent.ts';

@@ -19,6 +19,7 @@ import { type FileHandle, open, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import {
+  connectUnix,
   formatBytes,
   MiB,
   PrimaError,
@@ -28,7 +29,7 @@ import {
   throwIfAborted,
   toPrimaError,
 } from '@prima/base';
-import { connectUnix, type QmpClient } from '@prima/qemu';
+import type { QmpClient } from '@prima/qemu';
 import { runNames } from './machine-folder.ts';
 import { passFile } from './pass-file.ts';
 import { isRefusal, stepTimeoutMs } from './qemu-blocks.ts';

@@ -7,8 +7,7 @@
 import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
 import { constants } from 'node:os';
-import { PrimaError, ProtocolError, RemoteError, toPrimaError, withDeadline } from '@prima/base';
-import { connectUnix } from '@prima/qemu';
+import { connectUnix, PrimaError, ProtocolError, RemoteError, toPrimaError, withDeadline } from '@prima/base';
 
 const timeoutMs = 15_000;
 

@@ -5,7 +5,9 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
-import { RemoteError, systemClock, systemErrorCode, toPrimaError, withDeadline } from '@prima/base';
+import { systemClock } from './clock.ts';
+import { withDeadline } from './concurrency.ts';
+import { RemoteError, systemErrorCode, toPrimaError } from './errors.ts';
 
 /** Bytes of path that fit into `sockaddr_un.sun_path` with its closing zero. */
 export const socketPathLimitBytes = 107;
