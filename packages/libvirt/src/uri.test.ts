@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseLibvirtUri } from './uri.ts';
+
+test("sockets of this machine: libvirtd's first, then the driver's own daemon's", () => {
+  const { target, name, shown } = parseLibvirtUri('qemu:///system');
+  assert.deepEqual(target, {
+    transport: 'unix',
+    socketPaths: ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'],
+  });
+  assert.equal(name, 'qemu:///system');
+  assert.equal(shown, 'qemu:///system');
+  const looking = parseLibvirtUri('qemu:///system', { readOnly: true });
+  assert.deepEqual(looking.target, {
+    transport: 'unix',
+    socketPaths: ['/run/libvirt/libvirt-sock-ro', '/run/libvirt/virtqemud-sock-ro'],
+  });
+});
+
+test("a user's own daemon is in the user's folder", () => {
+  const { target } = parseLibvirtUri('qemu:///session');
+  assert.ok(target.transport === 'unix' && target.socketPaths[1]?.endsWith('/libvirt/virtqemud-sock'));
+});
+
+test('a socket and a name may be said', () => {
+  const { target, name, shown } = parseLibvirtUri('qemu+unix:///system?socket=/a%20b/s&name=test:///default');
+  assert.deepEqual(target, { transport: 'unix', socketPaths: ['/a b/s'] });
+  assert.equal(name, 'test:///default');
+  assert.equal(shown, 'qemu+unix:///system');
+});
+
+test('TCP has a host and a port', () => {
+  assert.deepEqual(parseLibvirtUri('qemu+tcp://[::1]:99/system').target, {
+    transport: 'tcp',
+    host: '::1',
+    port: 99,
+  });
+  assert.deepEqual(parseLibvirtUri('qemu+tcp://h/system').target, {
+    transport: 'tcp',
+    host: 'h',
+    port: 16_509,
+  });
+});
+
+test('what is not understood is refused, with a sentence', () => {
+  const cases: [string, RegExp][] = [
+    ['', /is no address/],
+    ['qemu', /is no address/],
+    ['qemu+unix://host/system', /has no host/],
+    ['qemu+tcp:///system', /host or port/],
+    ['qemu+tcp://h:0/system', /port 0/],
+    ['qemu:///system?sockt=/x', /no parameter "sockt" here; known are socket, name/],
+    ['qemu:///system?socket=/x&socket=/y', /twice/],
+    ['qemu:///system?socket=%00', /percent-encoded/],
+    ['qemu:///system?socket=%zz', /percent-encoded/],
+    ['qemu+tcp://me:secret@h/system', /password has no place/],
+  ];
+  for (const [text, pattern] of cases) {
+    assert.throws(() => parseLibvirtUri(text), { code: 'usage', message: pattern }, text);
+  }
+  assert.throws(() => parseLibvirtUri('qemu+ext://h/system'), { code: 'unsupported' });
+});
+
+test('a password in an address is not repeated', () => {
+  assert.throws(
+    () => parseLibvirtUri('qemu+tcp://me:secret@h/system'),
+    (error: Error) => !error.message.includes('secret'),
+  );
+});
