@@ -13,6 +13,8 @@ export interface BackupRequest {
   /** Nobody can forget the points for so long. */
   lockMs?: number;
   readBack?: boolean;
+  /** Where the blocks that a running guest overwrites are kept meanwhile (a path on its host), and bytes for each disk at most. */
+  scratch?: { folder?: string; limitBytes?: number };
   /** The format of disk files whose name and content do not tell it: `raw`, `qcow2`, `vmdk` … */
   sourceFormat?: string;
   /** Folders in which the files of a VMDK may be, besides its own. */

@@ -3,8 +3,8 @@ import type { CallOptions } from './call.ts';
 
 export interface HostDto {
   name: string;
-  platform: 'qemu';
-  /** The folder of a plain QEMU host. */
+  platform: 'qemu' | 'libvirt';
+  /** The folder of a plain QEMU host; the address of a libvirt daemon: `qemu:///system`, `qemu+ssh://root@host/system`. */
   location: string;
 }
 

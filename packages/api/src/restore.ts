@@ -33,6 +33,8 @@ export interface RestoreToHostRequest {
   point: string;
   host: string;
   as?: string;
+  /** The host's storage pool that all disks go to; default: where they were. */
+  pool?: string;
   start?: boolean;
   allowDamaged?: boolean;
 }

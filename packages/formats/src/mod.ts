@@ -51,6 +51,7 @@ export type { OpenMapping, RawDeviceMapping } from './vmdk/open-extent.ts';
 export * from './vmdk/open-vmdk.ts';
 export * from './vmx/settings.ts';
 export * from './vmx/vmx.ts';
+export { unitBytes } from './libvirt/domain-names.ts';
 export * from './libvirt/read-domain.ts';
 export * from './libvirt/write-domain.ts';
 export * from './machine/configuration.ts';
@@ -59,7 +60,16 @@ export { type NotCarried, type Translation } from './machine/translation.ts';
 export * from './vmx/read-description.ts';
 export { type VmxChoices, writeVmxDescription } from './vmx/write-description.ts';
 export { parseXml, type XmlDocument, type XmlElement } from './xml/xml.ts';
-export { writeXml } from './xml/write-xml.ts';
+export {
+  elementMaker,
+  insertChild,
+  newDocument,
+  removeChild,
+  setAttribute,
+  setText,
+  writeXml,
+} from './xml/write-xml.ts';
+export { elementAt, elementsOf, textAt, valueOf } from './xml/xml-query.ts';
 export type { Partition, PartitionTable } from './partitions/partition-table.ts';
 export { readPartitions } from './partitions/read-partitions.ts';
 export type { FileSystemInfo } from './partitions/signatures.ts';

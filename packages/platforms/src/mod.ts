@@ -1,3 +1,4 @@
 /** What the engine asks of hosts, and the kinds of hosts there are. */
 export * from './platform.ts';
+export { openLibvirtHost } from './libvirt-host/libvirt-host.ts';
 export { openFolder, openQemuHost } from './qemu-host/qemu-host.ts';

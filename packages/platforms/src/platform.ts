@@ -171,6 +171,8 @@ export interface RestoreRequest {
   disks: readonly RestoreDisk[];
   /** Size of `MachineReading.memory`; absent when the point has none. */
   memory?: { size: number };
+  /** The host's storage pool that all disks go to. Raises `unsupported` on hosts without pools. */
+  pool?: string;
   signal?: AbortSignal;
   logger?: Logger;
 }
@@ -313,4 +315,6 @@ export interface Platform {
   hostConfiguration(): AsyncIterable<ConfigFile>;
   /** Undoes what dead processes of ours left on this host's machines; leaves alone what is under way. */
   recover(): Promise<Recovery[]>;
+  /** Lets the host go: its connections end. What is open on it has to be closed before. May be called again. */
+  close(): Promise<void>;
 }

@@ -42,6 +42,8 @@ export class Context {
   readonly #options: ContextOptions;
   readonly #closing = new AbortController();
   readonly #calls = new Set<Promise<unknown>>();
+  /** By kind and location; a registered host may be another by the next call. */
+  readonly #platforms = new Map<string, Promise<Platform>>();
 
   constructor(options: ContextOptions) {
     this.#options = options;
@@ -114,8 +116,15 @@ export class Context {
   }
 
   async platformOf(host: HostDto): Promise<Platform> {
-    const { openQemuHost } = await import('@prima/platforms');
-    return await openQemuHost(host.name, host.location);
+    const key = `${host.platform} ${host.location} ${host.name}`;
+    const opened = this.#platforms.get(key) ?? openPlatform(host);
+    this.#platforms.set(key, opened);
+    try {
+      return await opened;
+    } catch (error) {
+      this.#platforms.delete(key);
+      throw error;
+    }
   }
 
   async #journal(logger: Logger): Promise<Journal> {
@@ -141,6 +150,9 @@ export class Context {
   async close(): Promise<void> {
     this.#closing.abort(new PrimaError('cancelled', 'cancelled: Prima is ending'));
     await Promise.allSettled(this.#calls);
+    for (const platform of await Promise.allSettled(this.#platforms.values())) {
+      if (platform.status === 'fulfilled') await platform.value.close();
+    }
     await this.#options.access.close();
   }
 
@@ -164,6 +176,11 @@ export class Context {
       onEvent?.({ type: 'log', level, message, fields });
     });
   }
+}
+
+async function openPlatform({ name, platform, location }: HostDto): Promise<Platform> {
+  const { openLibvirtHost, openQemuHost } = await import('@prima/platforms');
+  return platform === 'libvirt' ? openLibvirtHost(name, location) : await openQemuHost(name, location);
 }
 
 function progressEvent(subject: string, progress: Progress): JobEvent {

@@ -41,7 +41,7 @@ export class HostRegistry {
   /** Raises `usage` for a malformed one, `exists` when the name or the folder is taken. */
   async add(host: HostDto): Promise<HostDto> {
     checkHost(host);
-    const added: HostDto = { ...host, location: await folderOf(host) };
+    const added: HostDto = { ...host, location: await locationOf(host) };
     await this.#change((hosts) => {
       for (const other of hosts) {
         if (other.name !== added.name && other.location !== added.location) continue;
@@ -76,12 +76,31 @@ function checkHost({ name, platform, location }: HostDto): void {
       `"${name}" cannot be a host's name: letters, digits, ". _ -", 64 at most, beginning with a letter or digit`,
     );
   }
-  if ((platform as string) !== 'qemu') {
-    throw new UserError('unsupported', `hosts of the kind "${platform as string}" are not known; qemu is`);
+  if (!isKind(platform)) {
+    throw new UserError(
+      'unsupported',
+      `hosts of the kind "${String(platform)}" are not known; ${kinds.join(' and ')} are`,
+    );
   }
   if (typeof location !== 'string' || location === '') {
-    throw new UserError('usage', `the host "${name}" has no location; give the folder of its machines`);
+    throw new UserError(
+      'usage',
+      `the host "${name}" has no location; give the folder of its machines, or the address of its libvirt`,
+    );
   }
+}
+
+const kinds: readonly string[] = ['qemu', 'libvirt'];
+
+function isKind(kind: unknown): kind is HostDto['platform'] {
+  return typeof kind === 'string' && kinds.includes(kind);
+}
+
+async function locationOf(host: HostDto): Promise<string> {
+  if (host.platform === 'qemu') return await folderOf(host);
+  const { openLibvirtHost } = await import('@prima/platforms');
+  openLibvirtHost(host.name, host.location); // raises for what is no address
+  return host.location;
 }
 
 async function folderOf({ name, location }: HostDto): Promise<string> {
@@ -117,8 +136,9 @@ function parseHosts(text: string, path: string): HostDto[] {
   if (version !== 1 || !Array.isArray(hosts)) throw damaged('a "version" of 1 and a list "hosts" are wanted');
   return hosts.map((host: unknown, index) => {
     const { name, platform, location } = (host ?? {}) as Partial<Record<keyof HostDto, unknown>>;
-    const sound = typeof name === 'string' && typeof location === 'string' && platform === 'qemu';
-    if (!sound) throw damaged(`host ${index + 1} needs a name, the platform "qemu" and a location`);
+    const sound = typeof name === 'string' && typeof location === 'string' && isKind(platform);
+    if (!sound)
+      throw damaged(`host ${index + 1} needs a name, a platform (${kinds.join(', ')}) and a location`);
     return { name, platform, location };
   });
 }

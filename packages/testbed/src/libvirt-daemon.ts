@@ -35,8 +35,10 @@ export interface LibvirtDaemon {
   readonly pid: number;
   /** virsh against it; returns what it printed. */
   virsh(...args: string[]): Promise<string>;
-  /** A command line that runs `command` where the daemon's own folders are at their usual places. */
-  inside(command: readonly string[]): string[];
+  /** `/var/lib/libvirt` of the daemon, as others see it. */
+  readonly root: string;
+  /** What runs the command that follows where the daemon's own folders are at their usual places. */
+  readonly within: readonly string[];
   /** Ends the daemon as a crash would; its machines run on. */
   kill(): Promise<void>;
   /** Starts it again after `kill`, or asks it to end and starts it. */
@@ -145,8 +147,12 @@ class Daemon implements LibvirtDaemon {
     return stdout;
   }
 
-  inside(command: readonly string[]): string[] {
-    return ['nsenter', '-t', String(this.#keeper?.pid), '-m', '-w', '--', ...command];
+  get root(): string {
+    return join(this.folder, 'lib');
+  }
+
+  get within(): readonly string[] {
+    return ['nsenter', '-t', String(this.#keeper?.pid), '-m', '--'];
   }
 
   async start(): Promise<void> {
@@ -237,7 +243,7 @@ class Daemon implements LibvirtDaemon {
     await rm(pidFile, { force: true });
     await using log = await open(this.#logOf(program), 'a');
     const command = [program, '-p', pidFile, '-f', join(this.folder, `etc/${program}.conf`), ...args];
-    const [file = '', ...rest] = this.inside(command);
+    const [file = '', ...rest] = [...this.within, ...command];
     const child = spawn(file, rest, { stdio: ['ignore', log.fd, log.fd], detached: true });
     child.on('error', () => undefined); // the wait below says so
     child.unref();

@@ -15,6 +15,8 @@ export interface SpawnOptions {
   cwd?: string;
   /** Another of the programs in bin/. */
   program?: string;
+  /** A command that runs it, and becomes it: `nsenter …`. */
+  within?: readonly string[];
   /** Killed after this long, and `result` raises `timeout`. Default 5 min. */
   timeoutMs?: number;
 }
@@ -43,8 +45,9 @@ export interface PrimaProcess extends AsyncDisposable {
 
 /** Starts `bin/prima` with `args`. */
 export function spawnPrima(args: readonly string[], options: SpawnOptions = {}): PrimaProcess {
-  const { input = '', cwd, program = 'prima', timeoutMs = 300_000 } = options;
-  const child = spawn(join(projectRoot, 'bin', program), args, {
+  const { input = '', cwd, program = 'prima', within = [], timeoutMs = 300_000 } = options;
+  const [file = '', ...words] = [...within, join(projectRoot, 'bin', program), ...args];
+  const child = spawn(file, words, {
     cwd,
     env: { ...cleanEnvironment(), ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],

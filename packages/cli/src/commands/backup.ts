@@ -3,7 +3,7 @@ import type { BackupRequest, BackupResult, PointDto } from '@prima/api';
 import { formatBytes, formatDuration } from '@prima/base';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
-import { collect, parseDuration } from '../options.ts';
+import { collect, parseDuration, parseSize } from '../options.ts';
 import { figures, freeSpaceLines, modeWords, pointWarnings, shortId } from '../render/point.ts';
 import type { Page } from '../terminal/style.ts';
 import { printable } from '../terminal/width.ts';
@@ -18,6 +18,8 @@ interface BackupOptions {
   readBack: boolean;
   sourceFormat?: string;
   allowFolder?: string[];
+  scratch?: string;
+  scratchLimit?: number;
 }
 
 export function registerBackup(program: Command, cli: Cli): void {
@@ -47,6 +49,11 @@ export function registerBackup(program: Command, cli: Cli): void {
       'the files of a VMDK may be there, too; may be given several times',
       collect,
     )
+    .option(
+      '--scratch <folder>',
+      "on the machine's host: where blocks that the guest overwrites are kept meanwhile",
+    )
+    .option('--scratch-limit <size>', 'how much of them, each disk', parseSize)
     .option('--no-read-back', 'do not read back and compare what was stored')
     .action(
       cli.action({ repository: true }, async (invocation, sources: string[], options: BackupOptions) => {
@@ -62,6 +69,11 @@ export function registerBackup(program: Command, cli: Cli): void {
 
 function requestOf(sources: string[], options: BackupOptions): BackupRequest {
   const { mode, full, skipFreeSpace, name, tag, lock, readBack, sourceFormat, allowFolder } = options;
+  const { scratch: folder, scratchLimit: limitBytes } = options;
+  const scratch = {
+    ...(folder !== undefined && { folder }),
+    ...(limitBytes !== undefined && { limitBytes }),
+  };
   return {
     sources,
     ...(mode && { mode }),
@@ -73,6 +85,7 @@ function requestOf(sources: string[], options: BackupOptions): BackupRequest {
     ...(!readBack && { readBack: false }),
     ...(sourceFormat !== undefined && { sourceFormat }),
     ...(allowFolder && { allowed: allowFolder }),
+    ...(Object.keys(scratch).length > 0 && { scratch }),
   };
 }
 

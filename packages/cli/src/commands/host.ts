@@ -21,12 +21,18 @@ export function registerHost(program: Command, cli: Cli): void {
     );
   host
     .command('add')
-    .description('add a folder of machines that run under QEMU on this computer')
+    .description('add a host: a folder of machines that run under QEMU on this computer, or a libvirt daemon')
     .argument('<name>', 'what to call it')
-    .argument('<folder>', 'holds a folder for each machine')
+    .argument(
+      '<location>',
+      'a folder that holds a folder for each machine; or qemu:///system, qemu+ssh://USER@HOST/system …',
+    )
     .action(
-      cli.action({}, async (invocation, name: string, folder: string) => {
-        const request: HostDto = { name, platform: 'qemu', location: resolve(folder) };
+      cli.action({}, async (invocation, name: string, location: string) => {
+        const isLibvirt = /^[a-z]+(\+[a-z]+)?:\/\//i.test(location);
+        const request: HostDto = isLibvirt
+          ? { name, platform: 'libvirt', location }
+          : { name, platform: 'qemu', location: resolve(location) };
         const added = await invocation.call((api, call) => api.hostAdd(request, call));
         invocation.result(added, () => `Added host ${printable(added.name)}: ${printable(added.location)}`);
       }),

@@ -17,6 +17,7 @@ interface RestoreOptions {
   force?: boolean;
   toHost?: string;
   as?: string;
+  toPool?: string;
   start?: boolean;
   allowDamaged?: boolean;
 }
@@ -40,6 +41,7 @@ export function registerRestore(program: Command, cli: Cli): void {
     .option('--force', 'with --to: overwrite files that are there')
     .option('--to-host <host>', 'make a machine of it on this host')
     .option('--as <name>', "with --to-host: the new machine's name")
+    .option('--to-pool <pool>', 'with --to-host: put all disks into this storage pool of a libvirt host')
     .option('--start', 'with --to-host: start it')
     .option('--allow-damaged', 'go on with zeros where the repository cannot be read, and list them')
     .action(
@@ -60,10 +62,15 @@ function restore(
   { point, options }: { point: string; options: RestoreOptions },
   call: CallOptions,
 ): Promise<RestoreResult> {
-  const { to = '', format, disk, force, toHost, as, start, allowDamaged } = options;
+  const { to = '', format, disk, force, toHost, as, toPool: pool, start, allowDamaged } = options;
   const damage = allowDamaged ? { allowDamaged } : {};
   if (toHost !== undefined) {
-    const how = { ...(as !== undefined && { as }), ...(start && { start }), ...damage };
+    const how = {
+      ...(as !== undefined && { as }),
+      ...(pool !== undefined && { pool }),
+      ...(start && { start }),
+      ...damage,
+    };
     return api.restoreToHost({ point, host: toHost, ...how }, call);
   }
   const over = force ? { force } : {};
@@ -94,17 +101,17 @@ function sayLosses({ notCarried = [] }: RestoreResult, invocation: Invocation): 
 }
 
 /** Raises `usage` unless exactly one target is named, with options that belong to it. */
-function check({ to, toHost, format, disk, force, as, start }: RestoreOptions): void {
+function check({ to, toHost, format, disk, force, as, toPool, start }: RestoreOptions): void {
   if ((to === undefined) === (toHost === undefined)) {
     throw new UserError('usage', 'say where to restore to: --to FOLDER or --to-host HOST (one of them)');
   }
   const folderOnly = format !== undefined || disk !== undefined || force !== undefined;
-  const hostOnly = as !== undefined || start !== undefined;
+  const hostOnly = as !== undefined || start !== undefined || toPool !== undefined;
   if (toHost !== undefined && folderOnly) {
     throw new UserError('usage', '--format, --disk and --force go with --to FOLDER, not with --to-host');
   }
   if (to !== undefined && hostOnly)
-    throw new UserError('usage', '--as and --start go with --to-host HOST, not with --to');
+    throw new UserError('usage', '--as, --to-pool and --start go with --to-host HOST, not with --to');
 }
 
 const columns: readonly Column<RestoreResult['files'][number]>[] = [

@@ -16,6 +16,8 @@ import { DamageLog, type DamagedRange } from './damage-log.ts';
 export interface RestoreToHostOptions {
   /** The machine's name there; default the one it had. */
   as?: string;
+  /** The host's storage pool that all disks go to. */
+  pool?: string;
   /** Run it, or let it go on where its memory was taken. */
   start?: boolean;
   /** Go on where a disk cannot be read: with zeros, which the result lists. */
@@ -98,6 +100,7 @@ async function requestOf(
     ...(foreign && { foreign }),
     disks: point.disks.map(({ slot = '', name, size, format = 'raw' }) => ({ slot, name, size, format })),
     memory: point.memory && { size: point.memory.size },
+    pool: options.pool,
     signal: options.signal,
     logger: options.logger,
   };

@@ -3,6 +3,7 @@
  * drops nothing in silence.
  */
 import type { XmlAttribute, XmlElement } from './xml.ts';
+import { attributeOf, elementsOf, textOf } from './xml-query.ts';
 
 export class XmlReading {
   readonly #seen = new Set<XmlElement | XmlAttribute>();
@@ -92,25 +93,6 @@ export class XmlReading {
       else add(`${path}/${child.name}`, sampleOf(child));
     }
   }
-}
-
-function elementsOf(parent: XmlElement | undefined): XmlElement[] {
-  return (parent?.children ?? []).filter((node) => node.type === 'element');
-}
-
-/** The first attribute called `local` in any namespace; one without a namespace first. */
-function attributeOf(element: XmlElement | undefined, local: string): XmlAttribute | undefined {
-  const found = (element?.attributes ?? []).filter(
-    (attribute) => attribute.local === local && !attribute.name.startsWith('xmlns'),
-  );
-  return found.find(({ uri }) => uri === '') ?? found[0];
-}
-
-function textOf(element: XmlElement): string {
-  return element.children
-    .map((node) => (node.type === 'text' || node.type === 'cdata' ? node.text : ''))
-    .join('')
-    .trim();
 }
 
 function sampleOf(element: XmlElement): string {

@@ -243,6 +243,9 @@ class QemuHost implements Platform {
     yield { name: 'qemu-host.json', bytes: Buffer.from(`${JSON.stringify(host, null, 2)}\n`) };
   }
 
+  /** Nothing is held between calls. */
+  async close(): Promise<void> {}
+
   async recover(): Promise<Recovery[]> {
     const recoveries: Recovery[] = [];
     for (const folder of await removeDeadStaging(this.#root)) {

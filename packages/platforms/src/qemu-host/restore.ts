@@ -33,6 +33,9 @@ interface StagedDisk {
 export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> {
   const { root, request } = work;
   checkMachineName(request.name);
+  if (request.pool !== undefined) {
+    throw new PrimaError('unsupported', `a plain QEMU host has no storage pools; leave --to-pool out`);
+  }
   if (work.present.some(({ name }) => name === request.name)) {
     throw new PrimaError(
       'exists',

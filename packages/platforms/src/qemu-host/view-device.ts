@@ -1,7 +1,8 @@
 /** The point-in-time view of a running disk: an NBD device whose failures are explained. */
-import { formatBytes, MiB, PrimaError, toPrimaError, statIfThere } from '@prima/base';
-import { type BlockDevice, type Extent, type ExtentOptions, filterDevice, type Range } from '@prima/block';
+import { formatBytes, MiB, PrimaError, statIfThere } from '@prima/base';
+import type { BlockDevice } from '@prima/block';
 import { findMachineProcess } from '@prima/qemu';
+import { explainedDevice } from '../explained-device.ts';
 import type { LiveDisk } from './live-plan.ts';
 
 /** A copy of up to 1 MiB at once must fit, so the view may break well before the last byte is used. */
@@ -12,26 +13,7 @@ const slackBytes = 2 * MiB;
  * or the machine has ended (`source-changed`).
  */
 export function viewDevice(device: BlockDevice, live: LiveDisk, runFolder: string): BlockDevice {
-  const explain = async (error: unknown): Promise<PrimaError> => {
-    const failure = toPrimaError(error, `reading ${live.disk.name}`);
-    if (failure.code === 'cancelled' || failure.code === 'internal') return failure;
-    return (await explainView(live, runFolder, failure)) ?? failure;
-  };
-  const read = async (offset: number, into: Uint8Array, signal?: AbortSignal) => {
-    try {
-      await device.read(offset, into, signal);
-    } catch (error) {
-      throw await explain(error);
-    }
-  };
-  async function* extents(range: Range, options?: ExtentOptions): AsyncGenerator<Extent> {
-    try {
-      yield* device.extents(range, options);
-    } catch (error) {
-      throw await explain(error);
-    }
-  }
-  return filterDevice(device, { read, extents });
+  return explainedDevice(device, (failure) => explainView(live, runFolder, failure));
 }
 
 async function explainView(

@@ -75,6 +75,7 @@ async function backupOne(
     tags: request.tags,
     readBack: request.readBack,
     lockMs: request.lockMs,
+    scratch: request.scratch,
     notes: name.notes,
     signal,
     logger,

@@ -51,7 +51,9 @@ async function configurationsOfHosts(
   context: Context,
 ): Promise<{ paths: string[]; unreadable: Unreadable[] }> {
   const found = await Promise.all(
-    (await context.hosts.list()).map(({ location }) => hostConfigurations(location)),
+    (await context.hosts.list()).flatMap(({ platform, location }) =>
+      platform === 'qemu' ? [hostConfigurations(location)] : [],
+    ),
   );
   return {
     paths: found.flatMap(({ paths }) => paths),

@@ -57,8 +57,8 @@ export function restoreOperations(context: Context): RestoreOperations {
         const journal = await context.recover(logger);
         const point = await namedPoint(repository, request.point);
         const platform = await context.platform(request.host);
-        const { as, start, allowDamaged } = request;
-        const work = { as, start, allowDamaged, journal, signal, logger, onProgress };
+        const { as, start, pool, allowDamaged } = request;
+        const work = { as, start, pool, allowDamaged, journal, signal, logger, onProgress };
         const { machine, files, bytesRead, bytesWritten, damaged } = await restoreToHost(
           repository,
           point,

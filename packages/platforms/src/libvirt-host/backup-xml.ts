@@ -1,0 +1,144 @@
+/** The XML of backups and checkpoints: https://libvirt.org/formatbackup.html, https://libvirt.org/formatcheckpoint.html */
+import {
+  elementAt,
+  elementMaker,
+  elementsOf,
+  newDocument,
+  parseXml,
+  textAt,
+  valueOf,
+  writeXml,
+  type XmlElement,
+} from '@prima/formats';
+
+const make = elementMaker({});
+
+/** Where QEMU serves the disks of a pull-mode backup. */
+export type BackupServer =
+  | { socket: string }
+  /** Encrypted, with the certificates that qemu.conf names for backups. */
+  | { host: string; port: number; tls: boolean };
+
+export interface BackupDisk {
+  target: string;
+  /** The checkpoint that it is read from; undefined: all is read. */
+  since?: string;
+  /** Where the guest's overwritten blocks are kept. */
+  scratch: string;
+}
+
+/** The name of the bitmap under which QEMU exports what has changed. */
+export function exportedBitmap(target: string): string {
+  return `prima-${target}`;
+}
+
+/** Disks that are not named are left out of the backup. */
+export function backupXml(
+  server: BackupServer,
+  disks: readonly BackupDisk[],
+  others: readonly string[],
+): string {
+  const where =
+    'socket' in server
+      ? { transport: 'unix', socket: server.socket }
+      : { transport: 'tcp', name: server.host, port: server.port, tls: server.tls ? 'yes' : 'no' };
+  const own = disks.map(({ target, since, scratch }) =>
+    make(
+      'disk',
+      {
+        name: target,
+        backup: 'yes',
+        type: 'file',
+        exportname: target,
+        ...(since === undefined
+          ? { backupmode: 'full' }
+          : { backupmode: 'incremental', incremental: since, exportbitmap: exportedBitmap(target) }),
+      },
+      [make('driver', { type: 'qcow2' }), make('scratch', { file: scratch })],
+    ),
+  );
+  const left = others.map((name) => make('disk', { name, backup: 'no' }));
+  return write(
+    make('domainbackup', { mode: 'pull' }, [make('server', where), make('disks', {}, [...own, ...left])]),
+  );
+}
+
+/** Disks that are not named keep no bitmap of this checkpoint. */
+export function checkpointXml(name: string, tracked: readonly string[], others: readonly string[]): string {
+  const disks = [
+    ...tracked.map((target) => make('disk', { name: target, checkpoint: 'bitmap', bitmap: name })),
+    ...others.map((target) => make('disk', { name: target, checkpoint: 'no' })),
+  ];
+  const description = 'made by Prima; keep it, the next backup starts from it';
+  return write(
+    make('domaincheckpoint', {}, [
+      make('name', {}, [name]),
+      make('description', {}, [description]),
+      make('disks', {}, disks),
+    ]),
+  );
+}
+
+/** Tells libvirt of a checkpoint whose bitmaps are there. @param made seconds since 1970 */
+export function knownCheckpointXml(name: string, tracked: readonly string[], made: number): string {
+  return write(
+    make('domaincheckpoint', {}, [
+      make('name', {}, [name]),
+      make('creationTime', {}, [String(made)]),
+      make(
+        'disks',
+        {},
+        tracked.map((target) => make('disk', { name: target, checkpoint: 'bitmap', bitmap: name })),
+      ),
+    ]),
+  );
+}
+
+export interface RunningBackup {
+  /** Pull mode: where it serves. */
+  socket?: string;
+  disks: { target: string; scratch?: string; bitmap?: string }[];
+}
+
+/** What the daemon says of the backup that is under way. Raises `format`. */
+export function parseBackup(xml: string): RunningBackup {
+  const { root } = parseXml(xml, "the machine's backup job");
+  const socket = valueOf(elementAt(root, 'server'), 'socket');
+  const disks = elementsOf(elementAt(root, 'disks')).map((disk) => {
+    const scratch = valueOf(elementAt(disk, 'scratch'), 'file');
+    const bitmap = valueOf(disk, 'exportbitmap');
+    return {
+      target: valueOf(disk, 'name') ?? '',
+      ...(scratch === undefined ? {} : { scratch }),
+      ...(bitmap === undefined ? {} : { bitmap }),
+    };
+  });
+  return { ...(socket === undefined ? {} : { socket }), disks };
+}
+
+export interface KnownCheckpoint {
+  name: string;
+  parent?: string;
+  /** Seconds since 1970. */
+  made: number;
+  /** Targets of the disks that have its bitmap. */
+  tracked: string[];
+}
+
+/** Raises `format`. */
+export function parseCheckpoint(xml: string): KnownCheckpoint {
+  const { root } = parseXml(xml, 'a checkpoint of the machine');
+  const parent = textAt(root, 'parent', 'name');
+  return {
+    name: textAt(root, 'name') ?? '',
+    ...(parent === undefined ? {} : { parent }),
+    made: Number(textAt(root, 'creationTime') ?? 0),
+    tracked: elementsOf(elementAt(root, 'disks'))
+      .filter((disk) => valueOf(disk, 'checkpoint') === 'bitmap')
+      .map((disk) => valueOf(disk, 'name') ?? ''),
+  };
+}
+
+function write(root: XmlElement): string {
+  return writeXml(newDocument(root, "'"));
+}

@@ -1,0 +1,155 @@
+/**
+ * Small files of the host through the daemon: as volumes of the pool over their folder, or of a transient one that is there for
+ * the moment. Its `dir` pools leave folders and files as they are.
+ */
+import { randomBytes } from 'node:crypto';
+import { basename, dirname } from 'node:path';
+import { formatBytes, PrimaError, toPrimaError } from '@prima/base';
+import { elementMaker, newDocument, writeXml } from '@prima/formats';
+import {
+  type LibvirtConnection,
+  type StoragePool,
+  StoragePoolCreateFlags,
+  type StorageVolume,
+} from '@prima/libvirt';
+
+const make = elementMaker({});
+
+/** Runs `task` with the pool over `folder`. Raises `not-found` where there is no such folder. */
+export async function withPoolOver<T>(
+  connection: LibvirtConnection,
+  folder: string,
+  task: (pool: StoragePool) => Promise<T>,
+  { makeFolders = false } = {},
+): Promise<T> {
+  const { pool, isOurs } = await poolOver(connection, folder, makeFolders);
+  try {
+    return await task(pool);
+  } finally {
+    if (isOurs) await connection.call('storagePoolDestroy', { pool });
+  }
+}
+
+async function poolOver(
+  connection: LibvirtConnection,
+  folder: string,
+  makeFolders: boolean,
+): Promise<{ pool: StoragePool; isOurs: boolean }> {
+  try {
+    const { pool } = await connection.call('storagePoolLookupByTargetPath', { path: folder });
+    await connection.call('storagePoolRefresh', { pool });
+    return { pool, isOurs: false };
+  } catch (error) {
+    const { code } = toPrimaError(error, 'looking for a pool');
+    if (code !== 'not-found' && code !== 'state') throw error;
+  }
+  const name = `prima-${randomBytes(6).toString('hex')}`;
+  const xml = writeXml(
+    newDocument(
+      make('pool', { type: 'dir' }, [
+        make('name', {}, [name]),
+        make('target', {}, [make('path', {}, [folder])]),
+      ]),
+      "'",
+    ),
+  );
+  const flags = makeFolders ? StoragePoolCreateFlags.VIR_STORAGE_POOL_CREATE_WITH_BUILD : 0;
+  const { pool } = await connection.call('storagePoolCreateXml', { xml, flags });
+  return { pool, isOurs: true };
+}
+
+/** Undefined when there is no such file. Raises `too-large` above `limitBytes`. */
+export async function readHostFile(
+  connection: LibvirtConnection,
+  path: string,
+  limitBytes: number,
+): Promise<Uint8Array | undefined> {
+  return withVolume(connection, path, async (vol) => {
+    const { allocation, capacity } = await connection.call('storageVolGetInfo', { vol });
+    if (Math.max(capacity, Math.min(allocation, capacity)) > limitBytes) {
+      throw new PrimaError(
+        'unsupported',
+        `${path} has ${formatBytes(capacity)}; at most ${formatBytes(limitBytes)} was expected of such a file`,
+      );
+    }
+    const stream = await connection.openStream('storageVolDownload', { vol });
+    const pieces: Uint8Array[] = [];
+    let length = 0;
+    for await (const piece of stream) {
+      length += piece.length;
+      if (length > limitBytes) throw new PrimaError('source-changed', `${path} grows while it is read`);
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces);
+  });
+}
+
+/** Makes the file, or replaces what it holds. Its folder must be there, or is made, too. */
+export async function writeHostFile(
+  connection: LibvirtConnection,
+  path: string,
+  bytes: Uint8Array,
+  options: { makeFolders?: boolean } = {},
+): Promise<void> {
+  const write = async (pool: StoragePool) => {
+    const name = basename(path);
+    await deleteVolume(connection, pool, name);
+    const xml = writeXml(
+      newDocument(
+        make('volume', {}, [
+          make('name', {}, [name]),
+          make('capacity', { unit: 'bytes' }, [String(bytes.length)]),
+          make('target', {}, [
+            make('format', { type: 'raw' }),
+            make('permissions', {}, [make('mode', {}, ['0600'])]),
+          ]),
+        ]),
+        "'",
+      ),
+    );
+    const { vol } = await connection.call('storageVolCreateXml', { pool, xml });
+    const stream = await connection.openStream('storageVolUpload', { vol, length: bytes.length });
+    await stream.write(bytes);
+    await stream.finish();
+  };
+  await withPoolOver(connection, dirname(path), write, options);
+}
+
+/** Answers whether there was one. */
+export async function deleteHostFile(connection: LibvirtConnection, path: string): Promise<boolean> {
+  return withPoolOver(connection, dirname(path), (pool) => deleteVolume(connection, pool, basename(path)));
+}
+
+async function deleteVolume(
+  connection: LibvirtConnection,
+  pool: StoragePool,
+  name: string,
+): Promise<boolean> {
+  const vol = await volumeOf(connection, pool, name);
+  if (vol) await connection.call('storageVolDelete', { vol });
+  return vol !== undefined;
+}
+
+async function withVolume<T>(
+  connection: LibvirtConnection,
+  path: string,
+  task: (vol: StorageVolume) => Promise<T>,
+): Promise<T | undefined> {
+  return withPoolOver(connection, dirname(path), async (pool) => {
+    const vol = await volumeOf(connection, pool, basename(path));
+    return vol && (await task(vol));
+  });
+}
+
+async function volumeOf(
+  connection: LibvirtConnection,
+  pool: StoragePool,
+  name: string,
+): Promise<StorageVolume | undefined> {
+  try {
+    return (await connection.call('storageVolLookupByName', { pool, name })).vol;
+  } catch (error) {
+    if (toPrimaError(error, 'looking for a volume').code === 'not-found') return undefined;
+    throw error;
+  }
+}

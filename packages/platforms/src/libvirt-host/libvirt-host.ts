@@ -1,0 +1,319 @@
+/** A libvirt host: everything through its daemon (docs/decisions/0018-libvirt-hosts.md), whatever hypervisor's host it is on. */
+import { join } from 'node:path';
+import { forEachBounded, PrimaError, toPrimaError } from '@prima/base';
+import {
+  type Domain as DomainRef,
+  LibvirtError,
+  type LibvirtConnection,
+  UndefineFlags,
+  XmlFlags,
+} from '@prima/libvirt';
+import type {
+  ConfigFile,
+  CreateRequest,
+  Machine,
+  MachineReading,
+  MachineState,
+  OpenForBackupOptions,
+  Platform,
+  PowerAction,
+  PowerOptions,
+  Recovery,
+  RestoreRequest,
+  RestoreTarget,
+} from '../platform.ts';
+import { type Domain, parseDomain } from './domain.ts';
+import { findDomain } from './find-domain.ts';
+import { hostConfiguration } from './host-configuration.ts';
+import { deleteHostFile } from './host-files.ts';
+import { HostLink } from './link.ts';
+import { domainFileName, machineFiles } from './machine-files.ts';
+import { machineDisk } from './plan.ts';
+import { machineState, power } from './power.ts';
+import { runFolder } from './reach.ts';
+import { openRunning } from './reading.ts';
+import { recoverHost } from './recover.ts';
+import { prepareRestore } from './restore.ts';
+import { screenshot } from './screen.ts';
+import { isStandIn } from './stand-in.ts';
+import { openStopped } from './stopped-reading.ts';
+
+/** Machines looked at side by side: the daemon takes five calls of a client at once. */
+const lookAtOnce = 4;
+
+export interface LibvirtHostOptions {
+  /** Where the daemon keeps its machines' files. Default `/var/lib/libvirt`, or the user's for a session daemon. */
+  root?: string;
+}
+
+/** One machine, looked at now. */
+interface Opened {
+  connection: LibvirtConnection;
+  dom: DomainRef;
+  /** As it runs, or as it is defined where it does not. */
+  domain: Domain;
+  state: MachineState;
+  machine: Machine;
+}
+
+/** The host whose daemon is at `uri`. Raises `usage` for what is no address of libvirt; connects when it is first asked. */
+export function openLibvirtHost(name: string, uri: string, options: LibvirtHostOptions = {}): Platform {
+  return new LibvirtHost(name, uri, options.root ?? rootOf(uri));
+}
+
+function rootOf(uri: string): string {
+  if (!/^qemu(\+[a-z]+)?:\/\/[^/]*\/session/.test(uri)) return '/var/lib/libvirt';
+  const config = process.env['XDG_CONFIG_HOME'] ?? join(process.env['HOME'] ?? '/', '.config');
+  return join(config, 'libvirt');
+}
+
+class LibvirtHost implements Platform {
+  readonly kind = 'libvirt';
+  readonly name: string;
+  readonly #link: HostLink;
+  readonly #root: string;
+
+  constructor(name: string, uri: string, root: string) {
+    this.name = name;
+    this.#link = new HostLink(uri);
+    this.#root = root;
+  }
+
+  async test(): Promise<{ name: string; ok: boolean; detail: string }[]> {
+    const checks: { name: string; ok: boolean; detail: string }[] = [];
+    const check = async (name: string, task: (connection: LibvirtConnection) => Promise<string>) => {
+      try {
+        checks.push({ name, ok: true, detail: await task(await this.#link.connection()) });
+      } catch (error) {
+        checks.push({ name, ok: false, detail: toPrimaError(error, name).message });
+      }
+    };
+    await check('connection', async (connection) => {
+      const { hostname } = await connection.call('connectGetHostname', {});
+      return `${this.#link.uri} on ${hostname}`;
+    });
+    if (checks.some(({ ok }) => !ok)) return checks;
+    await check('libvirt', async (connection) => {
+      const { version } = await connection.call('connectGetLibVersion', {});
+      return needsVersion(version, 7_002_000, '7.2', 'incremental backups');
+    });
+    await check('hypervisor', async (connection) => {
+      const { type } = await connection.call('connectGetType', {});
+      const { version } = await connection.call('connectGetVersion', {});
+      return `${type} ${versionText(version)}`;
+    });
+    await check('machines', async (connection) => `${(await domainsOf(connection)).length} machines`);
+    return checks;
+  }
+
+  async inventory(signal?: AbortSignal): Promise<Machine[]> {
+    const connection = await this.#link.connection(signal);
+    const machines: Machine[] = [];
+    await forEachBounded(
+      await domainsOf(connection),
+      lookAtOnce,
+      async (dom) => {
+        const machine = await this.#lookOrSay(connection, dom);
+        if (machine) machines.push(machine);
+      },
+      signal,
+    );
+    return machines.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async find(nameOrId: string, signal?: AbortSignal): Promise<Machine> {
+    const connection = await this.#link.connection(signal);
+    const dom = await findDomain(connection, nameOrId);
+    if (dom) return (await this.#look(connection, dom)).machine;
+    const names = (await domainsOf(connection)).map(({ name }) => name).sort();
+    throw new PrimaError(
+      'not-found',
+      `there is no machine ${nameOrId} on ${this.name}; there are: ${names.join(', ') || 'none'}`,
+    );
+  }
+
+  async configuration(machine: Machine): Promise<ConfigFile> {
+    const { connection, dom } = await this.#open(machine);
+    const { persistent } = await connection.call('domainIsPersistent', { dom });
+    const flags = persistent ? XmlFlags.VIR_DOMAIN_XML_INACTIVE : 0;
+    const { xml } = await connection.call('domainGetXmlDesc', { dom, flags });
+    return { name: domainFileName, bytes: Buffer.from(xml) };
+  }
+
+  async openForBackup(machine: Machine, options: OpenForBackupOptions): Promise<MachineReading> {
+    const { connection, dom, domain, state, machine: found } = await this.#open(machine);
+    const isUp = state === 'running' || state === 'paused';
+    if (options.method === 'redo') {
+      throw new PrimaError(
+        'unsupported',
+        `${dom.name} is on a libvirt host, whose machines are held still by libvirt's backup job; leave --method out`,
+      );
+    }
+    if (state === 'unknown') throw new PrimaError('state', `${dom.name} does not say what state it is in`);
+    const mode = options.mode === 'auto' ? (isUp ? 'hot' : 'cold') : options.mode;
+    const wanted = mode === 'cold' ? 'it off or suspended, use hot' : 'it running, use cold';
+    if ((mode === 'cold') === isUp) {
+      throw new PrimaError('state', `${dom.name} is ${state}; a ${mode} backup needs ${wanted}`);
+    }
+    if (mode === 'warm' && state !== 'running') {
+      throw new PrimaError('state', `${dom.name} is ${state}; a warm backup needs it running`);
+    }
+    const { files, notes } = await machineFiles({ connection, dom, domain, root: this.#root });
+    const socketFolder = (run: DomainRef) => runFolder(join(this.#root, 'qemu'), run);
+    const common = { link: this.#link, dom, domain, options, files, socketFolder };
+    const reading =
+      mode === 'cold'
+        ? await openStopped({
+            ...common,
+            ...(state === 'suspended'
+              ? { savedMemory: join(this.#root, 'qemu', 'save', `${dom.name}.save`) }
+              : {}),
+          })
+        : await openRunning({ ...common, machine: found, mode });
+    reading.why.push(...notes);
+    return reading;
+  }
+
+  async prepareRestore(request: RestoreRequest): Promise<RestoreTarget> {
+    return prepareRestore({
+      link: this.#link,
+      request,
+      root: this.#root,
+      socketFolder: (run) => runFolder(join(this.#root, 'qemu'), run),
+      found: async (uuid) => this.find(uuid),
+    });
+  }
+
+  async power(machine: Machine, action: PowerAction, options: PowerOptions = {}): Promise<Machine> {
+    const { connection, dom } = await this.#open(machine);
+    await power(connection, dom, action, options);
+    return this.find(machine.id);
+  }
+
+  async screenshot(machine: Machine): Promise<Uint8Array> {
+    const { connection, dom, state } = await this.#open(machine);
+    return screenshot(connection, dom, state);
+  }
+
+  async consoleLog(machine: Machine): Promise<string> {
+    throw new PrimaError(
+      'unsupported',
+      `libvirt keeps no log of ${machine.name}'s console unless its XML names a file for it (<log file=…/>); watch it live: virsh console ${machine.name}`,
+    );
+  }
+
+  async create(request: CreateRequest): Promise<Machine> {
+    throw new PrimaError(
+      'unsupported',
+      `${request.name}: machines of libvirt hosts are made by virt-install or virt-manager; Prima restores and imports them`,
+    );
+  }
+
+  async delete(machine: Machine): Promise<void> {
+    const { connection, dom, domain, state } = await this.#open(machine);
+    if (state !== 'off' && state !== 'suspended') {
+      throw new PrimaError('state', `${dom.name} is ${state} and cannot be deleted; stop it`);
+    }
+    const { persistent } = await connection.call('domainIsPersistent', { dom });
+    if (!persistent) return;
+    const flags =
+      UndefineFlags.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
+      UndefineFlags.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+      UndefineFlags.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
+      UndefineFlags.VIR_DOMAIN_UNDEFINE_NVRAM;
+    await connection.call('domainUndefineFlags', { dom, flags });
+    for (const { source, location, excluded } of domain.disks) {
+      if (source === 'file' && excluded === undefined) await deleteHostFile(connection, location);
+    }
+  }
+
+  async *hostConfiguration(): AsyncGenerator<ConfigFile> {
+    yield* hostConfiguration(await this.#link.connection());
+  }
+
+  async close(): Promise<void> {
+    await this.#link.close();
+  }
+
+  async recover(): Promise<Recovery[]> {
+    return recoverHost(await this.#link.connection());
+  }
+
+  async #look(connection: LibvirtConnection, dom: DomainRef): Promise<Opened> {
+    const { xml } = await connection.call('domainGetXmlDesc', { dom });
+    const domain = parseDomain(xml, `the machine ${dom.name}`);
+    const state = await machineState(connection, dom);
+    const isUp = state === 'running' || state === 'paused';
+    const disks = [];
+    const notes: string[] = [];
+    for (const disk of domain.disks) {
+      try {
+        const { capacity } = await connection.call('domainGetBlockInfo', { dom, disk: disk.target });
+        disks.push(machineDisk(disk, capacity));
+      } catch (error) {
+        if (!(error instanceof LibvirtError)) throw error;
+        if (disk.excluded === undefined && isUp) notes.push(`${disk.target}: ${error.text}`);
+        disks.push(machineDisk(disk, 0));
+      }
+    }
+    const machine: Machine = {
+      id: domain.uuid,
+      name: domain.name,
+      host: this.name,
+      state,
+      accelerator: domain.type === 'qemu' ? 'tcg' : domain.type,
+      memoryBytes: domain.memoryBytes,
+      cpus: domain.cpus,
+      disks,
+      agent: agentOf(domain, isUp),
+      notes,
+    };
+    return { connection, dom, domain, state, machine };
+  }
+
+  /** Undefined for a machine that has gone since it was listed. */
+  async #lookOrSay(connection: LibvirtConnection, dom: DomainRef): Promise<Machine | undefined> {
+    try {
+      return (await this.#look(connection, dom)).machine;
+    } catch (error) {
+      const { code, message } = toPrimaError(error, `looking at ${dom.name}`);
+      if (code === 'not-found') return undefined;
+      if (connection.failure) throw error;
+      const nothing = { memoryBytes: 0, cpus: 0, disks: [], agent: 'unknown' as const };
+      return {
+        id: dom.uuid,
+        name: dom.name,
+        host: this.name,
+        state: 'unknown',
+        ...nothing,
+        notes: [message],
+      };
+    }
+  }
+
+  async #open({ id, name }: Machine): Promise<Opened> {
+    const connection = await this.#link.connection();
+    const dom = await findDomain(connection, id);
+    if (!dom) throw new PrimaError('not-found', `${name} is no machine of the host ${this.name} any more`);
+    return this.#look(connection, dom);
+  }
+}
+
+async function domainsOf(connection: LibvirtConnection): Promise<DomainRef[]> {
+  const { domains } = await connection.call('connectListAllDomains', {});
+  return domains.filter(({ name }) => !isStandIn(name));
+}
+
+function agentOf({ agent, hasAgentChannel }: Domain, isUp: boolean): Machine['agent'] {
+  if (!isUp || !hasAgentChannel) return 'unknown';
+  return agent === 'connected' ? 'answers' : 'silent';
+}
+
+function versionText(version: number): string {
+  return `${Math.floor(version / 1_000_000)}.${Math.floor((version % 1_000_000) / 1000)}.${version % 1000}`;
+}
+
+function needsVersion(version: number, least: number, text: string, what: string): string {
+  if (version >= least) return versionText(version);
+  throw new PrimaError('unsupported', `${versionText(version)} is too old: ${what} need ${text}`);
+}

@@ -1,0 +1,235 @@
+/** Hot and warm backups: a running machine's disks at one point in time, read over NBD from its own QEMU. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import {
+  type Logger,
+  ownIdentity,
+  PrimaError,
+  silentLogger,
+  throwIfAborted,
+  toPrimaError,
+} from '@prima/base';
+import type { BlockDevice } from '@prima/block';
+import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
+import type { ConfigFile, Machine, MachineReading, OpenForBackupOptions } from '../platform.ts';
+import { deleteOlderCheckpoints } from './checkpoints.ts';
+import type { Domain } from './domain.ts';
+import { type ExportedFile, exportHostFile } from './exports.ts';
+import { type Guard, startGuard } from './guard.ts';
+import { checkNoJob, currentBackup } from './job.ts';
+import type { HostLink } from './link.ts';
+import { type Plan, planBackup } from './plan.ts';
+import { checkpointOf, jobOf, openDisks } from './pull.ts';
+import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
+import { readRunNote, type RunNote, writeRunNote } from './run-note.ts';
+import { type ScratchWatch, watchScratch } from './scratch-watch.ts';
+import { newCheckpointName } from './tracking.ts';
+import { undoLeftRun, undoRun } from './undo.ts';
+import { takePointInTime, type WindowResult } from './window.ts';
+
+export interface ReadingRequest {
+  link: HostLink;
+  dom: DomainRef;
+  /** As it runs, or as it is defined where it does not. */
+  domain: Domain;
+  machine: Machine;
+  mode: 'hot' | 'warm';
+  options: OpenForBackupOptions;
+  files: readonly ConfigFile[];
+  socketFolder: SocketFolder;
+}
+
+/** Opens a running machine. See `Platform.openForBackup`. */
+export async function openRunning(request: ReadingRequest): Promise<MachineReading> {
+  const run = new RunningReading(request);
+  try {
+    return await run.open();
+  } catch (error) {
+    const failure = toPrimaError(error, `opening ${request.domain.name} for a ${request.mode} backup`);
+    throw await run.giveUp(failure);
+  }
+}
+
+function whyNotFrozen({ state }: Machine, { hasAgentChannel }: Domain): string {
+  if (state !== 'running') return 'the machine is paused';
+  return hasAgentChannel
+    ? 'the guest agent is not connected'
+    : 'the machine has no channel for a guest agent (org.qemu.guest_agent.0)';
+}
+
+/** One backup of a running machine, from its note to the note's removal. */
+class RunningReading {
+  readonly #request: ReadingRequest;
+  readonly #logger: Logger;
+  readonly #run = randomBytes(4).toString('hex');
+  readonly #devices: BlockDevice[] = [];
+  #guard: Guard | undefined;
+  #note: RunNote | undefined;
+  #watch: ScratchWatch | undefined;
+  #reached: Reached | undefined;
+  #memory: ExportedFile | undefined;
+  #succeeded = false;
+  #closed: Promise<void> | undefined;
+
+  constructor(request: ReadingRequest) {
+    this.#request = request;
+    this.#logger = request.options.logger ?? silentLogger;
+  }
+
+  async open(): Promise<MachineReading> {
+    const { link, dom, domain, mode, options, machine } = this.#request;
+    const { signal } = options;
+    const connection = await link.connection(signal);
+    for (const undone of await undoLeftRun(connection, dom)) this.#logger.warn(undone);
+    await checkNoJob(connection, dom);
+    const planning = { connection, dom, domain, options, run: this.#run, isLocal: link.isLocal };
+    const plan = await planBackup(planning);
+    const why = [...plan.why];
+    const freezes = mode === 'hot' && machine.state === 'running' && domain.agent === 'connected';
+    if (mode === 'hot' && !freezes) why.push(`not quiesced: ${whyNotFrozen(machine, domain)}`);
+    if (mode === 'warm') why.push('not quiesced: the point holds the memory, file systems need not be');
+    const note = await this.#announce(connection, plan, freezes);
+    const moment = await this.#begin(connection, plan, note);
+    why.push(...moment.why);
+    const memory = note.memoryFile === undefined ? undefined : await this.#openMemory(note.memoryFile);
+    this.#reached = await reachSocket(connection, note.socket, link.isLocal);
+    const disks = await openDisks(plan, this.#reached, {
+      devices: this.#devices,
+      explain: (disk) => this.#explain(disk),
+      ...(signal ? { signal } : {}),
+    });
+    return {
+      ...moment,
+      mode,
+      why,
+      disks,
+      skipped: plan.skipped,
+      files: [...this.#request.files],
+      checkpoint: checkpointOf(plan, note.checkpoint ?? ''),
+      ...(memory ? { memory } : {}),
+      succeed: () => this.#succeed(),
+      close: () => this.#close(),
+    };
+  }
+
+  /** Written down, and guarded, before anything is done. Raises `busy` where somebody else is at work. */
+  async #announce(connection: LibvirtConnection, plan: Plan, freezes: boolean): Promise<RunNote> {
+    const { link, dom, domain, machine, mode, options, socketFolder } = this.#request;
+    const note: RunNote = {
+      version: 1,
+      run: this.#run,
+      process: await ownIdentity(),
+      purpose: `a ${mode} backup`,
+      begun: new Date().toISOString(),
+      inWindow: true,
+      wasRunning: machine.state === 'running',
+      freezes,
+      checkpoint: newCheckpointName(options.owner),
+      socket: join(socketFolder(dom), `prima-${this.#run}.sock`),
+      ...(mode === 'warm' ? { memoryFile: join(plan.scratchFolder, `prima-${this.#run}.memory`) } : {}),
+    };
+    this.#guard = await startGuard(link.uri, domain.uuid, this.#run);
+    this.#note = note;
+    await writeRunNote(connection, dom, note);
+    const winner = await readRunNote(connection, dom);
+    if (winner?.run === note.run) return note;
+    this.#note = undefined; // it is another's now, who does not know of us
+    throw new PrimaError('busy', `another backup of ${dom.name} began at the same moment; try again later`, {
+      retryable: true,
+    });
+  }
+
+  async #begin(connection: LibvirtConnection, plan: Plan, note: RunNote): Promise<WindowResult> {
+    const { link, dom, domain, options } = this.#request;
+    throwIfAborted(options.signal, 'opening a machine for backup');
+    const moment = await takePointInTime({
+      connection,
+      dom,
+      domain,
+      ...jobOf(plan, domain, { socket: note.socket, checkpoint: note.checkpoint }),
+      freezes: note.freezes,
+      ...(note.memoryFile === undefined ? {} : { memoryFile: note.memoryFile }),
+    });
+    this.#note = { ...note, inWindow: false };
+    await writeRunNote(connection, dom, this.#note);
+    this.#watch = watchScratch({
+      connection: () => link.connection(),
+      dom,
+      plan,
+      isLocal: link.isLocal,
+    });
+    return moment;
+  }
+
+  /** The saved memory lies on the host: a stand-in serves it as if it were a disk. */
+  async #openMemory(path: string): Promise<BlockDevice> {
+    const { link, domain, options, socketFolder } = this.#request;
+    this.#memory = await exportHostFile({
+      connection: await link.connection(options.signal),
+      domain,
+      path,
+      socketFolder,
+      isLocal: link.isLocal,
+    });
+    return this.#memory.device;
+  }
+
+  async #explain(disk: string): Promise<PrimaError | undefined> {
+    if (this.#watch?.failure) return this.#watch.failure;
+    const { link, dom } = this.#request;
+    const backup = await currentBackup(await link.connection(), dom);
+    if (backup?.socket === this.#note?.socket) return undefined;
+    return new PrimaError(
+      'source-changed',
+      `reading ${disk}: the machine ended, or its backup job was ended by somebody else, while it was being backed up`,
+      { retryable: true },
+    );
+  }
+
+  async #succeed(): Promise<void> {
+    this.#succeeded = true;
+    const { link, dom, options } = this.#request;
+    const connection = await link.connection();
+    await deleteOlderCheckpoints(connection, dom, options.owner, this.#note?.checkpoint ?? '');
+  }
+
+  #close(): Promise<void> {
+    this.#closed ??= this.#takeBack();
+    return this.#closed;
+  }
+
+  async #takeBack(): Promise<void> {
+    for (const device of this.#devices) await device.close();
+    await this.#watch?.stop();
+    await this.#reached?.close();
+    await this.#memory?.close();
+    if (!this.#note) {
+      await this.#guard?.release();
+      return;
+    }
+    const { link, dom } = this.#request;
+    try {
+      const keep = this.#succeeded ? 'keep' : 'discard';
+      await undoRun(await link.connection(), dom, this.#note, keep);
+    } catch (error) {
+      // the daemon does not answer, or the machine hangs: the guardian looks, and tries longer
+      this.#logger.warn(`taking a backup back: ${toPrimaError(error, 'undoing').message}`);
+      await this.#guard?.abandon();
+      return;
+    }
+    await this.#guard?.release();
+  }
+
+  /** After a failure to open: everything back; the error to raise says it when that failed as well. */
+  async giveUp(failure: PrimaError): Promise<PrimaError> {
+    try {
+      await this.#close();
+      return failure;
+    } catch (error) {
+      const second = toPrimaError(error, 'taking a backup back');
+      return new PrimaError(failure.code, `${failure.message}; and then ${second.message}`, {
+        cause: failure,
+      });
+    }
+  }
+}

@@ -1,0 +1,58 @@
+/** Finds what dead processes of ours left on a libvirt host, and undoes it. */
+import { toPrimaError } from '@prima/base';
+import { DestroyFlags, type Domain as DomainRef, type LibvirtConnection } from '@prima/libvirt';
+import type { Recovery } from '../platform.ts';
+import { parseDomain } from './domain.ts';
+import { deleteHostFile } from './host-files.ts';
+import { deadStandIn, isStandIn, undefineStandIn } from './stand-in.ts';
+import { undoLeftRun } from './undo.ts';
+
+export async function recoverHost(connection: LibvirtConnection): Promise<Recovery[]> {
+  const recoveries: Recovery[] = [];
+  const { domains } = await connection.call('connectListAllDomains', {});
+  for (const dom of domains) {
+    const recovery: Recovery = { machine: dom.name, undone: [], left: [] };
+    try {
+      if (isStandIn(dom.name)) recovery.undone.push(...(await removeStandIn(connection, dom, domains)));
+      else if (dom.id >= 0) recovery.undone.push(...(await undoLeftRun(connection, dom)));
+    } catch (error) {
+      const { code, message } = toPrimaError(error, `recovering ${dom.name}`);
+      if (connection.failure) throw error;
+      if (code !== 'busy' && code !== 'not-found') recovery.left.push(message);
+    }
+    if (recovery.undone.length + recovery.left.length > 0) recoveries.push(recovery);
+  }
+  return recoveries;
+}
+
+/** With the disks that were being made, unless a machine has them by now. */
+async function removeStandIn(
+  connection: LibvirtConnection,
+  dom: DomainRef,
+  all: readonly DomainRef[],
+): Promise<string[]> {
+  const kind = await deadStandIn(dom.name);
+  if (kind === undefined) return [];
+  if (dom.id >= 0) {
+    const flags = DestroyFlags.VIR_DOMAIN_DESTROY_GRACEFUL;
+    await connection.call('domainDestroyFlags', { dom, flags }, { timeoutMs: 120_000 });
+  }
+  if (kind === 'reading') return [`the stand-in ${dom.name} of a backup that died is ended`];
+  const used = new Set<string>();
+  for (const other of all) {
+    if (other.uuid === dom.uuid) continue;
+    for (const { location } of await disksOf(connection, other)) used.add(location);
+  }
+  const undone: string[] = [];
+  for (const { location, source } of await disksOf(connection, dom)) {
+    if (source !== 'file' || used.has(location)) continue;
+    if (await deleteHostFile(connection, location)) undone.push(`the unfinished ${location} is removed`);
+  }
+  await undefineStandIn(connection, dom);
+  return [...undone, `the stand-in ${dom.name} of a restore that died is removed`];
+}
+
+async function disksOf(connection: LibvirtConnection, dom: DomainRef) {
+  const { xml } = await connection.call('domainGetXmlDesc', { dom });
+  return parseDomain(xml, dom.name).disks;
+}

@@ -1,0 +1,223 @@
+/** A machine from a restore point: its disks are made and written through a stand-in, then it is defined, at once. */
+import { join } from 'node:path';
+import { PrimaError, toPrimaError, withShortSocketPath } from '@prima/base';
+import type { WritableDevice } from '@prima/block';
+import { elementAt, valueOf } from '@prima/formats';
+import { type Domain as DomainRef, type LibvirtConnection, UndefineFlags } from '@prima/libvirt';
+import { connectNbd } from '@prima/nbd';
+import type { Machine, RestoreRequest, RestoreTarget } from '../platform.ts';
+import { parseDomain } from './domain.ts';
+import { exportDisks } from './exports.ts';
+import { findDomain } from './find-domain.ts';
+import { writeHostFile } from './host-files.ts';
+import type { HostLink } from './link.ts';
+import { factsFileName, type MachineFacts, nvramFileName, tpmFileName, tpmPath } from './machine-files.ts';
+import { power } from './power.ts';
+import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
+import {
+  configurationOf,
+  diskElements,
+  identityOf,
+  type RestoredDomain,
+  shapeDomain,
+} from './restore-domain.ts';
+import { makeDisk, type NewDisk } from './restore-disks.ts';
+import { startStandIn, type StandIn, undefineStandIn } from './stand-in.ts';
+
+export interface RestoreWork {
+  link: HostLink;
+  request: RestoreRequest;
+  /** `/var/lib/libvirt` */
+  root: string;
+  socketFolder: SocketFolder;
+  /** Looks at a machine that has just been made. */
+  found(uuid: string): Promise<Machine>;
+}
+
+/** See `Platform.prepareRestore`. */
+export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> {
+  const restore = new Restore(work);
+  try {
+    return await restore.prepare();
+  } catch (error) {
+    const failure = toPrimaError(error, `restoring ${work.request.name}`);
+    try {
+      await restore.abort();
+    } catch (fault) {
+      const second = toPrimaError(fault, 'taking a restore back').message;
+      throw new PrimaError(failure.code, `${failure.message}; and then ${second}`, { cause: failure });
+    }
+    throw failure;
+  }
+}
+
+class Restore {
+  readonly #work: RestoreWork;
+  readonly #notes: string[] = [];
+  readonly #devices: WritableDevice[] = [];
+  readonly #made: NewDisk[] = [];
+  #standIn: StandIn | undefined;
+  #reached: Reached | undefined;
+  #isOver = false;
+
+  constructor(work: RestoreWork) {
+    this.#work = work;
+  }
+
+  async prepare(): Promise<RestoreTarget> {
+    const { link, request } = this.#work;
+    const connection = await link.connection(request.signal);
+    if (await findDomain(connection, request.name)) {
+      throw new PrimaError(
+        'exists',
+        `there is a machine ${request.name} on this host; restore it under another name`,
+      );
+    }
+    const restored = configurationOf(request);
+    this.#notes.push(...restored.notes);
+    if (request.memory) {
+      this.#notes.push('the memory of the point is left out: the machine starts from its disks');
+    }
+    const disks = await this.#makeDisks(connection, restored);
+    const targets = await this.#openDisks(connection, disks);
+    return {
+      disks: targets,
+      notes: this.#notes,
+      commit: async ({ start = false } = {}) => this.#commit(restored, disks, start),
+      abort: () => this.abort(),
+    };
+  }
+
+  /** By slot of the request. */
+  async #makeDisks(connection: LibvirtConnection, restored: RestoredDomain): Promise<Map<string, NewDisk>> {
+    const { request, root } = this.#work;
+    const disks = new Map<string, NewDisk>();
+    for (const disk of request.disks) {
+      const target = restored.targetOf(disk.slot);
+      const original = diskElements(restored.document).find(
+        (element) => valueOf(elementAt(element, 'target'), 'dev') === target,
+      );
+      const made = await makeDisk({
+        connection,
+        disk,
+        target,
+        machine: request.name,
+        original,
+        ...(request.pool === undefined ? {} : { pool: request.pool }),
+        fallbackFolder: join(root, 'images'),
+        notes: this.#notes,
+      });
+      this.#made.push(made);
+      disks.set(disk.slot, made);
+    }
+    return disks;
+  }
+
+  async #openDisks(
+    connection: LibvirtConnection,
+    disks: ReadonlyMap<string, NewDisk>,
+  ): Promise<RestoreTarget['disks']> {
+    const { link, socketFolder, request } = this.#work;
+    if (disks.size === 0) return [];
+    const template = parseDomain(pattern(request.name), 'a stand-in');
+    const standIn = await startStandIn({ connection, template, disks: this.#made, isStaged: true });
+    this.#standIn = standIn;
+    const socket = join(socketFolder(standIn.dom), 'prima.sock');
+    const names = this.#made.map(({ target }) => target);
+    await exportDisks(standIn, socket, names, { writable: true });
+    this.#reached = await reachSocket(connection, socket, link.isLocal);
+    const targets: RestoreTarget['disks'] = [];
+    for (const [slot, { target, path }] of disks) {
+      const device = await withShortSocketPath(this.#reached.socketPath, (socketPath) =>
+        connectNbd({ socketPath }, { exportName: target, writable: true }),
+      );
+      this.#devices.push(device);
+      targets.push({ slot, path, device });
+    }
+    return targets;
+  }
+
+  async #commit(
+    restored: RestoredDomain,
+    disks: ReadonlyMap<string, NewDisk>,
+    start: boolean,
+  ): Promise<Machine> {
+    const { link, request } = this.#work;
+    for (const device of this.#devices) await device.flush();
+    await this.#letDisksGo();
+    const connection = await link.connection();
+    const dom = await this.#define(connection, restored, disks);
+    this.#isOver = true;
+    try {
+      await this.#writeFiles(connection, dom);
+    } catch (error) {
+      const flags = UndefineFlags.VIR_DOMAIN_UNDEFINE_NVRAM;
+      await connection.call('domainUndefineFlags', { dom, flags });
+      this.#isOver = false;
+      throw error;
+    }
+    if (this.#standIn) await undefineStandIn(connection, this.#standIn.dom);
+    if (start) await power(connection, dom, 'start', { signal: request.signal, logger: request.logger });
+    return this.#work.found(dom.uuid);
+  }
+
+  async #define(
+    connection: LibvirtConnection,
+    restored: RestoredDomain,
+    disks: ReadonlyMap<string, NewDisk>,
+  ): Promise<DomainRef> {
+    const { request } = this.#work;
+    const original = await findDomain(connection, request.id);
+    const { identity, notes } = identityOf(restored.document, request, original);
+    this.#notes.push(...notes);
+    const byTarget = new Map([...disks.values()].map((disk) => [disk.target, disk]));
+    const xml = shapeDomain(restored, { identity, disks: byTarget, notes: this.#notes });
+    if (await findDomain(connection, identity.name)) {
+      throw new PrimaError('exists', `a machine ${identity.name} has come up on this host meanwhile`);
+    }
+    return (await connection.call('domainDefineXmlFlags', { xml })).dom;
+  }
+
+  /** What libvirt keeps beside the XML. */
+  async #writeFiles(connection: LibvirtConnection, dom: DomainRef): Promise<void> {
+    const { request, root } = this.#work;
+    const bytesOf = (name: string) => request.files.find((file) => file.name === name)?.bytes;
+    const { xml } = await connection.call('domainGetXmlDesc', { dom });
+    const { nvram, hasTpm } = parseDomain(xml, dom.name);
+    const [variables, state, facts] = [bytesOf(nvramFileName), bytesOf(tpmFileName), bytesOf(factsFileName)];
+    if (variables && nvram !== undefined) await writeHostFile(connection, nvram, variables);
+    if (state && hasTpm)
+      await writeHostFile(connection, tpmPath(root, dom.uuid), state, { makeFolders: true });
+    if (!facts) return;
+    const { autostart } = JSON.parse(Buffer.from(facts).toString()) as Partial<MachineFacts>;
+    if (autostart !== true) return;
+    if (dom.uuid === request.id) await connection.call('domainSetAutostart', { dom, autostart });
+    else this.#notes.push('the original starts with its host; this copy does not');
+  }
+
+  async #letDisksGo(): Promise<void> {
+    for (const device of this.#devices.splice(0)) await device.close();
+    await this.#reached?.close();
+    await this.#standIn?.close();
+  }
+
+  async abort(): Promise<void> {
+    const { link } = this.#work;
+    for (const device of this.#devices.splice(0)) await device.close();
+    await this.#reached?.close();
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const connection = await link.connection();
+    await this.#standIn?.close().catch((error: unknown) => {
+      // it goes with the connection that it was started on
+      if (!connection.failure && toPrimaError(error, 'ending').code !== 'state') throw error;
+    });
+    for (const disk of this.#made) await disk.remove(connection);
+    if (this.#standIn) await undefineStandIn(connection, this.#standIn.dom);
+  }
+}
+
+/** Any machine that QEMU can make here. */
+function pattern(name: string): string {
+  return `<domain type='qemu'><name>x</name><uuid>00000000-0000-4000-8000-000000000000</uuid><title>${name.replaceAll(/[<&]/g, '')}</title><os><type>hvm</type></os><devices/></domain>`;
+}

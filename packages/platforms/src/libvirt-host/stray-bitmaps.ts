@@ -1,0 +1,21 @@
+/** Bitmaps in the disks of a stand-in that no checkpoint tells of: what cold backups that died left. */
+import type { StandIn } from './stand-in.ts';
+
+interface Node {
+  'node-name': string;
+  'dirty-bitmaps'?: { name?: string; busy?: boolean }[];
+}
+
+/** Removes those whose names begin with `prefix`, but for `keep`; answers how many. */
+export async function removeStrayBitmaps(standIn: StandIn, prefix: string, keep?: string): Promise<number> {
+  const nodes = (await standIn.monitor('query-named-block-nodes', { flat: true })) as Node[];
+  let removed = 0;
+  for (const { 'node-name': node, 'dirty-bitmaps': bitmaps = [] } of nodes) {
+    for (const { name, busy } of bitmaps) {
+      if (name === undefined || !name.startsWith(prefix) || name === keep || busy) continue;
+      await standIn.monitor('block-dirty-bitmap-remove', { node, name });
+      removed += 1;
+    }
+  }
+  return removed;
+}

@@ -1,0 +1,76 @@
+/** A libvirt host, on a real daemon with real machines: looking, power, hot and cold readings, restore. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { temporaryFolder } from '@prima/testbed';
+import { defineGuest, libvirtWorld, shell, startGuest, verifyGuest } from './libvirt-fixture.ts';
+import { applyChanges, assertSameFiles, saveReading } from './qemu-host-fixture.ts';
+
+test('a machine is seen, started, looked at, read hot and incrementally, and stopped', async (t) => {
+  const world = await libvirtWorld(t);
+  const { platform, daemon } = world;
+  const folder = await temporaryFolder(t);
+  assert.ok((await platform.test()).every(({ ok }) => ok));
+  const off = await defineGuest(world, 'web');
+  assert.equal(off.state, 'off');
+  const machine = await startGuest(world, off);
+  assert.equal(machine.state, 'running');
+  assert.deepEqual(
+    machine.disks.map(({ name, format, size }) => [name, format, size]),
+    [
+      ['vda', 'qcow2', 128 * 1024 * 1024],
+      ['vdb', 'qcow2', 64 * 1024 * 1024],
+    ],
+  );
+  const png = Buffer.from(await platform.screenshot(machine));
+  assert.equal(png.subarray(1, 4).toString(), 'PNG');
+  const first = await platform.openForBackup(machine, { mode: 'auto', owner: 'a' });
+  assert.equal(first.mode, 'hot');
+  assert.equal(first.quiesced, true, first.why.join('; '));
+  const [a, b] = [await saveReading(first, folder, 'a'), await saveReading(first, folder, 'b')];
+  for (const [index, file] of a.entries()) await assertSameFiles(file, b[index] ?? '');
+  await assert.rejects(platform.openForBackup(machine, { mode: 'hot', owner: 'a' }), { code: 'busy' });
+  await first.succeed();
+  await first.close();
+  assert.equal((await daemon.virsh('checkpoint-list', 'web', '--name')).trim(), first.checkpoint['name']);
+  await shell(world, 'web', 'dd if=/dev/urandom of=/big bs=64k count=64; sync');
+  const second = await platform.openForBackup(machine, {
+    mode: 'hot',
+    owner: 'a',
+    since: first.checkpoint,
+  });
+  const full = await saveReading(second, folder, 'full');
+  for (const index of [0, 1]) {
+    const bytes = await applyChanges(second, index, a[index] ?? '');
+    assert.ok(bytes > 0 && bytes < 16 * 1024 * 1024, `${bytes} changed`);
+    await assertSameFiles(a[index] ?? '', full[index] ?? '');
+  }
+  await second.succeed();
+  await second.close();
+  assert.equal((await daemon.virsh('checkpoint-list', 'web', '--name')).trim(), second.checkpoint['name']);
+  assert.doesNotMatch(await daemon.virsh('dumpxml', 'web'), /prima:run/);
+  await platform.power(machine, 'stop');
+  const stopped = await platform.find('web');
+  assert.equal(stopped.state, 'off');
+  const cold = await platform.openForBackup(stopped, { mode: 'auto', owner: 'a', since: second.checkpoint });
+  assert.equal(cold.mode, 'cold');
+  const whole = await saveReading(cold, folder, 'cold');
+  for (const index of [0, 1]) {
+    await applyChanges(cold, index, full[index] ?? '');
+    await assertSameFiles(full[index] ?? '', whole[index] ?? '');
+  }
+  await cold.succeed();
+  await cold.close();
+  assert.equal((await daemon.virsh('checkpoint-list', 'web', '--name')).trim(), cold.checkpoint['name']);
+  assert.deepEqual((await daemon.virsh('list', '--all', '--name')).trim().split('\n'), ['web']);
+  const again = await startGuest(world, stopped);
+  const third = await platform.openForBackup(again, { mode: 'hot', owner: 'a', since: cold.checkpoint });
+  assert.ok(
+    third.disks.every(({ changed }) => changed),
+    third.disks.map((d) => d.whyFull).join(),
+  );
+  await third.close();
+  assert.equal((await daemon.virsh('checkpoint-list', 'web', '--name')).trim(), cold.checkpoint['name']);
+  assert.equal((await verifyGuest(world, 'web')).bad, 0);
+  assert.ok(join(folder));
+});
