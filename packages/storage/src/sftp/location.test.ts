@@ -11,6 +11,7 @@ test('an address names user, host, port, folder and files', () => {
       host: 'nas.example.org',
       port: 2222,
       path: '/srv/prima',
+      identityParameter: 'identity',
       fromHome: false,
       url: 'sftp://backup@nas.example.org:2222/srv/prima',
       timeoutMs: 5000,

@@ -5,26 +5,12 @@
 import { homedir, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { UserError } from '@prima/base';
+import type { SshLocation } from '@prima/ssh';
 
-export interface SftpLocation {
-  user: string;
-  host: string;
-  port: number;
+export interface SftpLocation extends SshLocation {
   /** Absolute; or, with `fromHome`, relative to the user's folder on the server. No `/` at its end. */
   path: string;
   fromHome: boolean;
-  /** Private key; default: the agent, then ~/.ssh/id_ed25519, id_ecdsa, id_rsa. */
-  identityFile?: string;
-  /** Holds the passphrase of the private key. */
-  passphraseFile?: string;
-  /** Holds the password. */
-  passwordFile?: string;
-  /** Instead of ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts. */
-  knownHostsFile?: string;
-  /** How long the server may be silent while an answer is due. */
-  timeoutMs: number;
-  /** For messages: without parameters. */
-  url: string;
 }
 
 const defaultTimeoutMs = 60_000;
@@ -53,6 +39,7 @@ export function parseSftpLocation(text: string): SftpLocation {
     port,
     path,
     fromHome,
+    identityParameter: 'identity',
     url: `sftp://${user}@${shownHost}${port === 22 ? '' : `:${port}`}${fromHome ? '/~/' : ''}${path}`,
     ...parseParameters(url.searchParams),
   };
@@ -73,7 +60,7 @@ function parsePath(url: URL): { path: string; fromHome: boolean } {
 
 function parseParameters(
   given: URLSearchParams,
-): Omit<SftpLocation, 'user' | 'host' | 'port' | 'path' | 'fromHome' | 'url'> {
+): Omit<SftpLocation, 'user' | 'host' | 'port' | 'path' | 'fromHome' | 'url' | 'identityParameter'> {
   for (const name of given.keys()) {
     if (parameterNames.includes(name)) continue;
     throw new UserError(

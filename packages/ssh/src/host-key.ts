@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { systemErrorCode, toPrimaError, UserError } from '@prima/base';
 import type { ServerHostKeyAlgorithm } from 'ssh2';
 import { fingerprint, judgeHostKey, keysForHost, keyType, type KnownKey } from './known-hosts.ts';
-import type { SftpLocation } from './location.ts';
+import type { SshLocation } from './location.ts';
 
 const defaultFiles = [join(homedir(), '.ssh/known_hosts'), '/etc/ssh/ssh_known_hosts'];
 
@@ -18,18 +18,18 @@ const algorithms: readonly (readonly [string, readonly ServerHostKeyAlgorithm[]]
 ];
 
 export class HostKeyCheck {
-  readonly #location: SftpLocation;
+  readonly #location: SshLocation;
   readonly #known: readonly KnownKey[];
   readonly #files: readonly string[];
 
-  private constructor(location: SftpLocation, known: readonly KnownKey[], files: readonly string[]) {
+  private constructor(location: SshLocation, known: readonly KnownKey[], files: readonly string[]) {
     this.#location = location;
     this.#known = known;
     this.#files = files;
   }
 
   /** Reads the known_hosts files. Raises `not-found` where one that the address names is not there. */
-  static async load(location: SftpLocation): Promise<HostKeyCheck> {
+  static async load(location: SshLocation): Promise<HostKeyCheck> {
     const { knownHostsFile, host, port } = location;
     const files = knownHostsFile === undefined ? defaultFiles : [knownHostsFile];
     const known: KnownKey[] = [];

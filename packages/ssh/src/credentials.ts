@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type Logger, systemErrorCode, toPrimaError, UserError } from '@prima/base';
 import type { AnyAuthMethod, ParsedKey } from 'ssh2';
-import type { SftpLocation } from './location.ts';
+import type { SshLocation } from './location.ts';
 
 /** ssh2's reader of private keys. */
 export type KeyParser = (data: Buffer, passphrase?: string) => ParsedKey | Error;
@@ -23,7 +23,7 @@ const defaultKeys = ['id_ed25519', 'id_ecdsa', 'id_rsa'].map((name) => join(home
  * `usage` for a key that cannot be used, or when there is nothing to try.
  */
 export async function loadCredentials(
-  location: SftpLocation,
+  location: SshLocation,
   parse: KeyParser,
   logger: Logger,
 ): Promise<Credentials> {
@@ -66,7 +66,7 @@ export async function loadCredentials(
   if (found.methods.length > 0) return found;
   throw new UserError(
     'usage',
-    `connecting to ${location.url}: there is nothing to log in with; add ?identity=FILE with a private key to the ` +
+    `connecting to ${location.url}: there is nothing to log in with; add ?${location.identityParameter}=FILE with a private key to the ` +
       'address (or ?password-file=FILE), or start an agent that has one (SSH_AUTH_SOCK)',
   );
 }
