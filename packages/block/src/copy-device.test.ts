@@ -87,7 +87,7 @@ test('a copy holds no more than its buffers, and ends with the first failure or 
   await copyDevice(watched, target, { concurrency: 3 });
   assert.equal(most, 3);
   const random = seededRandom(seed);
-  const failing = faultyDevice(target, { random, failAt: (call) => call.offset === 5 * MiB });
+  const failing = faultyDevice(target, { random, failAt: (call) => call.offset === 8 * MiB });
   await assert.rejects(copyDevice(source, failing), { code: 'io' });
   const abort = new AbortController();
   const cancelled = copyDevice(watched, target, { signal: abort.signal, onProgress: () => abort.abort() });
