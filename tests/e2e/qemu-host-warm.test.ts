@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { copyDevice, openRawFile } from '@prima/block';
+import { copyDevice, openRawFile, type WritableDevice } from '@prima/block';
 import type { ConfigFile, Machine, Platform, RestoreTarget } from '@prima/platforms';
 import { verifyRecords } from '@prima/testbed';
 import {
@@ -134,7 +134,7 @@ async function prepare(platform: Platform, saved: Saved, name: string): Promise<
 }
 
 async function fill(target: RestoreTarget, saved: Saved): Promise<void> {
-  const copy = async (path: string, device: RestoreTarget['disks'][number]['device']) => {
+  const copy = async (path: string, device: WritableDevice) => {
     const source = await openRawFile(path);
     try {
       await copyDevice(source, device, { targetIsZero: true });
@@ -143,6 +143,7 @@ async function fill(target: RestoreTarget, saved: Saved): Promise<void> {
     }
   };
   for (const { slot, device } of target.disks) {
+    assert.ok(device);
     await copy(saved.disks.find((disk) => disk.slot === slot)?.file ?? '', device);
   }
   if (target.memory) await copy(saved.memory ?? '', target.memory);

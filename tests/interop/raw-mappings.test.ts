@@ -2,22 +2,10 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { MiB, runProgram, toPrimaError } from '@prima/base';
-import { runPrima, startIscsiTarget, temporaryFolder, randomFile } from '@prima/testbed';
-
-async function place(t: TestContext) {
-  const folder = await temporaryFolder(t);
-  const at = (name: string) => join(folder, name);
-  const env = { PRIMA_HOME: at('home'), PRIMA_REPO: at('repository'), PRIMA_PASSPHRASE: 'a long passphrase' };
-  const run = (...args: string[]) => runPrima(args, { env, cwd: folder });
-  const good = async (...args: string[]): Promise<string> => {
-    const { status, stdout, stderr } = await run(...args);
-    assert.equal(status, 0, `prima ${args.join(' ')}\n${stdout}\n${stderr}`);
-    return stdout;
-  };
-  return { at, run, good };
-}
+import { randomFile, startIscsiTarget } from '@prima/testbed';
+import { attachLoop, detachLoop, place } from './mapping-fixture.ts';
 
 test('an iSCSI LUN is mapped, read, backed up, and found again under another number', async (t) => {
   const { at, run, good } = await place(t);
@@ -83,31 +71,25 @@ test('a block device that has another name now is found by who it is', async (t)
   const { at, run, good } = await place(t);
   await writeFile(at('disk.img'), '');
   await truncate(at('disk.img'), 8 * MiB);
-  const attach = async (): Promise<string> => {
-    const { stdout } = await runProgram('losetup', ['--find', '--show', at('disk.img')]);
-    return stdout.trim();
-  };
-  const detach = (device: string) => runProgram('losetup', ['--detach', device], { accept: [0, 1] });
   let device: string;
   try {
-    device = await attach();
+    device = await attachLoop(t, at('disk.img'));
   } catch (error) {
     t.skip(`no loop device here: ${toPrimaError(error, 'losetup').message}`);
     return;
   }
-  t.after(() => detach(device).then(() => undefined));
   await good('disk', 'rdm', 'create', 'loop.vmdk', '--device', device);
   await good('disk', 'compare', 'loop.vmdk', 'disk.img');
   const first = device;
-  await detach(first);
+  await detachLoop(first);
   const gone = await run('disk', 'info', 'loop.vmdk');
   assert.equal(gone.status, 3, gone.stderr);
   assert.match(gone.stderr, /not on this computer/);
   // its old name goes to another one
   await writeFile(at('other.img'), Buffer.alloc(8 * MiB, 7));
   await runProgram('losetup', [first, at('other.img')]);
-  t.after(() => detach(first).then(() => undefined));
-  device = await attach();
+  t.after(() => detachLoop(first));
+  device = await attachLoop(t, at('disk.img'));
   assert.notEqual(device, first);
   assert.match(await good('disk', 'info', 'loop.vmdk'), new RegExp(`is ${device} now`));
   await good('disk', 'compare', 'loop.vmdk', 'disk.img');

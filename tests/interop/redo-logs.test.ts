@@ -71,7 +71,7 @@ const kinds: Kind[] = [
       await createVmdk(disk, { createType: 'vmfs', size });
       return disk;
     },
-    logs: () => cowdLogs,
+    logs: () => cowdLogs(),
   },
 ];
 
@@ -192,7 +192,7 @@ describe('redo logs and QEMU', () => {
     const folder = await mkdtemp(join(root, 'disk-'));
     const disk = join(folder, 'disk.vmdk');
     await createVmdk(disk, { createType: 'vmfs', size });
-    const stack = await RedoStack.open(disk, { kind: cowdLogs });
+    const stack = await RedoStack.open(disk, { kind: cowdLogs() });
     await stack.add();
     const { device, info } = await openVmdk(stack.top);
     await device.close();

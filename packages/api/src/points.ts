@@ -19,6 +19,8 @@ export interface DiskDto extends FiguresDto {
   whyFull?: string;
   /** Where it was asked for: bytes of free space that were left out, and why not more. */
   freeSpace?: { bytes: number; kept: string[] };
+  /** Of a disk that was a device: its address then, and who it was. */
+  lun?: { device: string; identities: readonly string[] };
   /** Only where it was asked for. */
   partitionTable?: PartitionTableDto;
 }

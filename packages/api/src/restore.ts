@@ -8,6 +8,14 @@ export type ImageFormat = 'raw' | 'qcow2' | 'vmdk';
 /** One file, or an envelope with its disks and manifest beside it. */
 export type PackageFormat = 'ova' | 'ovf';
 
+/** Disks that were devices (raw device mappings) stand for these again, found by who they are. */
+export interface LunChoiceDto {
+  /** Where they may be now, besides where they were and what this computer has: `/dev/…`, `iscsi://…`. */
+  devices?: readonly string[];
+  /** Write what the point holds over them; otherwise they are left as they are. */
+  overwrite?: boolean;
+}
+
 export interface RestoreToFolderRequest {
   point: string;
   folder: string;
@@ -17,6 +25,21 @@ export interface RestoreToFolderRequest {
   disk?: string;
   force?: boolean;
   /** Go on where the point cannot be read, with zeros; the result lists them. */
+  allowDamaged?: boolean;
+  /** Default: disks that were devices become disk files. */
+  luns?: LunChoiceDto;
+}
+
+export interface RestoreToDeviceRequest {
+  point: string;
+  /** `/dev/…`, or `iscsi://HOST[:PORT]/TARGET/LUN`. */
+  device: string;
+  /** Its name or number. Default: the only one, or the only one that was a device. */
+  disk?: string;
+  /** What is on the device may go. Refused without it. */
+  overwrite?: boolean;
+  /** Another device than the disk was, of its size or larger. */
+  force?: boolean;
   allowDamaged?: boolean;
 }
 
@@ -37,6 +60,8 @@ export interface RestoreToHostRequest {
   pool?: string;
   start?: boolean;
   allowDamaged?: boolean;
+  /** Default: disks that were devices become disk files. */
+  luns?: LunChoiceDto;
 }
 
 export interface RestoreResult {
@@ -72,6 +97,8 @@ export interface ExportHandle {
 
 export interface RestoreApi {
   restoreToFolder(request: RestoreToFolderRequest, options?: CallOptions): Promise<RestoreResult>;
+  /** Over a device, whose content is lost; `files` has its address. */
+  restoreToDevice(request: RestoreToDeviceRequest, options?: CallOptions): Promise<RestoreResult>;
   /** As an OVF package, with disks as streamOptimized VMDKs. */
   restoreToPackage(request: RestoreToPackageRequest, options?: CallOptions): Promise<RestoreResult>;
   restoreToHost(request: RestoreToHostRequest, options?: CallOptions): Promise<RestoreResult>;

@@ -61,6 +61,28 @@ const requests: readonly (readonly [string, Call])[] = [
   ],
   ['restore latest --to-host lab', { method: 'restoreToHost', request: { point: 'latest', host: 'lab' } }],
   [
+    'restore latest --to-device /dev/sdb --disk disk1 --overwrite-lun --force',
+    {
+      method: 'restoreToDevice',
+      request: { point: 'latest', device: '/dev/sdb', disk: 'disk1', overwrite: true, force: true },
+    },
+  ],
+  [
+    'restore latest --to out --map-luns --lun iscsi://san/iqn.x/1 --lun /dev/sdb',
+    {
+      method: 'restoreToFolder',
+      request: {
+        point: 'latest',
+        folder: resolve('out'),
+        luns: { devices: ['iscsi://san/iqn.x/1', '/dev/sdb'] },
+      },
+    },
+  ],
+  [
+    'restore latest --to-host lab --map-luns --overwrite-lun',
+    { method: 'restoreToHost', request: { point: 'latest', host: 'lab', luns: { overwrite: true } } },
+  ],
+  [
     'restore latest --to-host lab --as web02 --start',
     { method: 'restoreToHost', request: { point: 'latest', host: 'lab', as: 'web02', start: true } },
   ],

@@ -142,6 +142,14 @@ export const answers: Answers = {
     damaged: [],
     elapsedMs: 900,
   }),
+  restoreToDevice: ({ device }) => ({
+    point,
+    files: [{ disk: 'disk0', path: device, size: 900 * MiB }],
+    bytesRead: 900 * MiB,
+    bytesWritten: 900 * MiB,
+    damaged: [],
+    elapsedMs: 9000,
+  }),
   copyCreate: () => ({ ...repository, words: ['abandon', 'ability'] }),
   copy: () => ({
     dryRun: false,

@@ -26,13 +26,7 @@ export {
 export { createDisk } from './disk/make-disk.ts';
 export { renameDisk } from './disk/rename-disk.ts';
 export { vmdkKind } from './disk/vmdk-kinds.ts';
-export {
-  createMapping,
-  type MappingMode,
-  mappingModes,
-  queryMapping,
-  remapDevice,
-} from './disk/raw-mapping.ts';
+export { createMapping, queryMapping, remapDevice } from './disk/raw-mapping.ts';
 export { type ImageFormat, imageFormats } from './disk/write-disk.ts';
 export { type ExportOptions, exportPoint, type PointExport } from './export/export-point.ts';
 export {
@@ -67,6 +61,8 @@ export {
   type RedoStack,
   withDiskLogs,
 } from './redo/disk-logs.ts';
+export type { LunChoice } from './restore/luns.ts';
+export { restoreToDevice, type RestoreToDeviceOptions } from './restore/to-device.ts';
 export {
   type FolderRestore,
   type RestoredFile,

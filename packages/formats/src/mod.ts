@@ -12,6 +12,7 @@ export * from './qemu-arguments/command-text.ts';
 export * from './qemu-arguments/read-arguments.ts';
 export { type QemuChoices, writeQemuArguments } from './qemu-arguments/write-arguments.ts';
 export * from './rdm/mapping-file.ts';
+export * from './rdm/new-mapping.ts';
 export * from './rdm/scsi-identity.ts';
 export * from './redo/cowd-log.ts';
 export type { LogKind, LogOptions, LogPlace, MergeOptions, OwnContent } from './redo/log-kind.ts';

@@ -26,6 +26,8 @@ export interface MachineDisk {
   /** Its redo logs, bottom up; `path` is then the top one, and `base` the disk beneath them all. */
   logs?: MachineLog[];
   base?: string;
+  /** The device that holds its data, where the disk is a raw device mapping. */
+  lun?: { device: string; identities: readonly string[] };
 }
 
 /** See docs/format/redo-log.md. `independent` disks stay out of snapshots. */
@@ -154,6 +156,8 @@ export interface RestoreDisk {
   size: number;
   /** The format it had; where the host cannot write it, it becomes another and `notes` says so. */
   format: string;
+  /** The device that the disk stands for from now on; it gets no file of its own then, and is not written to. */
+  lun?: { device: string; identities: readonly string[] };
 }
 
 export interface RestoreRequest {
@@ -179,7 +183,8 @@ export interface RestoreRequest {
 
 /** A machine being restored: invisible on the host until `commit`. */
 export interface RestoreTarget {
-  disks: { slot: string; path: string; device: WritableDevice }[];
+  /** `device` is absent for a disk that stands for a device. */
+  disks: { slot: string; path: string; device?: WritableDevice }[];
   memory?: WritableDevice;
   /** What differs from the original, for people: "a new UUID, because web01 is still there". */
   notes: string[];

@@ -8,6 +8,7 @@ import { dirname, resolve } from 'node:path';
 import { FormatError, PrimaError, toPrimaError } from '@prima/base';
 import { type DiskFormat, isDiskFormat, parseQcow2Header, qcow2HeaderBytes } from '@prima/formats';
 import { type BlockToolOptions, qemuImg } from './block-tool.ts';
+import { iscsiNode, type IscsiLun, parseIscsiUrl } from './iscsi-url.ts';
 import { isJsonObject } from './json-lines.ts';
 
 /** One image of a chain. */
@@ -16,6 +17,8 @@ export interface ImageFile {
   path: string;
   format: DiskFormat;
   isBlockDevice: boolean;
+  /** The LUN that `path`, an `iscsi:` URL, names. */
+  lun?: IscsiLun;
   /** The file that holds the data of a qcow2 file which has only its tables itself. */
   dataFile?: string;
 }
@@ -40,7 +43,10 @@ export async function imageChain(
   const { allowBacking = true } = options;
   const chain: ImageFile[] = [];
   const seen = new Set<string>();
-  let next: { path: string; format: DiskFormat } | undefined = { path: resolve(path), format };
+  let next: { path: string; format: DiskFormat } | undefined = {
+    path: parseIscsiUrl(path) ? path : resolve(path),
+    format,
+  };
   while (next) {
     const image = await lookAt(next.path, next.format);
     if (seen.has(image.real) || chain.length >= longestChain) {
@@ -77,13 +83,17 @@ function graph([top, ...rest]: readonly ImageFile[]): object | null {
   if (!top) return null;
   return {
     driver: top.format,
-    file: { driver: top.isBlockDevice ? 'host_device' : 'file', filename: top.path },
+    file: top.lun
+      ? iscsiNode(top.lun)
+      : { driver: top.isBlockDevice ? 'host_device' : 'file', filename: top.path },
     ...(top.dataFile === undefined ? {} : { 'data-file': { driver: 'file', filename: top.dataFile } }),
     ...(top.format === 'qcow2' || top.format === 'vmdk' ? { backing: graph(rest) } : {}),
   };
 }
 
 async function lookAt(path: string, format: DiskFormat): Promise<{ file: ImageFile; real: string }> {
+  const lun = format === 'raw' ? parseIscsiUrl(path) : undefined;
+  if (lun) return { file: { path, format, isBlockDevice: false, lun }, real: path };
   try {
     const info = await stat(path);
     const isBlockDevice = info.isBlockDevice();

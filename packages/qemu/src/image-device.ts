@@ -135,11 +135,23 @@ export async function openWithQemu(path: string, options: OpenImageOptions): Pro
   return openServed(ownOnly ? topName(chain) : graphName(chain), chain, { ...options, doing });
 }
 
+type ServedOptions = OpenImageOptions & { doing: string };
+
 /** Has qemu-nbd serve what `name`, a graph in QEMU's words, stands for. Raises what `openWithQemu` does. */
 export async function openServed(
   name: string,
   chain: readonly ImageFile[],
-  options: OpenImageOptions & { doing: string },
+  options: ServedOptions & { writable: true },
+): Promise<WritableImageDevice>;
+export async function openServed(
+  name: string,
+  chain: readonly ImageFile[],
+  options: ServedOptions,
+): Promise<ImageDevice>;
+export async function openServed(
+  name: string,
+  chain: readonly ImageFile[],
+  options: ServedOptions,
 ): Promise<ImageDevice> {
   const { doing, runtimeFolder } = options;
   const args = serverArguments(name, options);
@@ -172,7 +184,7 @@ function serverArguments(name: string, options: OpenImageOptions): string[] {
 async function connect(
   guarded: GuardedProgram,
   chain: readonly ImageFile[],
-  options: OpenImageOptions & { doing: string },
+  options: ServedOptions,
 ): Promise<ImageDevice> {
   const { writable = false, ownOnly = false, bitmap, signal, doing, timeoutMs = 60_000 } = options;
   const settings = {

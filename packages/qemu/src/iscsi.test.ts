@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PrimaError } from '@prima/base';
-import { identitiesOfInquiry, iscsiUrl, parseIscsiUrl, serialsOfInquiry } from './iscsi.ts';
+import { identitiesOfInquiry, serialsOfInquiry } from './iscsi.ts';
+import { iscsiUrl, parseIscsiUrl } from './iscsi-url.ts';
 
 test('a LUN is named by its URL, with the standard port where none is said', () => {
   const lun = parseIscsiUrl('iscsi://san1/iqn.2026-01.example:disk1/3');

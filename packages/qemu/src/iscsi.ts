@@ -2,55 +2,35 @@
  * iSCSI LUNs without an initiator in the kernel: read through QEMU's own (Debian: qemu-block-extra), asked who they are through
  * libiscsi's iscsi-inq (libiscsi-bin).
  */
-import { runProgram, UserError } from '@prima/base';
+import { runProgram } from '@prima/base';
 import { serialIdentity } from '@prima/formats';
 import { plainEnvironment } from './environment.ts';
-import { type ImageDevice, openServed, type OpenImageOptions } from './image-device.ts';
+import {
+  type ImageDevice,
+  openServed,
+  type OpenImageOptions,
+  type WritableImageDevice,
+} from './image-device.ts';
+import { iscsiNode, type IscsiLun, iscsiUrl } from './iscsi-url.ts';
 
-export interface IscsiLun {
-  host: string;
-  port: number;
-  /** `iqn.2026-01.example:disk1` */
-  target: string;
-  lun: number;
-}
-
-const standardPort = 3260;
-
-/** Undefined for what is no `iscsi:` URL. Raises `usage` for a wrong one, and for one with a name and password. */
-export function parseIscsiUrl(text: string): IscsiLun | undefined {
-  if (!/^iscsi:/i.test(text)) return undefined;
-  const wanted = 'write iscsi://HOST[:PORT]/TARGET/LUN';
-  if (/^iscsi:\/\/[^/]*@/i.test(text)) {
-    throw new UserError(
-      'usage',
-      'an iSCSI URL with a name or password would be seen by everybody in the list of processes; let the target know this ' +
-        "computer by its address or initiator's name, and leave them out",
-    );
-  }
-  const match = /^iscsi:\/\/(\[[0-9a-f:]+\]|[^/:[\]]+)(?::(\d{1,5}))?\/([^/?#\s]+)\/(\d{1,5})$/i.exec(text);
-  if (!match) throw new UserError('usage', `"${text}" names no LUN; ${wanted}`);
-  const [, host = '', port, target = '', lun] = match;
-  return { host, port: port === undefined ? standardPort : Number(port), target, lun: Number(lun) };
-}
-
-export function iscsiUrl({ host, port, target, lun }: IscsiLun): string {
-  return `iscsi://${host}:${port}/${target}/${lun}`;
-}
+type OpenLunOptions = Pick<OpenImageOptions, 'signal' | 'runtimeFolder' | 'timeoutMs'>;
 
 /** Opens it read-only. Raises `remote`, `missing-program`, `timeout`, `unsupported` without QEMU's driver. */
-export async function openIscsi(
-  lun: IscsiLun,
-  options: Pick<OpenImageOptions, 'signal' | 'runtimeFolder' | 'timeoutMs'> = {},
-): Promise<ImageDevice> {
-  const { host, port, target } = lun;
-  const file = { driver: 'iscsi', transport: 'tcp', portal: `${host}:${port}`, target, lun: String(lun.lun) };
-  return openServed(`json:${JSON.stringify({ driver: 'raw', file })}`, [], {
-    ...options,
-    format: 'raw',
-    doing: `opening ${iscsiUrl(lun)}`,
-  });
+export async function openIscsi(lun: IscsiLun, options: OpenLunOptions = {}): Promise<ImageDevice> {
+  return openServed(servedName(lun), [], { ...options, format: 'raw', doing: `opening ${iscsiUrl(lun)}` });
 }
+
+/** Raises as `openIscsi` does. That nobody else writes to it is up to the target. */
+export async function openIscsiForWriting(
+  lun: IscsiLun,
+  options: OpenLunOptions = {},
+): Promise<WritableImageDevice> {
+  const doing = `opening ${iscsiUrl(lun)} to write to it`;
+  return openServed(servedName(lun), [], { ...options, format: 'raw', writable: true, doing });
+}
+
+const servedName = (lun: IscsiLun): string =>
+  `json:${JSON.stringify({ driver: 'raw', file: iscsiNode(lun) })}`;
 
 const inquiryTimeoutMs = 30_000;
 

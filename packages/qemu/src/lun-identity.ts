@@ -3,7 +3,8 @@ import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PrimaError, systemErrorCode, toPrimaError } from '@prima/base';
 import { identitiesOfPage80, identitiesOfPage83, isSameLun, serialIdentity } from '@prima/formats';
-import { inquireIscsi, parseIscsiUrl } from '@prima/qemu';
+import { inquireIscsi } from './iscsi.ts';
+import { parseIscsiUrl } from './iscsi-url.ts';
 
 /** Files below /sys/block/NAME that name a device, and what they make of it. */
 const places: readonly [file: string, read: (bytes: Buffer) => string[]][] = [

@@ -1,8 +1,8 @@
 /** The device of a raw device mapping (docs/format/raw-device-mapping.md): found again when it has moved, and opened. */
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { PrimaError, toPrimaError } from '@prima/base';
-import { type BlockDevice, openRawFile } from '@prima/block';
+import { type BlockDevice, openRawFile, type WritableDevice } from '@prima/block';
 import {
   isSameLun,
   localFolder,
@@ -10,14 +10,34 @@ import {
   mappingLimitBytes,
   type OpenMapping,
   parseMapping,
+  readLinkText,
+  sectorBytes,
 } from '@prima/formats';
-import { openIscsi, parseIscsiUrl } from '@prima/qemu';
+import { openIscsi, openIscsiForWriting } from './iscsi.ts';
+import { parseIscsiUrl } from './iscsi-url.ts';
 import { findDevices, identitiesOf } from './lun-identity.ts';
+
+export const mappingModes = ['virtual', 'physical'] as const;
+export type MappingMode = (typeof mappingModes)[number];
+
+/** A device as it was found: where, and who it is. */
+export interface FoundLun {
+  /** `/dev/…` or `iscsi://…` */
+  device: string;
+  /** See scsi-identity.ts; empty where it has none. */
+  identities: readonly string[];
+}
 
 /** @param device `/dev/…` or `iscsi://…` */
 export async function openDevice(device: string, signal?: AbortSignal): Promise<BlockDevice> {
   const lun = parseIscsiUrl(device);
   return lun ? openIscsi(lun, { signal }) : openRawFile(device);
+}
+
+/** Raises `busy` where somebody else writes to it, as far as that shows. */
+export async function openDeviceForWriting(device: string, signal?: AbortSignal): Promise<WritableDevice> {
+  const lun = parseIscsiUrl(device);
+  return lun ? openIscsiForWriting(lun, { signal }) : openRawFile(device, { writable: true });
 }
 
 /** Raises `format`. */
@@ -28,6 +48,30 @@ export async function readMapping(path: string): Promise<MappingFile> {
   } catch (error) {
     throw toPrimaError(error, `reading the mapping file ${path}`);
   }
+}
+
+export interface MappingPlace {
+  /** The descriptor, symbolic links followed. */
+  path: string;
+  /** The mapping file. */
+  mapping: string;
+  mode: MappingMode;
+  /** Bytes of the disk. */
+  size: number;
+}
+
+/** Of the VMDK at `path`, or undefined where it is no raw device mapping. */
+export async function mappingPlace(path: string): Promise<MappingPlace | undefined> {
+  const real = await realpath(path).catch((error: unknown) => {
+    throw toPrimaError(error, `looking for ${path}`);
+  });
+  const folder = localFolder([dirname(real)]);
+  const { descriptor } = await readLinkText(real, folder);
+  const [extent] = descriptor?.extents ?? [];
+  if (!descriptor || extent?.type !== 'VMFSRDM' || extent.file === undefined) return undefined;
+  const mode = descriptor.createType === 'vmfsPassthroughRawDeviceMap' ? 'physical' : 'virtual';
+  const mapping = await folder.resolve(extent.file, real);
+  return { path: real, mapping, mode, size: extent.sectors * sectorBytes };
 }
 
 /** Where the device is now. Raises `not-found`, `ambiguous`. */
@@ -68,23 +112,39 @@ export async function locateDevice(
   return found;
 }
 
-/** Opens the devices of mappings that are read as disks. Raises `unsupported` for physical ones. */
-export function mappingOpener(note: (text: string) => void, signal?: AbortSignal): OpenMapping {
-  return async ({ mode, file, descriptor }) => {
+/** Why no method that reads files takes the mapping at `descriptor`, and what does. */
+export function physicalMode(descriptor: string): PrimaError {
+  return new PrimaError(
+    'unsupported',
+    `${descriptor} maps a device in physical mode: its guest speaks to the LUN itself, and nothing on a host holds that still. Back up ` +
+      'the device itself with its machine off (prima backup /dev/…), a snapshot of it that the storage array makes, or its files ' +
+      'from inside of the guest; or map it in virtual mode',
+    { details: { path: descriptor } },
+  );
+}
+
+export interface MappingOpenerOptions {
+  note?: (text: string) => void;
+  /** Told which device it is, before it is opened. */
+  onFound?: (lun: FoundLun) => void;
+  signal?: AbortSignal;
+}
+
+/** Opens the devices of mappings that are read, or written, as disks. Raises `unsupported` for physical ones. */
+export function mappingOpener({
+  note = () => undefined,
+  onFound,
+  signal,
+}: MappingOpenerOptions = {}): OpenMapping {
+  return async ({ mode, file, descriptor, writable }) => {
     if (isAbsolute(file)) {
       throw new PrimaError('unsupported', `${descriptor} stands for ${file} itself; name that device`);
     }
-    if (mode === 'physical') {
-      throw new PrimaError(
-        'unsupported',
-        `${descriptor} maps a device in physical mode: its guest speaks to the LUN itself, and nothing on a host holds that still. Back up ` +
-          'the device itself with its machine off (prima backup /dev/…), a snapshot of it that the storage array makes, or its files ' +
-          'from inside of the guest; or map it in virtual mode',
-        { details: { path: descriptor } },
-      );
-    }
+    if (mode === 'physical') throw physicalMode(descriptor);
     const folder = localFolder([dirname(descriptor)]);
     const mapping = await readMapping(await folder.resolve(file, descriptor));
-    return openDevice(await locateDevice(mapping, note, signal), signal);
+    const device = await locateDevice(mapping, note, signal);
+    onFound?.({ device, identities: mapping.identities });
+    return writable ? openDeviceForWriting(device, signal) : openDevice(device, signal);
   };
 }

@@ -16,7 +16,21 @@ export { checkImage, growImage, type ImageCheck } from './change-image.ts';
 export { type GuardedOptions, type GuardedProgram, guardedFolderName, startGuarded } from './guarded.ts';
 export { type ImageFile, imageChain } from './image-chain.ts';
 export { ImageDevice, type OpenImageOptions, openWithQemu, WritableImageDevice } from './image-device.ts';
-export { inquireIscsi, type IscsiLun, iscsiUrl, openIscsi, parseIscsiUrl } from './iscsi.ts';
+export { type IscsiLun, iscsiNode, parseIscsiUrl } from './iscsi-url.ts';
+export { findDevices, identitiesOf } from './lun-identity.ts';
+export {
+  type FoundLun,
+  locateDevice,
+  mappingModes,
+  type MappingMode,
+  mappingOpener,
+  type MappingPlace,
+  mappingPlace,
+  openDevice,
+  openDeviceForWriting,
+  physicalMode,
+  readMapping,
+} from './mapped-device.ts';
 export { nameBeside, type Qcow2LogOptions, qcow2Logs } from './qcow2-log.ts';
 export {
   addBitmap,

@@ -43,6 +43,11 @@ export interface PointDisk {
    * docs/format/guest-space.md), and for what else there is why they were not.
    */
   freeSpace?: { rules: number; bytes: number; kept: string[] };
+  /**
+   * Of a disk that was a device (a raw device mapping, or a block device by itself): its address at the time of the
+   * backup, `/dev/…` or `iscsi://…`, and who it was, whatever its address (docs/format/raw-device-mapping.md).
+   */
+  lun?: { device: string; identities: readonly string[] };
 }
 
 export interface PointFile {

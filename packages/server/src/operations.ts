@@ -41,7 +41,7 @@ export function operations(
     ...later(backup, ['backup']),
     ...later(points, ['points', 'show', 'diff', 'lock']),
     ...later(forget, ['forget']),
-    ...later(restore, ['restoreToFolder', 'restoreToPackage', 'restoreToHost', 'export']),
+    ...later(restore, ['restoreToFolder', 'restoreToPackage', 'restoreToHost', 'restoreToDevice', 'export']),
     ...later(copy, ['copy', 'copyCreate']),
     ...later(storage, ['storageTest', 'storageUndelete']),
     ...later(disks, ['diskInfo', 'diskMap', 'diskCompare']),

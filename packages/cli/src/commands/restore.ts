@@ -1,6 +1,13 @@
-/** `prima restore`: writes a point's disks to a folder, or brings the machine back on a host. */
+/** `prima restore`: writes a point's disks to a folder or over a device, or brings the machine back on a host. */
 import { resolve } from 'node:path';
-import type { CallOptions, ImageFormat, PackageFormat, PrimaApi, RestoreResult } from '@prima/api';
+import type {
+  CallOptions,
+  ImageFormat,
+  LunChoiceDto,
+  PackageFormat,
+  PrimaApi,
+  RestoreResult,
+} from '@prima/api';
 import { errorCodes, formatBytes, formatDuration, UserError } from '@prima/base';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
@@ -20,6 +27,10 @@ interface RestoreOptions {
   toPool?: string;
   start?: boolean;
   allowDamaged?: boolean;
+  toDevice?: string;
+  mapLuns?: boolean;
+  lun?: string[];
+  overwriteLun?: boolean;
 }
 
 export function registerRestore(program: Command, cli: Cli): void {
@@ -37,12 +48,19 @@ export function registerRestore(program: Command, cli: Cli): void {
         'ovf',
       ]),
     )
-    .option('--disk <disk>', 'with --to: only this disk, by its number or name')
-    .option('--force', 'with --to: overwrite files that are there')
+    .option('--disk <disk>', 'with --to and --to-device: only this disk, by its number or name')
+    .option(
+      '--force',
+      'with --to: overwrite files that are there; with --to-device: another device than it was',
+    )
     .option('--to-host <host>', 'make a machine of it on this host')
     .option('--as <name>', "with --to-host: the new machine's name")
     .option('--to-pool <pool>', 'with --to-host: put all disks into this storage pool of a libvirt host')
     .option('--start', 'with --to-host: start it')
+    .option('--to-device <device>', 'write one disk over a block device, or iscsi://HOST[:PORT]/TARGET/LUN')
+    .option('--map-luns', 'disks that were LUNs stand for these again, wherever they are now')
+    .option('--lun <device>', 'with --map-luns: where a LUN may be now (repeatable)', collect)
+    .option('--overwrite-lun', 'with --map-luns and --to-device: what is on the LUN may go')
     .option('--allow-damaged', 'go on with zeros where the repository cannot be read, and list them')
     .action(
       cli.action({ repository: true }, async (invocation, point: string, options: RestoreOptions) => {
@@ -63,13 +81,24 @@ function restore(
   call: CallOptions,
 ): Promise<RestoreResult> {
   const { to = '', format, disk, force, toHost, as, toPool: pool, start, allowDamaged } = options;
+  const { toDevice, overwriteLun } = options;
   const damage = allowDamaged ? { allowDamaged } : {};
+  if (toDevice !== undefined) {
+    const consent = { ...(overwriteLun && { overwrite: true }), ...(force && { force }) };
+    const device = parsedDevice(toDevice);
+    return api.restoreToDevice(
+      { point, device, ...(disk !== undefined && { disk }), ...consent, ...damage },
+      call,
+    );
+  }
+  const luns = lunsOf(options);
   if (toHost !== undefined) {
     const how = {
       ...(as !== undefined && { as }),
       ...(pool !== undefined && { pool }),
       ...(start && { start }),
       ...damage,
+      ...luns,
     };
     return api.restoreToHost({ point, host: toHost, ...how }, call);
   }
@@ -82,7 +111,7 @@ function restore(
   }
   const image = format as ImageFormat | undefined;
   const what = { ...(image && { format: image }), ...(disk !== undefined && { disk }) };
-  return api.restoreToFolder({ point, folder: resolve(to), ...what, ...over, ...damage }, call);
+  return api.restoreToFolder({ point, folder: resolve(to), ...what, ...over, ...damage, ...luns }, call);
 }
 
 /** By the ending of the target, or as it was told; undefined for a folder. Raises `usage` where the two disagree. */
@@ -100,18 +129,48 @@ function sayLosses({ notCarried = [] }: RestoreResult, invocation: Invocation): 
     invocation.environment.stderr.write(`${printable(`not in the package: ${where}: ${what} (${why})`)}\n`);
 }
 
+function lunsOf({ mapLuns, lun, overwriteLun }: RestoreOptions): { luns?: LunChoiceDto } {
+  if (!mapLuns) return {};
+  const where = lun ? { devices: lun.map(parsedDevice) } : {};
+  return { luns: { ...where, ...(overwriteLun && { overwrite: true }) } };
+}
+
+const collect = (device: string, before: string[] = []): string[] => [...before, device];
+
+const parsedDevice = (text: string): string => (/^iscsi:/i.test(text) ? text : resolve(text));
+
 /** Raises `usage` unless exactly one target is named, with options that belong to it. */
-function check({ to, toHost, format, disk, force, as, toPool, start }: RestoreOptions): void {
-  if ((to === undefined) === (toHost === undefined)) {
-    throw new UserError('usage', 'say where to restore to: --to FOLDER or --to-host HOST (one of them)');
+function check(options: RestoreOptions): void {
+  const { to, toHost, toDevice, format, disk, force, as, toPool, start } = options;
+  const targets = [to, toHost, toDevice].filter((target) => target !== undefined);
+  if (targets.length !== 1) {
+    throw new UserError(
+      'usage',
+      'say where to restore to: --to FOLDER, --to-host HOST or --to-device DEVICE (one of them)',
+    );
   }
-  const folderOnly = format !== undefined || disk !== undefined || force !== undefined;
-  const hostOnly = as !== undefined || start !== undefined || toPool !== undefined;
-  if (toHost !== undefined && folderOnly) {
+  const wholeDisk = disk !== undefined || force !== undefined;
+  if (toHost !== undefined && (format !== undefined || wholeDisk)) {
     throw new UserError('usage', '--format, --disk and --force go with --to FOLDER, not with --to-host');
   }
-  if (to !== undefined && hostOnly)
-    throw new UserError('usage', '--as, --to-pool and --start go with --to-host HOST, not with --to');
+  if (toDevice !== undefined && format !== undefined)
+    throw new UserError('usage', '--format goes with --to FOLDER: a device holds the disk as it is');
+  if (toHost === undefined && (as !== undefined || start !== undefined || toPool !== undefined))
+    throw new UserError(
+      'usage',
+      '--as, --to-pool and --start go with --to-host HOST, not with another target',
+    );
+  checkLuns(options);
+}
+
+function checkLuns({ to = '', format, toDevice, mapLuns, lun, overwriteLun }: RestoreOptions): void {
+  if (mapLuns && packageOf(to, format) !== undefined)
+    throw new UserError('usage', '--map-luns: a package holds its disks, and maps none');
+  if (mapLuns && toDevice !== undefined)
+    throw new UserError('usage', '--map-luns goes with --to and --to-host: --to-device writes no mapping');
+  if (lun && !mapLuns) throw new UserError('usage', '--lun goes with --map-luns');
+  if (overwriteLun && !mapLuns && toDevice === undefined)
+    throw new UserError('usage', '--overwrite-lun goes with --map-luns or --to-device');
 }
 
 const columns: readonly Column<RestoreResult['files'][number]>[] = [

@@ -114,6 +114,13 @@ export function freeSpaceLines({ name, freeSpace }: DiskDto): string[] {
   return [...left, ...kept.map((why) => `${name}: free space not left out: ${why}`)];
 }
 
+/** Which disks were devices, and which. */
+function lunLines(disks: readonly DiskDto[]): string[] {
+  return disks.flatMap(({ name, lun }) =>
+    lun ? [printable(`${name}: ${[lun.device, ...lun.identities].join(', ')}`)] : [],
+  );
+}
+
 function changes({ changed, whyFull }: DiskDto): string {
   if (changed === 'tracked') return 'tracked';
   return whyFull === undefined ? 'read in full' : `read in full: ${whyFull}`;
@@ -133,6 +140,7 @@ export function pointDetails(point: PointDto, page: Page): string {
       point.memory ? 'Disks and memory' : 'Disks',
       disks.length > 0 ? [table(diskColumns, disks, inner)] : [],
     ),
+    section('Devices that disks were', lunLines(point.disks)),
     section('Partitions', partitionTables(point.disks, inner)),
     section(
       'Files',

@@ -209,6 +209,7 @@ async function writeDisk(work: DiskWork): Promise<PointDisk> {
     slot: disk.slot === '' ? undefined : disk.slot,
     whyFull,
     freeSpace,
+    lun: disk.lun && { device: disk.lun.device, identities: [...disk.lun.identities] },
   };
 }
 

@@ -7,6 +7,7 @@ import { formatBytes, PrimaError, systemErrorCode, toPrimaError, UserError } fro
 import type { BlockDevice } from '@prima/block';
 import { connectNbd, type NbdUri } from '@prima/nbd';
 import type { OpenForBackupOptions } from '@prima/platforms';
+import { type FoundLun, identitiesOf } from '@prima/qemu';
 import { openDiskFile } from '../disk/open-disk.ts';
 import { acquireLock } from '../lock.ts';
 import { isOpenForWriting } from './file-in-use.ts';
@@ -67,6 +68,8 @@ interface OpenedDisk {
   path: string;
   format: string;
   why: string[];
+  /** Where it is a device, or stands for one. */
+  lun?: FoundLun;
   verify?: () => Promise<string[]>;
 }
 
@@ -87,7 +90,7 @@ async function openLocked(
   const opened = await options.read(signal);
   stack.defer(() => opened.device.close());
   const kept = stack.move();
-  const { device, path, format, why, verify } = opened;
+  const { device, path, format, why, lun, verify } = opened;
   return {
     mode: 'cold',
     quiesced: false,
@@ -95,7 +98,7 @@ async function openLocked(
     pointInTime: Date.now(),
     disks: [
       {
-        disk: { name: 'disk0', slot: '', path, format, size: device.size },
+        disk: { name: 'disk0', slot: '', path, format, size: device.size, ...(lun && { lun }) },
         device,
         whyFull: 'the changes of a bare disk are not tracked',
       },
@@ -134,6 +137,7 @@ async function openFile(
     ...basedOn.map((file) => `read with the file that it is based on, ${file.path}`),
     `that nothing writes to ${path} meanwhile can be told only of QEMU on this computer and by the file's time`,
   ];
+  const lun = before.isFile ? opened.lun : { device: path, identities: await identitiesOf(path, signal) };
   const others = files.filter((file) => file !== path);
   const identities = await Promise.all(others.map(async (file) => [file, await identify(file)] as const));
   const all = [[path, before] as const, ...identities];
@@ -142,6 +146,7 @@ async function openFile(
     path,
     format,
     why: [...why, ...(vmdk?.notes ?? [])],
+    lun,
     verify: async () => (await Promise.all(all.map((file) => verifyUnchanged(...file)))).flat(),
   };
 }

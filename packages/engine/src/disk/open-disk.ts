@@ -9,10 +9,9 @@ import {
   openVmdk,
   type VmdkInfo,
 } from '@prima/formats';
-import { openWithQemu } from '@prima/qemu';
+import { type FoundLun, mappingOpener, openWithQemu } from '@prima/qemu';
 import { PrimaError, toPrimaError, UserError } from '@prima/base';
 import { isOpenForWriting } from '../backup/file-in-use.ts';
-import { mappingOpener } from './mapped-device.ts';
 
 export interface OpenedDiskFile {
   device: BlockDevice;
@@ -25,6 +24,8 @@ export interface OpenedDiskFile {
   files: string[];
   /** Of a VMDK, what its descriptors say. */
   vmdk?: VmdkInfo;
+  /** The device that holds its data, where it is a raw device mapping, or over one. */
+  lun?: FoundLun;
 }
 
 export interface OpenDiskFileOptions {
@@ -77,13 +78,24 @@ async function openVmdkFile(
   { allowed, signal }: OpenDiskFileOptions,
 ): Promise<Omit<OpenedDiskFile, 'format' | 'reason'>> {
   const notes: string[] = [];
-  const openMapping = mappingOpener((text) => notes.push(text), signal);
+  let lun: FoundLun | undefined;
+  const openMapping = mappingOpener({
+    note: (text) => notes.push(text),
+    onFound: (found) => (lun = found),
+    signal,
+  });
   const { device, info } = await openVmdk(path, { roots: allowed, openMapping, signal });
   try {
     const files = vmdkFiles(info);
     for (const file of files) await assertNobodyWrites(file);
     const basedOn = info.parents.map((parent) => ({ path: parent.path, format: 'vmdk' }));
-    return { device, basedOn, files, vmdk: { ...info, notes: [...info.notes, ...notes] } };
+    return {
+      device,
+      basedOn,
+      files,
+      vmdk: { ...info, notes: [...info.notes, ...notes] },
+      ...(lun && { lun }),
+    };
   } catch (error) {
     await device.close();
     throw error;

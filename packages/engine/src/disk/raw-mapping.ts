@@ -1,27 +1,27 @@
 /** Raw device mappings (docs/format/raw-device-mapping.md): disks whose data is on a device, which is known when it has moved. */
-import { realpath, writeFile } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { PrimaError, replaceFile, systemRandom, toPrimaError, UserError } from '@prima/base';
 import {
-  formatCid,
-  geometryOf,
   isSameLun,
-  localFolder,
   type MappingFile,
-  newCid,
-  newDescriptor,
-  readLinkText,
-  sectorBytes,
-  writeDescriptor,
+  mappingName,
+  type NewMapping,
+  newMapping,
   writeMapping,
 } from '@prima/formats';
-import { parseIscsiUrl } from '@prima/qemu';
-import { identitiesOf } from './lun-identity.ts';
-import { locateDevice, openDevice, readMapping } from './mapped-device.ts';
+import {
+  identitiesOf,
+  locateDevice,
+  type MappingMode,
+  type MappingPlace,
+  mappingPlace,
+  openDevice,
+  parseIscsiUrl,
+  readMapping,
+} from '@prima/qemu';
+import type { StagedFiles } from '../restore/staged-files.ts';
 import { type MadeDisk, makeDisk, type MakeDiskOptions } from './make-disk.ts';
-
-export const mappingModes = ['virtual', 'physical'] as const;
-export type MappingMode = (typeof mappingModes)[number];
 
 export interface CreateMappingOptions extends MakeDiskOptions {
   /** A block device, or `iscsi://HOST[:PORT]/TARGET/LUN`. */
@@ -35,17 +35,23 @@ export async function createMapping(target: string, options: CreateMappingOption
   const doing = `mapping ${device} as ${target}`;
   const known = await describeDevice(device, signal);
   return makeDisk(target, { ...options, doing }, async (staged, name) => {
-    const descriptor = await staged.stage(name);
-    const suffix = mode === 'physical' ? '-rdmp' : '-rdm';
-    const mapping = await staged.stage(`${name.replace(/\.vmdk$/i, '')}${suffix}.vmdk`);
-    const text = descriptorText(mode, { file: basename(mapping.path), size: known.size });
-    await writeFile(descriptor.temporary, text, { flag: 'wx', mode: 0o600 });
-    await writeFile(mapping.temporary, writeMapping(known), { flag: 'wx', mode: 0o600 });
-    return [descriptor.path, mapping.path];
+    return stageMapping(staged, { name, mode, ...known });
   });
 }
 
-async function describeDevice(device: string, signal?: AbortSignal): Promise<MappingFile> {
+/** The paths that its two files will have, the descriptor's first. */
+export async function stageMapping(staged: StagedFiles, wanted: NewMapping): Promise<string[]> {
+  const { descriptor, mapping } = newMapping(wanted, systemRandom);
+  const files = [
+    [await staged.stage(wanted.name), descriptor],
+    [await staged.stage(mappingName(wanted.name, wanted.mode)), mapping],
+  ] as const;
+  for (const [{ temporary }, bytes] of files) await writeFile(temporary, bytes, { flag: 'wx', mode: 0o600 });
+  return files.map(([{ path }]) => path);
+}
+
+/** The device at that address, and who it is. Raises `unsupported` for what is no device, `usage` for an empty one. */
+export async function describeDevice(device: string, signal?: AbortSignal): Promise<MappingFile> {
   const identities = await identitiesOf(device, signal);
   const opened = await openDevice(device, signal);
   const { size } = opened;
@@ -55,28 +61,6 @@ async function describeDevice(device: string, signal?: AbortSignal): Promise<Map
     return { version: 1, device: path, size, identities };
   }
   throw new UserError('usage', `${device} has no size: nothing is in it, or attached to it`);
-}
-
-function descriptorText(mode: MappingMode, { file, size }: { file: string; size: number }): Buffer {
-  const cid = newCid(systemRandom);
-  const adapterType = 'lsilogic';
-  const { cylinders, heads, sectors } = geometryOf(size, adapterType);
-  const random = Buffer.from(systemRandom.bytes(new Uint8Array(12))).toString('hex');
-  return writeDescriptor(
-    newDescriptor({
-      cid,
-      createType: mode === 'physical' ? 'vmfsPassthroughRawDeviceMap' : 'vmfsRawDeviceMap',
-      extents: [{ access: 'RW', sectors: size / sectorBytes, type: 'VMFSRDM', file, offset: 0 }],
-      ddb: {
-        adapterType,
-        'geometry.cylinders': cylinders,
-        'geometry.heads': heads,
-        'geometry.sectors': sectors,
-        virtualHWVersion: 7,
-        longContentID: random + formatCid(cid),
-      },
-    }),
-  );
 }
 
 export interface MappingInfo {
@@ -150,24 +134,8 @@ export async function remapDevice(
   return queryMapping(path, signal);
 }
 
-interface MappingPlace {
-  path: string;
-  mapping: string;
-  mode: MappingMode;
-  size: number;
-}
-
 async function placeOf(path: string): Promise<MappingPlace> {
-  const real = await realpath(path).catch((error: unknown) => {
-    throw toPrimaError(error, `looking for ${path}`);
-  });
-  const folder = localFolder([dirname(real)]);
-  const { descriptor } = await readLinkText(real, folder);
-  const [extent] = descriptor?.extents ?? [];
-  if (!descriptor || extent?.type !== 'VMFSRDM' || extent.file === undefined) {
-    throw new PrimaError('state', `${path} is not an rdm: it maps no device`, { details: { path } });
-  }
-  const mode = descriptor.createType === 'vmfsPassthroughRawDeviceMap' ? 'physical' : 'virtual';
-  const mapping = await folder.resolve(extent.file, real);
-  return { path: real, mapping, mode, size: extent.sectors * sectorBytes };
+  const place = await mappingPlace(path);
+  if (place) return place;
+  throw new PrimaError('state', `${path} is not an rdm: it maps no device`, { details: { path } });
 }

@@ -97,7 +97,8 @@ async function fill(
   const filled: Filled = { disks: [], bytesRead: 0, bytesWritten: 0 };
   for (const { name, slot, device } of disks) {
     const found = target.disks.find((disk) => disk.slot === slot);
-    if (!found) throw new UserError('unsupported', `${doing}: the host has no place for ${name} (${slot})`);
+    if (!found?.device)
+      throw new UserError('unsupported', `${doing}: the host has no place for ${name} (${slot})`);
     const copied = await copyDevice(device, found.device, {
       signal,
       targetIsZero: true,

@@ -12,7 +12,7 @@ import {
   RedoStack,
   cowdLogs,
 } from '@prima/formats';
-import { qcow2Logs } from '@prima/qemu';
+import { mappingOpener, qcow2Logs } from '@prima/qemu';
 import { isOpenForWriting } from '../backup/file-in-use.ts';
 import { openDiskFile } from '../disk/open-disk.ts';
 import { acquireLock } from '../lock.ts';
@@ -72,12 +72,15 @@ export async function lookAtDiskLogs(
   return openStack(disk, options);
 }
 
+/** Logs of ours over a raw device mapping are, as on ESX, COWD extents: they name the mapping, not the device. */
+const cowd = cowdLogs({ openMapping: mappingOpener() });
+
 async function openStack(disk: string, { format }: Pick<DiskLogsOptions, 'format'>): Promise<RedoStack> {
   const record = await readRedoRecord(disk);
-  if (record?.kind === 'cowd') return RedoStack.open(disk, { kind: cowdLogs });
+  if (record?.kind === 'cowd') return RedoStack.open(disk, { kind: cowd });
   const known = await formatOf(disk, format);
   if (record === undefined && known === 'vmdk' && (await canHaveCowd(disk)))
-    return RedoStack.open(disk, { kind: cowdLogs });
+    return RedoStack.open(disk, { kind: cowd });
   const { device } = await openDiskFile(disk, { format: known, option: '--format' });
   const { size } = device;
   await device.close();
@@ -92,7 +95,7 @@ async function formatOf(disk: string, format: string | undefined): Promise<DiskF
 
 /** A COWD log names its parent's CID, and ends below 2 TiB. */
 async function canHaveCowd(disk: string): Promise<boolean> {
-  const { device, info } = await openVmdk(disk, { parents: false });
+  const { device, info } = await openVmdk(disk, { parents: false, openMapping: mappingOpener() });
   await device.close();
   return info.descriptor !== undefined && info.createType !== 'streamOptimized' && info.capacity < 2 ** 41;
 }

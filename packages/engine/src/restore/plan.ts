@@ -1,10 +1,13 @@
 /** What a restore to a folder writes: the names, pure, so that nothing is begun that cannot be finished. */
 import { IntegrityError, UserError } from '@prima/base';
+import { mappingName, type MappingFile } from '@prima/formats';
 import type { Point, PointDisk } from '@prima/repository';
 import type { ImageFormat } from '../disk/write-disk.ts';
 
 export type PlannedFile =
   | { kind: 'disk'; name: string; disk: PointDisk; format: ImageFormat }
+  /** In place of a disk: the descriptor of a mapping of the device that it was; `mappingName` says the other file. */
+  | { kind: 'mapping'; name: string; disk: PointDisk; lun: MappingFile }
   /** The machine's memory, opaque, as a raw file. */
   | { kind: 'memory'; name: string; disk: PointDisk; format: 'raw' }
   | { kind: 'file'; name: string; file: string };
@@ -16,21 +19,32 @@ export interface PlanOptions {
   disk?: string;
 }
 
+/** The devices that disks stand for again, by the disks' names. */
+export type FoundLuns = ReadonlyMap<string, MappingFile>;
+
+/** The disks of the plan. */
+export function plannedDisks(point: Point, { disk }: PlanOptions): readonly PointDisk[] {
+  return disk === undefined ? point.disks : [selectDisk(point, disk)];
+}
+
 /**
  * The files of `point`: its disks as `<disk name>.<format>` (`<machine>-disk0.raw` for a bare disk), its
  * memory as `memory.raw`, and its configuration. Raises `not-found` for an unknown disk, `integrity` when
  * two files would have one name or one would lie elsewhere.
  */
-export function planFolder(point: Point, options: PlanOptions = {}): PlannedFile[] {
+export function planFolder(
+  point: Point,
+  options: PlanOptions = {},
+  luns: FoundLuns = new Map(),
+): PlannedFile[] {
   const { format = 'raw' } = options;
   const bare = point.files.length === 0;
-  const disks = options.disk === undefined ? point.disks : [selectDisk(point, options.disk)];
-  const planned: PlannedFile[] = disks.map((disk) => ({
-    kind: 'disk',
-    name: `${bare ? `${point.machine.name}-` : ''}${disk.name}.${format}`,
-    disk,
-    format,
-  }));
+  const planned: PlannedFile[] = plannedDisks(point, options).map((disk) => {
+    const name = `${bare ? `${point.machine.name}-` : ''}${disk.name}`;
+    const lun = luns.get(disk.name);
+    if (lun) return { kind: 'mapping', name: `${name}.vmdk`, disk, lun };
+    return { kind: 'disk', name: `${name}.${format}`, disk, format };
+  });
   if (options.disk === undefined) {
     if (point.memory) planned.push({ kind: 'memory', name: 'memory.raw', disk: point.memory, format: 'raw' });
     for (const { name } of point.files) planned.push({ kind: 'file', name, file: name });
@@ -58,7 +72,7 @@ export function selectDisk(point: Point, text: string): PointDisk {
 /** A name that comes from a repository is not trusted to stay in the folder. */
 function assertNames(planned: readonly PlannedFile[], point: Point): void {
   const seen = new Set<string>();
-  for (const { name } of planned) {
+  for (const name of planned.flatMap(namesOf)) {
     const plain = /^[^/\0]{1,255}$/.test(name) && !name.startsWith('.');
     if (!plain || seen.has(name)) {
       throw new IntegrityError(
@@ -67,4 +81,9 @@ function assertNames(planned: readonly PlannedFile[], point: Point): void {
     }
     seen.add(name);
   }
+}
+
+/** All files of a planned one. */
+export function namesOf({ kind, name }: PlannedFile): string[] {
+  return kind === 'mapping' ? [name, mappingName(name, 'virtual')] : [name];
 }

@@ -9,10 +9,12 @@ import {
   UserError,
 } from '@prima/base';
 import type { Point, PointDevice, Repository } from '@prima/repository';
+import { stageMapping } from '../disk/raw-mapping.ts';
 import { writeDisk } from '../disk/write-disk.ts';
 import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
-import { type PlannedFile, planFolder, type PlanOptions } from './plan.ts';
+import { findLuns, type LunChoice, lunNotes, writeLun } from './luns.ts';
+import { namesOf, type PlannedFile, plannedDisks, planFolder, type PlanOptions } from './plan.ts';
 import { assertRoom, dataBytes } from './space.ts';
 import { type StagedFile, StagedFiles, takenNames } from './staged-files.ts';
 
@@ -24,6 +26,8 @@ export interface RestoreToFolderOptions extends PlanOptions {
    * Files of the configuration that cannot be read are left out.
    */
   allowDamaged?: boolean;
+  /** Disks that were devices become mappings of these. Default: ordinary disk files. */
+  luns?: LunChoice;
   journal: Journal;
   signal?: AbortSignal;
   logger?: Logger;
@@ -59,6 +63,8 @@ interface Work {
   damage: DamageLog;
 }
 
+type PlannedMapping = PlannedFile & { kind: 'mapping' };
+
 /**
  * Restores `point` into `folder`, which is made where needed. Raises `exists` before anything is written when a
  * target is there and `force` is not given, `no-space` when there is no room for it, and what the repository
@@ -70,11 +76,13 @@ export async function restoreToFolder(
   folder: string,
   options: RestoreToFolderOptions,
 ): Promise<FolderRestore> {
-  const plan = planFolder(point, options);
   const { force = false, signal, logger = silentLogger } = options;
   const doing = `restoring ${point.machine.name} to ${folder}`;
   throwIfAborted(signal, doing);
-  const names = plan.map(({ name }) => name);
+  const chosen = plannedDisks(point, options);
+  const luns = options.luns && (await findLuns(chosen, options.luns, signal));
+  const plan = planFolder(point, options, luns);
+  const names = plan.flatMap(namesOf);
   if (!force) await assertFree(folder, options.allowDamaged ? [...names, ...names.map(listName)] : names);
   const work: Work = {
     repository,
@@ -89,6 +97,8 @@ export async function restoreToFolder(
     const staged = await StagedFiles.begin(folder, entry);
     await assertRoomFor(work, plan);
     for (const file of plan) await writeOne(work, file, staged);
+    // last: it cannot be taken back
+    for (const file of plan) if (file.kind === 'mapping') await overwriteOne(work, file);
     work.result.damaged = work.damage.all();
     throwIfAborted(signal, doing);
     await staged.publish(force);
@@ -97,7 +107,8 @@ export async function restoreToFolder(
     await entry.undo();
     throw failure;
   }
-  logger.info(`restored ${plan.length} files of ${point.machine.name} to ${folder}`);
+  logger.info(`restored ${names.length} files of ${point.machine.name} to ${folder}`);
+  for (const note of lunNotes(chosen, luns, options.luns)) logger.info(note);
   return work.result;
 }
 
@@ -116,7 +127,7 @@ async function assertRoomFor(work: Work, plan: readonly PlannedFile[]) {
   const { repository, point, folder, options, damage } = work;
   let needed = 0;
   for (const file of plan) {
-    if (file.kind === 'file') continue;
+    if (file.kind === 'file' || file.kind === 'mapping') continue;
     await using device = closing(
       await repository.openDisk(point, file.disk.name, damage.opening(file.disk.name)),
     );
@@ -127,6 +138,11 @@ async function assertRoomFor(work: Work, plan: readonly PlannedFile[]) {
 
 async function writeOne(work: Work, file: PlannedFile, staged: StagedFiles): Promise<void> {
   const { options, result } = work;
+  if (file.kind === 'mapping') {
+    const [path = ''] = await stageMapping(staged, { ...file.lun, name: file.name, mode: 'virtual' });
+    result.files.push({ disk: file.disk.name, path, size: file.disk.size });
+    return;
+  }
   const target = file.kind === 'file' ? await writeFileOf(work, file, staged) : await staged.stage(file.name);
   if (!target) return;
   if (file.kind !== 'file') await writeDiskOf(work, file, target);
@@ -163,6 +179,18 @@ async function writeDiskOf(work: Work, file: PlannedDisk, target: StagedFile): P
     fileName: file.name,
     signal: options.signal,
     onProgress: (progress) => options.onProgress?.(`${point.machine.name} ${name}`, progress),
+  });
+  result.bytesRead += copied.read;
+  result.bytesWritten += copied.written;
+}
+
+async function overwriteOne(work: Work, { disk, lun }: PlannedMapping): Promise<void> {
+  const { repository, point, damage, result, options } = work;
+  if (!options.luns?.overwrite) return;
+  await using source = closing(await repository.openDisk(point, disk.name, damage.opening(disk.name)));
+  const copied = await writeLun(source.device, lun.device, {
+    signal: options.signal,
+    onProgress: (progress) => options.onProgress?.(`${point.machine.name} ${disk.name}`, progress),
   });
   result.bytesRead += copied.read;
   result.bytesWritten += copied.written;

@@ -7,11 +7,13 @@ import {
   toPrimaError,
   UserError,
 } from '@prima/base';
-import { copyDevice, type WritableDevice } from '@prima/block';
+import { copyDevice, type CopyOptions, type CopyResult, type WritableDevice } from '@prima/block';
 import type { ConfigFile, Machine, Platform, RestoreRequest, RestoreTarget } from '@prima/platforms';
-import type { Point, PointDisk, Repository } from '@prima/repository';
+import type { Point, PointDevice, PointDisk, Repository } from '@prima/repository';
 import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
+import { findLuns, type LunChoice, lunNotes, writeLun } from './luns.ts';
+import type { FoundLuns } from './plan.ts';
 
 export interface RestoreToHostOptions {
   /** The machine's name there; default the one it had. */
@@ -22,6 +24,8 @@ export interface RestoreToHostOptions {
   start?: boolean;
   /** Go on where a disk cannot be read: with zeros, which the result lists. */
   allowDamaged?: boolean;
+  /** Disks that were devices stand for these again. Default: they become ordinary disks. */
+  luns?: LunChoice;
   journal: Journal;
   signal?: AbortSignal;
   logger?: Logger;
@@ -50,7 +54,8 @@ export async function restoreToHost(
   const { signal, logger = silentLogger } = options;
   const doing = `restoring ${point.machine.name} to the host ${platform.name}`;
   throwIfAborted(signal, doing);
-  const request = await requestOf(repository, point, options);
+  const luns = options.luns && (await findLuns(point.disks, options.luns, signal));
+  const request = await requestOf(repository, point, { ...options, found: luns });
   await using entry = await options.journal.begin(doing, [{ kind: 'host', host: platform.name }]);
   const target = await platform.prepareRestore(request);
   try {
@@ -61,13 +66,16 @@ export async function restoreToHost(
     for (const disk of point.disks) {
       const found = target.disks.find(({ slot }) => slot === disk.slot);
       if (!found) throw new UserError('unsupported', `${doing}: the host has no place for ${disk.name}`);
-      await copy(work, disk, found.device);
+      if (found.device && luns?.has(disk.name)) throw mapsNone(platform, disk);
+      if (found.device) await copy(work, disk, found.device);
       result.files.push({ disk: disk.name, path: found.path, size: disk.size });
     }
     if (point.memory) await copyMemory(work, point.memory, target);
+    for (const disk of point.disks) await overwrite(work, disk, luns?.get(disk.name)?.device);
     throwIfAborted(signal, doing);
     const machine = await target.commit({ start: options.start ?? false });
     await entry.end();
+    for (const note of lunNotes(point.disks, luns, options.luns)) logger.info(note);
     return { ...result, machine, damaged: damage.all() };
   } catch (error) {
     const failure = toPrimaError(error, doing);
@@ -81,7 +89,7 @@ export async function restoreToHost(
 async function requestOf(
   repository: Repository,
   point: Point,
-  options: RestoreToHostOptions,
+  options: RestoreToHostOptions & { found: FoundLuns | undefined },
 ): Promise<RestoreRequest> {
   if (point.files.length === 0) {
     throw new UserError(
@@ -98,7 +106,10 @@ async function requestOf(
     name: options.as ?? point.machine.name,
     files: files.filter((file) => file !== foreign),
     ...(foreign && { foreign }),
-    disks: point.disks.map(({ slot = '', name, size, format = 'raw' }) => ({ slot, name, size, format })),
+    disks: point.disks.map(({ slot = '', name, size, format = 'raw' }) => {
+      const lun = options.found?.get(name);
+      return { slot, name, size, format, ...(lun && { lun }) };
+    }),
     memory: point.memory && { size: point.memory.size },
     pool: options.pool,
     signal: options.signal,
@@ -122,13 +133,35 @@ async function copyMemory(work: Work, memory: PointDisk, target: RestoreTarget):
   work.options.logger?.warn(`the host took no memory: ${work.point.machine.name} will start from its disks`);
 }
 
-async function copy(work: Work, disk: PointDisk, device: WritableDevice) {
-  const { repository, point, options, result, damage } = work;
+function mapsNone({ kind, name }: Platform, disk: PointDisk): UserError {
+  return new UserError(
+    'unsupported',
+    `${name} is a host of the kind ${kind}, on which Prima maps no LUNs: restore ${disk.name} as a disk (without --map-luns), or its LUN by ` +
+      'itself (--to-device)',
+  );
+}
+
+/** Last, because it cannot be taken back. */
+async function overwrite(work: Work, disk: PointDisk, device: string | undefined): Promise<void> {
+  if (device === undefined || !work.options.luns?.overwrite) return;
+  await withSource(work, disk, (source, options) => writeLun(source, device, options));
+}
+
+async function copy(work: Work, disk: PointDisk, device: WritableDevice): Promise<void> {
+  await withSource(work, disk, (source, options) =>
+    copyDevice(source, device, { ...options, targetIsZero: true }),
+  );
+}
+
+async function withSource(
+  { repository, point, options, result, damage }: Work,
+  disk: PointDisk,
+  task: (source: PointDevice, options: Pick<CopyOptions, 'signal' | 'onProgress'>) => Promise<CopyResult>,
+): Promise<void> {
   const source = await repository.openDisk(point, disk.name, damage.opening(disk.name));
   try {
-    const copied = await copyDevice(source, device, {
+    const copied = await task(source, {
       signal: options.signal,
-      targetIsZero: true,
       onProgress: (progress) => options.onProgress?.(`${point.machine.name} ${disk.name}`, progress),
     });
     result.bytesRead += copied.read;

@@ -69,7 +69,7 @@ describe('redo logs of VMDKs', () => {
       it(`${createType}: random operations against a plain model, seed ${seed}`, async () => {
         const random = seededRandom(seed);
         const disk = await newDisk(createType);
-        const stack = await RedoStack.open(disk, { kind: cowdLogs });
+        const stack = await RedoStack.open(disk, { kind: cowdLogs() });
         /** What the disk held when each log was added, bottom up; the last one is now. */
         const states = [Buffer.alloc(size)];
         const now = () => states.at(-1) ?? Buffer.alloc(0);
@@ -110,7 +110,7 @@ describe('redo logs of VMDKs', () => {
   }
 
   it('has two at most', async () => {
-    const stack = await RedoStack.open(await newDisk(), { kind: cowdLogs });
+    const stack = await RedoStack.open(await newDisk(), { kind: cowdLogs() });
     await stack.add();
     await stack.add();
     await assert.rejects(
@@ -124,7 +124,7 @@ describe('redo logs of VMDKs', () => {
   });
 
   it('names the log by its level, and what there is when there is none of it', async () => {
-    const stack = await RedoStack.open(await newDisk(), { kind: cowdLogs });
+    const stack = await RedoStack.open(await newDisk(), { kind: cowdLogs() });
     await assert.rejects(stack.commit(0), /no redo logs, and none of level 0/);
     await stack.add();
     await assert.rejects(stack.commit(1), /1 redo log \(level 0\), and none of level 1/);
@@ -135,7 +135,7 @@ describe('redo logs of VMDKs', () => {
     const foreign = `${disk}.REDO`;
     await createVmdk(foreign, { createType: 'vmfsSparse', parent: disk });
     const before = await readFile(foreign);
-    const stack = await RedoStack.open(disk, { kind: cowdLogs });
+    const stack = await RedoStack.open(disk, { kind: cowdLogs() });
     assert.deepEqual(await stack.foreign(), ['disk.vmdk.REDO', 'disk.vmdk.REDO-delta.vmdk']);
     await assert.rejects(stack.add(), (error: PrimaError) => error.code === 'refused');
     assert.ok((await readFile(foreign)).equals(before));
@@ -143,7 +143,7 @@ describe('redo logs of VMDKs', () => {
 
   it('does not merge into a disk that has other children', async () => {
     const disk = await newDisk();
-    const stack = await RedoStack.open(disk, { kind: cowdLogs });
+    const stack = await RedoStack.open(disk, { kind: cowdLogs() });
     await stack.add();
     await createVmdk(join(disk, '../linked.vmdk'), { createType: 'monolithicSparse', parent: disk });
     await assert.rejects(stack.commit(0), /linked.vmdk over it, which Prima did not make/);
@@ -155,7 +155,7 @@ describe('redo logs of VMDKs', () => {
     const disk = await newDisk();
     const link = join(await mkdtemp(join(root, 'links-')), 'linked.vmdk');
     await symlink(disk, link);
-    const stack = await RedoStack.open(link, { kind: cowdLogs });
+    const stack = await RedoStack.open(link, { kind: cowdLogs() });
     await stack.add();
     assert.equal(stack.top, `${disk}.REDO`);
     assert.deepEqual(await readdir(join(link, '..')), ['linked.vmdk']);
@@ -166,7 +166,7 @@ describe('redo logs of VMDKs', () => {
   it('finds what is in a log whose tables are holes for the most part', async () => {
     const bytes = 400 * MiB;
     const disk = await newDisk('monolithicSparse', bytes);
-    const stack = await RedoStack.open(disk, { kind: cowdLogs });
+    const stack = await RedoStack.open(disk, { kind: cowdLogs() });
     const log = await stack.add();
     assert.equal(await stack.bytesOf(log), 0);
     const places = [0, 82 * MiB - 512, 82 * MiB, 201 * MiB + 512, bytes - 512];
@@ -186,19 +186,19 @@ describe('redo logs of VMDKs', () => {
 
   it('adds no log beside what is no file', async () => {
     const create = () => assert.fail('a log is made');
-    const stack = await RedoStack.open('/dev/null', { kind: { ...cowdLogs, create } });
+    const stack = await RedoStack.open('/dev/null', { kind: { ...cowdLogs(), create } });
     await assert.rejects(stack.add(), (error: PrimaError) => error.code === 'unsupported');
     assert.equal(await readRedoRecord('/dev/null'), undefined);
   });
 
   it('keeps a log that was being merged and cannot be read any more', async () => {
     const disk = await newDisk();
-    const stack = await RedoStack.open(disk, { kind: cowdLogs });
+    const stack = await RedoStack.open(disk, { kind: cowdLogs() });
     await stack.add();
     await write(stack, Buffer.alloc(size), seededRandom(11));
     await stack.beginCommit(0);
     await writeFile(stack.top, Buffer.alloc(512)); // its blocks were not yet there when the host went down
-    const found = await RedoStack.open(disk, { kind: cowdLogs });
+    const found = await RedoStack.open(disk, { kind: cowdLogs() });
     await assert.rejects(found.settle(), (error: PrimaError) => error.code === 'format');
     const names = await readdir(join(disk, '..'));
     assert.ok(names.includes('disk.vmdk.REDO-delta.vmdk'), names.join(', '));
@@ -213,7 +213,7 @@ describe('redo logs of VMDKs', () => {
       JSON.stringify({ version: 1, disk: 'disk.vmdk', kind: 'cowd', logs: [log] }),
     );
     await assert.rejects(
-      RedoStack.open(disk, { kind: cowdLogs }),
+      RedoStack.open(disk, { kind: cowdLogs() }),
       (error: PrimaError) => error.code === 'format',
     );
   });
@@ -264,10 +264,10 @@ function observed(disk: string, moment: () => Promise<void>): { kind: LogKind; f
       },
     },
     kind: {
-      ...cowdLogs,
-      create: before((...args: Parameters<LogKind['create']>) => cowdLogs.create(...args)),
-      close: before((...args: Parameters<LogKind['close']>) => cowdLogs.close(...args)),
-      openBeneath: async (path, options) => watch(await cowdLogs.openBeneath(path, options)),
+      ...cowdLogs(),
+      create: before((...args: Parameters<LogKind['create']>) => cowdLogs().create(...args)),
+      close: before((...args: Parameters<LogKind['close']>) => cowdLogs().close(...args)),
+      openBeneath: async (path, options) => watch(await cowdLogs().openBeneath(path, options)),
     },
   };
 }
@@ -276,7 +276,7 @@ describe('redo logs after a crash at any step', () => {
   it('the disk is what the guest saw, and the next call mends it', async () => {
     const disk = await newDisk();
     const random = seededRandom(7);
-    const plain = await RedoStack.open(disk, { kind: cowdLogs });
+    const plain = await RedoStack.open(disk, { kind: cowdLogs() });
     const model = Buffer.alloc(size);
     await write(plain, model, random);
     const states: { folder: string; expected: Buffer[]; after: string }[] = [];
@@ -310,7 +310,7 @@ describe('redo logs after a crash at any step', () => {
     assert.ok(states.length > 40, `${states.length} moments`);
     for (const { folder, expected: allowed, after: what } of states) {
       const copy = join(folder, basename(disk));
-      const found = await RedoStack.open(copy, { kind: cowdLogs });
+      const found = await RedoStack.open(copy, { kind: cowdLogs() });
       const seen = await found.settle();
       const bytes = await read(found.top);
       assert.ok(
@@ -319,7 +319,7 @@ describe('redo logs after a crash at any step', () => {
       );
       assert.equal(found.record.doing, undefined);
       assert.deepEqual(await found.foreign(), [], `${what}, ${basename(folder)}`);
-      if (found.record.logs.length < cowdLogs.limit) await found.add();
+      if (found.record.logs.length < cowdLogs().limit) await found.add();
       while (found.record.logs.length > 0) await found.commit(0);
       assert.ok(bytes.equals(await read(copy)), `${what}, ${basename(folder)}: merged afterwards`);
     }
@@ -331,9 +331,9 @@ describe('redo logs after a crash at any step', () => {
     const model = Buffer.alloc(size);
     const stack = await RedoStack.open(disk, {
       kind: {
-        ...cowdLogs,
+        ...cowdLogs(),
         openBeneath: async (path, options) => {
-          const device = await cowdLogs.openBeneath(path, options);
+          const device = await cowdLogs().openBeneath(path, options);
           let left = 3;
           return withWrites(device, {
             write: async (offset: number, from: Uint8Array) => {
@@ -355,7 +355,7 @@ describe('redo logs after a crash at any step', () => {
     await mustHold(stack, model, 'after the failure');
     await assert.rejects(stack.discard(), /half merged; commit it first/);
     await assert.rejects(stack.add(), /half merged; commit it first/);
-    const again = await RedoStack.open(disk, { kind: cowdLogs });
+    const again = await RedoStack.open(disk, { kind: cowdLogs() });
     await again.commit(0);
     await mustHold(again, model, 'merged at last');
     assert.equal(again.top, disk);

@@ -11,6 +11,7 @@ import { geometryOf } from './geometry.ts';
 import { grainLimitSectors, sectorBytes } from './hosted-header.ts';
 import { localFolder } from './local-folder.ts';
 import { embeddedDescriptorLimit, writeCowdExtent, writeHostedExtent } from './new-extents.ts';
+import type { OpenMapping } from './open-extent.ts';
 import { openVmdk } from './open-vmdk.ts';
 
 /** What can be made. A `vmfsSparse` disk has a parent always, the other sparse ones may have one. */
@@ -42,6 +43,8 @@ export interface CreateVmdkOptions {
   ddb?: Readonly<Record<string, string | number>>;
   /** Default: the file system, only the folders of the disk and of its parent. */
   folder?: DiskFolder;
+  /** For a parent that is a raw device mapping; see `OpenVmdkOptions`. */
+  openMapping?: OpenMapping;
   random?: Random;
   signal?: AbortSignal;
 }
@@ -110,7 +113,7 @@ async function readParent(path: string, folder: DiskFolder, options: CreateVmdkO
     : await realpath(path).catch((error: unknown) => {
         throw toPrimaError(error, `opening the parent ${path}`);
       });
-  const { device, info } = await openVmdk(real, { folder, parents: false });
+  const { device, info } = await openVmdk(real, { folder, parents: false, openMapping: options.openMapping });
   await device.close();
   if (info.cid === undefined) {
     throw new UserError(

@@ -18,6 +18,8 @@ export interface RawDeviceMapping {
   file: string;
   descriptor: string;
   sizeBytes: number;
+  /** The disk is opened to be written to. */
+  writable: boolean;
 }
 
 /** Finds the device that a mapping file, or a `vmfsRaw` extent, stands for. The device is closed with the disk. */
@@ -103,7 +105,8 @@ async function openMapped(
   name: string,
   context: ExtentContext,
 ): Promise<OpenExtent> {
-  const { createType, path, openMapping, writable } = context;
+  const { createType, path, openMapping } = context;
+  const writable = context.writable && extent.access === 'RW';
   const mode = modes[createType] ?? 'virtual';
   const sizeBytes = extent.sectors * sectorBytes;
   if (!openMapping) {
@@ -114,7 +117,7 @@ async function openMapped(
       { details: { path, mode, file: name } },
     );
   }
-  const device = await openMapping({ mode, file: name, descriptor: path, sizeBytes });
+  const device = await openMapping({ mode, file: name, descriptor: path, sizeBytes, writable });
   if (device.size < sizeBytes) {
     await device.close();
     throw new UserError(

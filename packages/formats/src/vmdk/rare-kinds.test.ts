@@ -96,7 +96,9 @@ for (const [createType, mode] of [
       return lun;
     };
     const { device } = await openVmdk('/a.vmdk', { folder, openMapping, writable: true });
-    assert.deepEqual(asked, [{ mode, file: 'a-rdm.vmdk', descriptor: '/a.vmdk', sizeBytes: size }]);
+    assert.deepEqual(asked, [
+      { mode, file: 'a-rdm.vmdk', descriptor: '/a.vmdk', sizeBytes: size, writable: true },
+    ]);
     const bytes = Buffer.alloc(size);
     await device.read(0, bytes);
     assert.ok(bytes.equals(pattern(5)));

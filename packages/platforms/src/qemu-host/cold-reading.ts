@@ -3,8 +3,8 @@ import { readdir } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { silentLogger, toPrimaError } from '@prima/base';
 import { type BlockDevice, openRawFile } from '@prima/block';
-import { isLogName } from '@prima/formats';
-import { addBitmap, openWithQemu, removeBitmap } from '@prima/qemu';
+import { isLogName, openVmdk } from '@prima/formats';
+import { addBitmap, mappingOpener, openWithQemu, removeBitmap } from '@prima/qemu';
 import type { DiskReading, Machine, MachineDisk, MachineReading, OpenForBackupOptions } from '../platform.ts';
 import {
   bitmapPrefix,
@@ -117,7 +117,7 @@ interface ColdWork {
 }
 
 async function openDisk(disk: MachineDisk, work: ColdWork): Promise<DiskReading> {
-  const { options, devices, disks } = work;
+  const { options, devices, disks, why } = work;
   const file = await diskFile(disk.path, knownFormat(disk));
   const parent = judgeParent({
     disk,
@@ -130,8 +130,8 @@ async function openDisk(disk: MachineDisk, work: ColdWork): Promise<DiskReading>
   const cold: ColdDisk = { disk, parent };
   disks.push(cold);
   if (work.track && file.keepsBitmaps) await renewBitmaps(cold, file, work);
-  if (disk.format === 'raw') {
-    const device = await openRawFile(disk.path);
+  if (disk.format === 'raw' || disk.lun) {
+    const device = disk.lun ? await openMapped(disk, why) : await openRawFile(disk.path);
     devices.push(device);
     return { disk, device, whyFull: whyFull(parent) };
   }
@@ -144,6 +144,14 @@ async function openDisk(disk: MachineDisk, work: ColdWork): Promise<DiskReading>
   devices.push(device);
   if (bitmap === undefined) return { disk, device, whyFull: whyFull(parent) };
   return { disk, device, changed: await device.dirtyRanges(bitmap, undefined, options.signal) };
+}
+
+async function openMapped({ name, path }: MachineDisk, why: string[]): Promise<BlockDevice> {
+  const openMapping = mappingOpener({
+    note: (text) => why.push(`${name}: ${text}`),
+    onFound: ({ device }) => why.push(`${name} is a raw device mapping: read from ${device}`),
+  });
+  return (await openVmdk(path, { openMapping })).device;
 }
 
 const whyFull = (parent: ParentAnswer): string =>

@@ -8,6 +8,7 @@ import {
   type ImageFile,
   consoleLogArguments,
   guestAgentArguments,
+  iscsiNode,
   jsonOption,
   monitorArguments,
   optionValue,
@@ -133,7 +134,8 @@ function imageNode([image, ...backing]: readonly NamedImage[], runFolder: string
   const data = image.dataFile === undefined ? {} : { 'data-file': file(image.dataFile) };
   const below = backing.length > 0 ? { backing: imageNode(backing, runFolder) } : {};
   const name = image.node === undefined ? {} : { 'node-name': image.node };
-  return { ...name, driver: image.format, discard: 'unmap', file: file(image.path), ...data, ...below };
+  const own = image.lun ? iscsiNode(image.lun) : file(image.path);
+  return { ...name, driver: image.format, discard: 'unmap', file: own, ...data, ...below };
 }
 
 function fileNode(runFolder: string, path: string, isBlockDevice = false): object {

@@ -3,7 +3,16 @@ import { open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { FormatError, PrimaError, runProgram, toPrimaError } from '@prima/base';
 import { detectFormat, type DiskFormat, diskItself, isDiskFormat, readRedoRecord } from '@prima/formats';
-import { imageChain, imageInfo } from '@prima/qemu';
+import {
+  type FoundLun,
+  imageChain,
+  type ImageFile,
+  imageInfo,
+  locateDevice,
+  mappingPlace,
+  physicalMode,
+  readMapping,
+} from '@prima/qemu';
 import type { MachineDisk, MachineLog } from '../platform.ts';
 import { logNode, type NamedImage, nodeName } from './command-line.ts';
 import { diskMode } from './disk-modes.ts';
@@ -24,9 +33,9 @@ export async function formatOf(disk: Pick<DiskConfig, 'path' | 'format'>): Promi
 export async function diskChains(config: MachineConfig): Promise<Map<string, NamedImage[]>> {
   const chains = new Map<string, NamedImage[]>();
   for (const disk of config.disks) {
-    const { path, format, logs } = await topOf(disk);
+    const { path, format, logs, mapped } = await topOf(disk);
     const nodes = [...logs.map(({ id }) => logNode(id)).toReversed(), nodeName(disk.slot)];
-    const files = await imageChain(path, format);
+    const files = mapped ? await deviceChain(disk.path, mapped) : await imageChain(path, format);
     chains.set(
       disk.slot,
       files.map((file, index) => ({ ...file, node: nodes[index] })),
@@ -35,10 +44,40 @@ export async function diskChains(config: MachineConfig): Promise<Map<string, Nam
   return chains;
 }
 
-/** What is opened to see the disk as the guest does, and the redo logs that it is read through, bottom up. */
-export async function topOf(
-  disk: Pick<DiskConfig, 'path' | 'format'>,
-): Promise<{ path: string; format: DiskFormat; logs: MachineLog[] }> {
+/** The guest is given the whole device: it has to be as large as the disk. */
+async function deviceChain(path: string, { device, size }: MappedDisk): Promise<ImageFile[]> {
+  const { chain, virtualSize: found } = await imageInfo(device, 'raw');
+  if (found === size) return chain;
+  throw new PrimaError(
+    'state',
+    `${path} maps ${size} bytes of ${device}, which has ${found} now; make a new mapping of it (prima disk rdm create)`,
+  );
+}
+
+/** Why a mapping of a machine has none. */
+export const logsOverMapping =
+  'it is a raw device mapping: redo logs of a machine name the file beneath them, and a device has another name tomorrow; ' +
+  'with its machine off it can have those of prima disk redo add';
+
+interface MappedDisk extends FoundLun {
+  /** Bytes of the disk. */
+  size: number;
+}
+
+interface DiskTop {
+  path: string;
+  format: DiskFormat;
+  /** Bottom up. */
+  logs: MachineLog[];
+  /** In place of the file at `path`, where that is a raw device mapping. */
+  mapped?: MappedDisk;
+}
+
+/**
+ * What is opened to see the disk as the guest does, and the redo logs that it is read through. Raises `unsupported` for a mapping
+ * in physical mode, and for one that has redo logs; what finding its device raises.
+ */
+export async function topOf(disk: Pick<DiskConfig, 'path' | 'format'>): Promise<DiskTop> {
   const record = await readRedoRecord(disk.path);
   const gone = record?.doing?.do === 'discard' ? record.doing.id : undefined;
   const folder = dirname(await diskItself(disk.path));
@@ -46,8 +85,20 @@ export async function topOf(
     .filter(({ id }) => id !== gone)
     .map(({ id, files, purpose, made }) => ({ id, path: join(folder, files[0]), purpose, made }));
   const top = logs.at(-1);
-  if (!record || !top) return { path: disk.path, format: await formatOf(disk), logs };
+  if (!record || !top) return bottomOf(disk);
+  if (record.kind === 'cowd' && (await mappingPlace(disk.path)))
+    throw new PrimaError('unsupported', `${disk.path} has redo logs, but ${logsOverMapping}`);
   return { path: top.path, format: record.kind === 'cowd' ? 'vmdk' : 'qcow2', logs };
+}
+
+async function bottomOf(disk: Pick<DiskConfig, 'path' | 'format'>): Promise<DiskTop> {
+  const bottom: DiskTop = { path: disk.path, format: await formatOf(disk), logs: [] };
+  const place = bottom.format === 'vmdk' ? await mappingPlace(disk.path) : undefined;
+  if (!place) return bottom;
+  if (place.mode === 'physical') throw physicalMode(disk.path);
+  const mapping = await readMapping(place.mapping);
+  const device = await locateDevice(mapping, () => undefined);
+  return { ...bottom, mapped: { device, identities: mapping.identities, size: place.size } };
 }
 
 /** The format of a disk that is not excluded. */
@@ -65,7 +116,11 @@ export async function describeDisks({ disks }: Pick<MachineConfig, 'disks'>): Pr
 async function describeDisk(disk: DiskConfig, index: number): Promise<MachineDisk> {
   const described = { name: `disk${index}`, slot: disk.slot, path: disk.path, mode: diskMode(disk.mode) };
   try {
-    const { path, format, logs } = await topOf(disk);
+    const { path, format, logs, mapped } = await topOf(disk);
+    if (mapped) {
+      const { size, device, identities } = mapped;
+      return { ...described, format, size, lun: { device, identities } };
+    }
     const size = await virtualSize(path, format);
     return { ...described, path, format, size, ...(logs.length > 0 && { logs, base: disk.path }) };
   } catch (error) {

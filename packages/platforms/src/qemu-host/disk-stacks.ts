@@ -1,11 +1,19 @@
 /** The redo logs of a machine's disks while it does not run: opened, mended after a crash, made for disk modes. */
 import { basename } from 'node:path';
 import { type Logger, PrimaError, toPrimaError } from '@prima/base';
-import { cowdLogs, diskItself, isLogName, readRedoRecord, type RedoLog, RedoStack } from '@prima/formats';
-import { qcow2Logs } from '@prima/qemu';
+import {
+  cowdLogs,
+  diskItself,
+  isLogName,
+  type LogKind,
+  readRedoRecord,
+  type RedoLog,
+  RedoStack,
+} from '@prima/formats';
+import { mappingOpener, mappingPlace, qcow2Logs } from '@prima/qemu';
 import type { RedoChoice } from '../platform.ts';
 import { refuseBrittleCowd } from './brittle-cowd.ts';
-import { formatOf, virtualSize } from './disk-files.ts';
+import { formatOf, logsOverMapping, virtualSize } from './disk-files.ts';
 import { diskMode, type ModeStep, stepsAfterRun, stepsBeforeRun } from './disk-modes.ts';
 import type { DiskConfig, MachineConfig } from './machine-config.ts';
 
@@ -13,11 +21,21 @@ import type { DiskConfig, MachineConfig } from './machine-config.ts';
 export async function diskStack(disk: DiskConfig): Promise<RedoStack> {
   const record = await readRedoRecord(disk.path);
   const path = await diskItself(disk.path);
-  if (record?.kind === 'cowd') return RedoStack.open(path, { kind: cowdLogs });
+  if (record?.kind === 'cowd')
+    return RedoStack.open(path, { kind: cowdLogs({ openMapping: mappingOpener() }) });
   const format = await formatOf(disk);
+  if (format === 'vmdk' && (await mappingPlace(path))) return RedoStack.open(path, { kind: noLogs });
   const size = await virtualSize(path, format);
   return RedoStack.open(path, { kind: qcow2Logs({ disk: path, format, size }) });
 }
+
+/** A running QEMU's logs name the file beneath them, and a mapped device has another name tomorrow. */
+const noLogs: LogKind = {
+  ...cowdLogs(),
+  create: async () => {
+    throw new PrimaError('unsupported', logsOverMapping);
+  },
+};
 
 /** The disks that a crash left something of: a step half done, or the log of a backup that is over. */
 export async function unsettledStacks(

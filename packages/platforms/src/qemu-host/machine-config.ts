@@ -94,9 +94,10 @@ export function machineConfig(vmx: Vmx, folder: string, fallbackName: string): M
 function diskConfig(disk: VmxDisk, vmx: Vmx, folder: string): DiskConfig {
   const { slot, bus, controller, unit, deviceType } = disk;
   const virtualDev = vmx.get(`${bus}${controller}.virtualDev`);
-  const mapped = /raw|rdm|physical/i.test(deviceType);
-  const kind = mapped ? undefined : controllerKind(bus, virtualDev);
-  const why = mapped
+  // what a disk of type rdm is, its descriptor says
+  const passedThrough = /raw|physical/i.test(deviceType);
+  const kind = passedThrough ? undefined : controllerKind(bus, virtualDev);
+  const why = passedThrough
     ? `it is of type ${deviceType}, which plain QEMU does not have`
     : `its controller (${virtualDev ?? bus}) is none that QEMU has`;
   return {

@@ -16,7 +16,7 @@ import type {
   MachineReading,
   OpenForBackupOptions,
 } from '../platform.ts';
-import { describeDisks, knownFormat } from './disk-files.ts';
+import { describeDisks, knownFormat, logsOverMapping } from './disk-files.ts';
 import type { MachineConfig } from './machine-config.ts';
 import type { MachinePaths } from './machine-folder.ts';
 import { lockMachine, type MachineLock } from './machine-lock.ts';
@@ -85,7 +85,7 @@ class LogReading {
     const skipped: MachineReading['skipped'] = [];
     for (const disk of before) {
       if (slots.has(disk.slot)) disks.push(await this.#read(disk, signal));
-      else skipped.push({ disk, why: disk.excluded ?? 'it is independent: it has no redo logs' });
+      else skipped.push({ disk, why: whyWithoutLog(disk) });
     }
     return {
       mode: 'hot',
@@ -163,4 +163,8 @@ async function mustHaveRoom(folders: readonly string[], least: number): Promise<
         `${formatBytes(least)} is the least for that`,
     );
   }
+}
+
+function whyWithoutLog({ excluded, lun }: MachineDisk): string {
+  return excluded ?? (lun ? logsOverMapping : 'it is independent: it has no redo logs');
 }

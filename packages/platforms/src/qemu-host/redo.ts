@@ -18,7 +18,7 @@ import type {
   RedoResult,
   RedoSelection,
 } from '../platform.ts';
-import { describeDisks } from './disk-files.ts';
+import { describeDisks, logsOverMapping } from './disk-files.ts';
 import { diskMode } from './disk-modes.ts';
 import { diskStack } from './disk-stacks.ts';
 import { pauseIntent, removeIntent, writeIntent } from './intent.ts';
@@ -290,7 +290,10 @@ async function selectDisks(
       names === undefined || names.includes(described.name) || names.includes(described.slot),
   );
   return chosen.flatMap(({ disk, described }) => {
-    const reason = described.excluded ?? (diskMode(disk.mode).independent ? 'it is independent' : undefined);
+    const reason =
+      described.excluded ??
+      (described.lun ? logsOverMapping : undefined) ??
+      (diskMode(disk.mode).independent ? 'it is independent' : undefined);
     if (reason === undefined) return [disk];
     if (names !== undefined)
       throw new PrimaError(

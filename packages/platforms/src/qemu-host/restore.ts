@@ -2,10 +2,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { open, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { PrimaError, syncFolder } from '@prima/base';
+import { PrimaError, syncFolder, systemRandom } from '@prima/base';
 import { openRawFile, type WritableDevice } from '@prima/block';
 import { createImage, openWithQemu } from '@prima/qemu';
-import { parseVmx, type Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
+import { mappingName, newMapping, parseVmx, type Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
 import type { Machine, RestoreDisk, RestoreRequest, RestoreTarget } from '../platform.ts';
 import { checkMachineName, fileExists, memoryLaunchName, memoryName } from './machine-folder.ts';
 import { currentMachineType } from './run-record.ts';
@@ -26,8 +26,9 @@ interface StagedDisk {
   /** Where it will be, and where it is now. */
   path: string;
   staged: string;
-  format: 'raw' | 'qcow2';
-  device: WritableDevice;
+  format: 'raw' | 'qcow2' | 'vmdk';
+  /** Absent for a disk that stands for a device. */
+  device?: WritableDevice;
 }
 
 export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> {
@@ -53,8 +54,8 @@ export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> 
     for (const disk of request.disks) {
       const own = { ...disk, slot: slotOf(disk.slot) };
       const work = { staging, folder: join(root, request.name), vmx, notes, taken: disks };
-      const made = await stageDisk(own, work);
-      devices.push(made.device);
+      const made = await (disk.lun ? stageMapping(own, disk.lun, work) : stageDisk(own, work));
+      if (made.device) devices.push(made.device);
       disks.push({ ...made, slot: disk.slot });
       placed.push(made);
       placeDisk(vmx, made);
@@ -90,7 +91,12 @@ function target({ work, staging, devices, disks, memory, notes }: Staged): Resto
     commit: async (options = {}) => {
       for (const device of devices) await device.flush();
       await closeAll(devices);
-      await syncFiles(staging, [`${request.name}.vmx`, ...request.files.map(({ name }) => name)]);
+      const mappings = disks.filter(({ format }) => format === 'vmdk').map(({ path }) => basename(path));
+      await syncFiles(staging, [
+        `${request.name}.vmx`,
+        ...request.files.map(({ name }) => name),
+        ...mappings.flatMap((name) => [name, mappingName(name, 'virtual')]),
+      ]);
       const folder = await publish(root, staging, request.name);
       over = true;
       return work.published(folder, options.start ?? false);
@@ -208,6 +214,27 @@ async function stageDisk(disk: RestoreDisk, work: DiskWork): Promise<StagedDisk>
       ? await openRawFile(staged, { create: { size: disk.size } })
       : await createQcow2(staged, disk.size);
   return { slot: disk.slot, path: join(work.folder, name), staged, format, device };
+}
+
+/** A raw device mapping, in virtual mode, under the name that it had where that is one of a VMDK's. */
+async function stageMapping(
+  disk: RestoreDisk,
+  lun: NonNullable<RestoreDisk['lun']>,
+  { staging, folder, vmx, taken }: DiskWork,
+): Promise<StagedDisk> {
+  const before = basename(vmx.get(`${disk.slot}.fileName`) ?? '');
+  const plain = /^[A-Za-z0-9][A-Za-z0-9._ -]*\.vmdk$/.test(before);
+  const free = (name: string) => !taken.some(({ path }) => path === join(folder, name));
+  const name = plain && free(before) ? before : `${disk.name}.vmdk`;
+  const { device, identities } = lun;
+  const made = newMapping(
+    { version: 1, name, mode: 'virtual', device, identities, size: disk.size },
+    systemRandom,
+  );
+  const staged = join(staging, name);
+  await writeFile(staged, made.descriptor, { mode: 0o600, flag: 'wx' });
+  await writeFile(join(staging, mappingName(name, 'virtual')), made.mapping, { mode: 0o600, flag: 'wx' });
+  return { slot: disk.slot, path: join(folder, name), staged, format: 'vmdk' };
 }
 
 async function createQcow2(path: string, size: number): Promise<WritableDevice> {

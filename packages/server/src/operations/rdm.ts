@@ -2,7 +2,8 @@
 import { resolve } from 'node:path';
 import type { RdmApi } from '@prima/api';
 import { UserError } from '@prima/base';
-import { createMapping, type MappingMode, mappingModes, queryMapping, remapDevice } from '@prima/engine';
+import { createMapping, queryMapping, remapDevice } from '@prima/engine';
+import { type MappingMode, mappingModes } from '@prima/qemu';
 import type { Context } from '../context.ts';
 
 export function rdmOperations(context: Context): RdmApi {

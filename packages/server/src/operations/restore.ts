@@ -5,10 +5,18 @@ import type {
   ExportRequest,
   PrimaApi,
   RestoreResult,
+  RestoreToDeviceRequest,
   RestoreToPackageRequest,
 } from '@prima/api';
 import { UserError } from '@prima/base';
-import { exportPoint, packageFormats, restoreToFolder, restoreToHost, restoreToPackage } from '@prima/engine';
+import {
+  exportPoint,
+  packageFormats,
+  restoreToDevice,
+  restoreToFolder,
+  restoreToHost,
+  restoreToPackage,
+} from '@prima/engine';
 import type { NbdTarget } from '@prima/nbd';
 import type { Call, Context } from '../context.ts';
 import { machineDto, pointDto } from '../dto.ts';
@@ -16,7 +24,7 @@ import { namedPoint } from './points.ts';
 
 export type RestoreOperations = Pick<
   PrimaApi,
-  'restoreToFolder' | 'restoreToPackage' | 'restoreToHost' | 'export'
+  'restoreToFolder' | 'restoreToPackage' | 'restoreToHost' | 'restoreToDevice' | 'export'
 >;
 
 const formats = ['raw', 'qcow2', 'vmdk'];
@@ -26,7 +34,7 @@ export function restoreOperations(context: Context): RestoreOperations {
     restoreToFolder: (request, options) =>
       context.run(options, async ({ signal, logger, onProgress }) => {
         const started = performance.now();
-        const { format, disk, force, folder, allowDamaged } = request;
+        const { format, disk, force, folder, allowDamaged, luns } = request;
         if (folder === '') throw new UserError('usage', 'no folder is named to restore to');
         if (format !== undefined && !formats.includes(format)) {
           throw new UserError(
@@ -42,6 +50,7 @@ export function restoreOperations(context: Context): RestoreOperations {
           disk,
           force,
           allowDamaged,
+          luns,
           journal,
           signal,
           logger,
@@ -57,8 +66,8 @@ export function restoreOperations(context: Context): RestoreOperations {
         const journal = await context.recover(logger);
         const point = await namedPoint(repository, request.point);
         const platform = await context.platform(request.host);
-        const { as, start, pool, allowDamaged } = request;
-        const work = { as, start, pool, allowDamaged, journal, signal, logger, onProgress };
+        const { as, start, pool, allowDamaged, luns } = request;
+        const work = { as, start, pool, allowDamaged, luns, journal, signal, logger, onProgress };
         const { machine, files, bytesRead, bytesWritten, damaged } = await restoreToHost(
           repository,
           point,
@@ -75,8 +84,26 @@ export function restoreOperations(context: Context): RestoreOperations {
           elapsedMs: performance.now() - started,
         };
       }),
+    restoreToDevice: (request, options) => context.run(options, (call) => toDevice(context, request, call)),
     export: (request, options) => startExport(context, request, options),
   };
+}
+
+async function toDevice(
+  context: Context,
+  { point: name, device, ...request }: RestoreToDeviceRequest,
+  { signal, logger, onProgress }: Call,
+): Promise<RestoreResult> {
+  const started = performance.now();
+  const repository = await context.repository();
+  const point = await namedPoint(repository, name);
+  const restored = await restoreToDevice(repository, point, device, {
+    ...request,
+    signal,
+    logger,
+    onProgress,
+  });
+  return { point: pointDto(point), ...restored, elapsedMs: performance.now() - started };
 }
 
 async function toPackage(
