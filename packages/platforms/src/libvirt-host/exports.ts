@@ -14,9 +14,6 @@ interface QueryBlock {
   inserted?: { 'node-name'?: string };
 }
 
-/** What the devices of a stand-in get instead of their disks, so that the exports alone have these. */
-const nothing = { driver: 'null-co', 'node-name': 'prima-nothing', size: 512, 'read-zeroes': true };
-
 /** Starts QEMU's NBD server at `socket` with an export for each target, by its name. */
 export async function exportDisks(
   standIn: StandIn,
@@ -29,13 +26,15 @@ export async function exportDisks(
     addr: { type: 'unix', data: { path: socket } },
     'max-connections': 64,
   });
-  await standIn.monitor('blockdev-add', nothing);
   for (const target of targets) {
     const path = `/machine/peripheral/${standInAlias(target)}`;
     const device = devices.find(({ qdev }) => qdev === path || qdev?.startsWith(`${path}/`));
     const node = device?.inserted?.['node-name'];
     if (node === undefined) throw new PrimaError('remote', `QEMU does not show the disk ${target}`);
-    await standIn.monitor('qom-set', { path, property: 'drive', value: nothing['node-name'] });
+    // the device gets something else, so that the export alone has the disk
+    const nothing = `prima-nothing-${target}`;
+    await standIn.monitor('blockdev-add', { driver: 'null-co', 'node-name': nothing, size: 512 });
+    await standIn.monitor('qom-set', { path, property: 'drive', value: nothing });
     await standIn.monitor('block-export-add', {
       type: 'nbd',
       id: `prima-${target}`,

@@ -18,6 +18,7 @@ import {
   type XmlElement,
 } from '@prima/formats';
 import type { ConfigFile, RestoreRequest } from '../platform.ts';
+import { deconflict } from './deconflict.ts';
 import type { NewDisk } from './restore-disks.ts';
 import { domainFileName } from './machine-files.ts';
 
@@ -135,6 +136,7 @@ export function shapeDomain({ document }: RestoredDomain, { identity, disks, not
     }
   }
   if (identity.renewsMacs) renewMacs(elementsOf(devices), notes);
+  if (isOther) notes.push(...deconflict(devices, identity.name));
   const nvram = elementAt(root, 'os', 'nvram');
   if (nvram && isOther) setText(nvram, ''); // libvirt gives it a file by the new name
   return writeXml(document);

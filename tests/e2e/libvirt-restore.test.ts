@@ -1,0 +1,99 @@
+/** Backups and restores of a libvirt host's machines by the command line, where the daemon's folders are at their usual places. */
+import assert from 'node:assert/strict';
+import { access, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type Cleanup, type PrimaResult, runPrima, temporaryFolder, waitUntil } from '@prima/testbed';
+import {
+  defineGuest,
+  type LibvirtWorld,
+  libvirtWorld,
+  shell,
+  startGuest,
+  verifyGuest,
+} from './libvirt-fixture.ts';
+
+interface CommandWorld extends LibvirtWorld {
+  env: Record<string, string>;
+  /** Raises unless it ended with 0; gives what it printed. */
+  prima: (...args: string[]) => Promise<string>;
+  run: (...args: string[]) => Promise<PrimaResult>;
+}
+
+async function commandWorld(t: Cleanup): Promise<CommandWorld> {
+  const world = await libvirtWorld(t);
+  const folder = await temporaryFolder(t);
+  const env = {
+    PRIMA_HOME: join(folder, 'home'),
+    PRIMA_REPO: join(folder, 'repository'),
+    PRIMA_PASSPHRASE: 'a passphrase of the tests',
+  };
+  const run = (...args: string[]) => runPrima(args, { env, within: world.daemon.within });
+  const prima = async (...args: string[]) => {
+    const { status, stdout, stderr } = await run(...args);
+    assert.equal(status, 0, `prima ${args.join(' ')}: ${stdout}${stderr}`);
+    return stdout;
+  };
+  await prima('init');
+  await prima('host', 'add', 'lab', 'qemu:///system');
+  return { ...world, env, prima, run };
+}
+
+interface Backup {
+  result: { results: [{ point: { disks: { whyFull?: string }[]; notes: string[]; mode: string } }] };
+}
+
+async function pointOf({ prima }: CommandWorld, ...args: string[]) {
+  const printed = await prima('--json', '--quiet', 'backup', ...args);
+  const { result } = JSON.parse(printed.trim().split('\n').at(-1) ?? '') as Backup;
+  return result.results[0].point;
+}
+
+test('a machine is backed up and comes back: as itself, as a copy beside it, into a pool', async (t) => {
+  const world = await commandWorld(t);
+  const { prima, daemon, platform } = world;
+  assert.match(await prima('host', 'test', 'lab'), /Host lab is fine/);
+  const web = await startGuest(world, await defineGuest(world, 'web'));
+  assert.match(await prima('machine', 'list'), /web +running/);
+  await prima('backup', 'lab/web');
+  const before = await verifyGuest(world, 'web');
+  await shell(world, 'web', 'dd if=/dev/urandom of=/more bs=64k count=20; sync');
+  const point = await pointOf(world, 'lab/web');
+  assert.deepEqual(
+    point.disks.map(({ whyFull }) => whyFull),
+    [undefined, undefined],
+  );
+
+  await prima('restore', 'latest', '--to-host', 'lab', '--as', 'copy', '--start');
+  const copy = await startGuest(world, await platform.find('copy'));
+  assert.notEqual(copy.id, web.id);
+  const [xml, copied] = [await daemon.virsh('dumpxml', 'web'), await daemon.virsh('dumpxml', 'copy')];
+  const mac = /<mac address='([^']+)'/;
+  assert.notEqual(mac.exec(copied)?.[1], mac.exec(xml)?.[1]);
+  const report = await verifyGuest(world, 'copy');
+  assert.equal(report.bad, 0);
+  assert.ok(report.last >= before.last, `${report.last} of ${before.last}`);
+  await platform.power(copy, 'kill');
+
+  const pool = join(daemon.disks, 'pool');
+  await daemon.virsh('pool-create-as', 'fast', 'dir', '--target', pool, '--build');
+  await prima('restore', 'latest', '--to-host', 'lab', '--as', 'pooled', '--to-pool', 'fast');
+  assert.deepEqual((await readdir(pool)).sort(), ['web-0.qcow2', 'web-1.qcow2']);
+  const missing = await world.run('restore', 'latest', '--to-host', 'lab', '--as', 'x', '--to-pool', 'slow');
+  assert.match(missing.stderr, /no storage pool slow; there are: fast/);
+
+  await platform.power(web, 'kill');
+  await prima('machine', 'delete', 'lab/web');
+  await assert.rejects(access(join(daemon.disks, 'web-0.qcow2')));
+  await prima('restore', 'latest', '--to-host', 'lab', '--start');
+  const back = await startGuest(world, await platform.find('web'));
+  assert.equal(back.id, web.id);
+  assert.equal(mac.exec(await daemon.virsh('dumpxml', 'web'))?.[1], mac.exec(xml)?.[1]);
+  assert.equal((await verifyGuest(world, 'web')).bad, 0);
+  const again = await world.run('restore', 'latest', '--to-host', 'lab');
+  assert.notEqual(again.status, 0);
+  assert.match(again.stderr, /there is a machine web on this host/);
+  await waitUntil(async () => !/prima-/.test(await daemon.virsh('list', '--all', '--name')), {
+    what: 'stand-ins to be gone',
+  });
+});
