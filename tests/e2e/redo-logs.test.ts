@@ -214,6 +214,12 @@ test('disk modes', async (t) => {
     'appended',
   );
   assert.equal(await run('cat /data/mark; echo kept > /data/mark; sync', {}, { redo: 'keep' }), 'appended');
+  await mode('nonpersistent');
+  const changed = await failureOf(platform.power(await look(), 'start'));
+  assert.equal(changed.code, 'state', changed.message);
+  assert.match(changed.message, /when it was undoable: it is kept/);
+  assert.equal((await logFiles(made)).length, 2);
+  await mode('undoable');
   assert.equal(await run('cat /data/mark', { redo: 'append' }, { redo: 'commit' }), 'kept');
   assert.deepEqual(await logFiles(made), []);
 });

@@ -18,6 +18,8 @@ export interface RedoLog {
   /** Names beside the disk; the first is what is opened. */
   files: readonly [string, ...string[]];
   purpose: RedoPurpose;
+  /** The disk mode that wanted it, of `purpose` mode: what it was promised when it was added. */
+  mode?: string;
   /** When it was added, ISO 8601. */
   made: string;
   /** The process of a backup. */
@@ -84,7 +86,7 @@ export function parseRedoRecord(text: string, path: string): RedoRecord {
 function isLog(value: unknown): value is RedoLog {
   const log = value as Partial<RedoLog> | null;
   if (log === null || typeof log !== 'object') return false;
-  const { id, files, purpose, made } = log;
+  const { id, files, purpose, mode, made } = log;
   return (
     typeof id === 'string' &&
     idPattern.test(id) &&
@@ -93,6 +95,7 @@ function isLog(value: unknown): value is RedoLog {
     files.length < 16 &&
     files.every(isPlainName) &&
     redoPurposes.some((known) => known === purpose) &&
+    (mode === undefined || typeof mode === 'string') &&
     typeof made === 'string'
   );
 }

@@ -42,6 +42,8 @@ export interface OpenStackOptions {
 export interface AddOptions extends LogOptions {
   /** Default `asked`. */
   purpose?: RedoPurpose;
+  /** See `RedoLog.mode`. */
+  mode?: string;
   owner?: ProcessIdentity;
 }
 
@@ -133,7 +135,7 @@ export class RedoStack {
   }
 
   /** The record says that a log is coming, and the log is there, empty. */
-  async beginAdd({ purpose = 'asked', owner, signal }: AddOptions = {}): Promise<RedoLog> {
+  async beginAdd({ purpose = 'asked', mode, owner, signal }: AddOptions = {}): Promise<RedoLog> {
     this.#mustBeSettled('added');
     await mustBeFile(this.disk);
     if (this.#record.logs.length >= this.#kind.limit) {
@@ -150,6 +152,7 @@ export class RedoStack {
       id: this.#random.uint32().toString(16).padStart(8, '0'),
       files: this.#kind.files(nextLogName(this.#record)),
       purpose,
+      ...(mode !== undefined && { mode }),
       made: new Date().toISOString(),
       ...(owner && { owner }),
     };

@@ -85,7 +85,7 @@ export interface RunEdge {
 /** What the disks' modes ask for before a run; under the machine's lock. Raises `state`, `refused`. */
 export async function prepareLogs({ config, redo, logger }: RunEdge): Promise<void> {
   for (const text of await settleCold(config)) logger.warn(text);
-  const plans: { stack: RedoStack; steps: ModeStep[] }[] = [];
+  const plans: { stack: RedoStack; steps: ModeStep[]; mode: string }[] = [];
   // nothing is done before all is known to be possible
   for (const disk of config.disks) {
     const mode = diskMode(disk.mode);
@@ -94,9 +94,9 @@ export async function prepareLogs({ config, redo, logger }: RunEdge): Promise<vo
     if (mode.kind === 'persistent') continue;
     const stack = await diskStack(disk);
     const name = `${basename(disk.path)} (${disk.slot})`;
-    plans.push({ stack, steps: stepsBeforeRun({ name, mode, left: hasModeLog(stack) }, redo) });
+    plans.push({ stack, mode: mode.kind, steps: stepsBeforeRun({ name, mode, left: modeLog(stack) }, redo) });
   }
-  for (const { stack, steps } of plans) await carryOut(stack, steps, logger);
+  for (const plan of plans) await carryOut(plan, logger);
   for (const disk of config.disks) await refuseBrittleCowd(disk);
 }
 
@@ -106,22 +106,31 @@ export async function finishLogs({ config, redo, logger }: RunEdge): Promise<voi
     const mode = diskMode(disk.mode);
     if (mode.kind === 'persistent' || (await readRedoRecord(disk.path)) === undefined) continue;
     const stack = await diskStack(disk);
-    await carryOut(stack, stepsAfterRun({ mode, left: hasModeLog(stack) }, redo), logger);
+    const left = modeLog(stack);
+    const steps = stepsAfterRun({ mode, left }, redo);
+    await carryOut({ stack, steps, mode: mode.kind }, logger);
+    if (mode.kind === 'nonpersistent' && left && steps.length === 0)
+      logger.warn(
+        `${basename(disk.path)} is nonpersistent now, but its redo log was not when it was made: it is kept`,
+      );
   }
 }
 
 /** The mode's log is the lowest: what people add stands on it. */
-function hasModeLog({ record: { logs } }: RedoStack): boolean {
-  return logs.some(({ purpose }) => purpose === 'mode');
+function modeLog({ record: { logs } }: RedoStack): RedoLog | undefined {
+  return logs.find(({ purpose }) => purpose === 'mode');
 }
 
-async function carryOut(stack: RedoStack, steps: readonly ModeStep[], logger: Logger): Promise<void> {
+async function carryOut(
+  { stack, steps, mode }: { stack: RedoStack; steps: readonly ModeStep[]; mode: string },
+  logger: Logger,
+): Promise<void> {
   for (const step of steps) {
     if (step === 'add') {
-      await stack.add({ purpose: 'mode' });
+      await stack.add({ purpose: 'mode', mode });
       continue;
     }
-    while (hasModeLog(stack)) {
+    while (modeLog(stack)) {
       const [what, name] =
         step === 'discard' ? ['discarded', await discardTop(stack)] : ['merged', await commitTop(stack)];
       logger.info(`${basename(stack.disk)}: the redo log ${name} is ${what}`);
