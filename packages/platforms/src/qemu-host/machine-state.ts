@@ -17,7 +17,8 @@ const agentPatienceMs = 1_000;
 
 /** QEMU's run states (qapi/run-state.json) that are not plainly `running` or `paused`, in words. */
 const oddStates: Partial<Record<string, string>> = {
-  'io-error': 'stopped by QEMU after an I/O error of a disk',
+  'io-error':
+    'stopped by QEMU after an I/O error of a disk; once that is mended, or there is room again, prima machine resume lets it go on',
   'internal-error': 'stopped by QEMU after an internal error',
   'guest-panicked': 'its system has crashed',
   inmigrate: 'waiting for saved memory',

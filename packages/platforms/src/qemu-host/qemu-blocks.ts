@@ -48,6 +48,14 @@ export async function queryStatus(qmp: QmpClient): Promise<string> {
   return status;
 }
 
+/** Whether a disk of the guest waits for room: its write is tried again when the guest goes on (qapi: BlockDeviceIoStatus). */
+export async function waitsForRoom(qmp: QmpClient): Promise<boolean> {
+  const disks = await qmp.execute<{ 'io-status'?: string }[]>('query-block', undefined, {
+    timeoutMs: stepTimeoutMs,
+  });
+  return disks.some((disk) => disk['io-status'] === 'nospace');
+}
+
 export async function queryExports(qmp: QmpClient): Promise<string[]> {
   const exports = await qmp.execute<{ id: string }[]>('query-block-exports');
   return exports.map(({ id }) => id);

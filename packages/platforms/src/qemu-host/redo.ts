@@ -35,6 +35,7 @@ import { type Agent, freezeFor, reachAgent } from './live-window.ts';
 import type { DiskConfig, MachineConfig } from './machine-config.ts';
 import type { MachinePaths } from './machine-folder.ts';
 import { lockMachine, type MachineLock } from './machine-lock.ts';
+import { queryStatus, stepTimeoutMs, waitsForRoom } from './qemu-blocks.ts';
 import { undoLeftBackup } from './undo.ts';
 
 export interface RedoMachine {
@@ -179,8 +180,23 @@ export class LogWork {
         });
       }
       await window.resume(); // where that failed: the guardian, when it is on record what the guest writes to
+      await this.#goOn(qmp);
     });
     return { done, ...timing, why: this.#why };
+  }
+
+  /** Merged logs are room that a guest may have been stopped for want of. */
+  async #goOn(qmp: QmpClient): Promise<void> {
+    if ((await queryStatus(qmp)) !== 'io-error') return;
+    const { name } = this.#machine.config;
+    if (await waitsForRoom(qmp)) {
+      await qmp.execute('cont', undefined, { timeoutMs: stepTimeoutMs });
+      this.#why.push(`QEMU had stopped ${name} because a disk had no room left; it goes on`);
+    } else {
+      this.#why.push(
+        `${name} is still stopped after an I/O error of a disk; prima machine resume has it try again`,
+      );
+    }
   }
 
   async discard(): Promise<RedoResult> {
