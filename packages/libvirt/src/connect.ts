@@ -1,24 +1,15 @@
 /** From an address to an open connection: transport, authentication, keep-alive, open. */
-import { connect as connectSocket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import {
-  connectUnix,
-  type Logger,
-  PrimaError,
-  RemoteError,
-  silentLogger,
-  systemErrorCode,
-  toPrimaError,
-  withDeadline,
-} from '@prima/base';
+import { type Logger, PrimaError, RemoteError, silentLogger, withDeadline } from '@prima/base';
+import { authenticateBySasl, type CredentialsSource } from './auth/sasl.ts';
 import { authCalls, AuthType } from './calls/auth.ts';
 import { connectCalls } from './calls/connect.ts';
-import { LibvirtConnection, type OpenUnix } from './connection.ts';
+import { LibvirtConnection } from './connection.ts';
 import { ConnectFlags } from './constants/domain.ts';
 import { Feature } from './constants/features.ts';
 import { LibvirtError } from './errors.ts';
 import { RpcConnection } from './rpc.ts';
-import { type LibvirtTarget, type LibvirtUri, parseLibvirtUri } from './uri.ts';
+import { openTransport, type Transport } from './transport/transport.ts';
+import { type LibvirtUri, parseLibvirtUri } from './uri.ts';
 import type { KeepAliveOptions } from './wire.ts';
 
 export interface ConnectOptions {
@@ -28,18 +19,14 @@ export interface ConnectOptions {
   logger?: Logger;
   /** Looks only: calls that change something are refused by the daemon. Default false. */
   readOnly?: boolean;
+  /** For daemons that want a name and a password. */
+  credentials?: CredentialsSource;
   /** How a dead daemon is noticed. */
   keepAlive?: Partial<KeepAliveOptions>;
 }
 
 const defaultKeepAlive: KeepAliveOptions = { intervalMs: 5000, count: 5 };
 const connectTimeoutMs = 30_000;
-
-/** The daemon's end of a transport. */
-interface Transport {
-  stream: Duplex;
-  openUnix: OpenUnix;
-}
 
 /**
  * Connects to the libvirt daemon that `uri` names and opens the hypervisor. Raises `usage` for an address that is none, `remote`
@@ -52,76 +39,33 @@ export async function connectLibvirt(uri: string, options: ConnectOptions = {}):
     timeoutMs,
     `connecting to ${address.shown}`,
     async (signal) => {
-      const { stream, openUnix } = await openTransport(address.target, address.shown, signal);
-      const rpc = new RpcConnection(stream, address.shown);
+      const given = { logger, signal, readOnly: options.readOnly ?? false };
+      const transport = await openTransport(address, given);
+      const rpc = new RpcConnection(transport.stream, address.shown);
       try {
-        await negotiate(rpc, address, { ...options, timeoutMs, signal });
+        await negotiate(rpc, { address, isPrivate: transport.isPrivate }, { ...options, timeoutMs, signal });
       } catch (error) {
         await rpc.close();
-        throw error;
+        transport.end();
+        throw explained(error, transport);
       }
-      return new LibvirtConnection(rpc, { uri: address.shown, logger, openUnix });
+      return new LibvirtConnection(rpc, { uri: address.shown, logger, transport });
     },
     options.signal,
   );
 }
 
-async function openTransport(target: LibvirtTarget, shown: string, signal: AbortSignal): Promise<Transport> {
-  if (target.transport === 'unix') {
-    const openUnix: OpenUnix = (path, options) => connectUnix(path, options);
-    return { stream: await openFirst(target.socketPaths, shown, signal), openUnix };
-  }
-  const { host, port } = target;
-  return {
-    stream: await openTcp({ host, port }, shown, signal),
-    openUnix: () => {
-      throw new PrimaError(
-        'unsupported',
-        `${shown} reaches the daemon only, no other socket of its host; use qemu+ssh://`,
-      );
-    },
-  };
+/** A connection that ends at once may have been ended by a program in between, which says why. */
+function explained(error: unknown, transport: Transport): unknown {
+  const said = transport.said();
+  if (said === '' || !(error instanceof RemoteError)) return error;
+  const options = { retryable: error.retryable, cause: error };
+  return new RemoteError(`${error.message}; the host says: ${said}`, options);
 }
 
-/** The first socket that somebody listens at. */
-async function openFirst(paths: readonly string[], shown: string, signal: AbortSignal): Promise<Duplex> {
-  for (const path of paths) {
-    try {
-      return await connectUnix(path, { signal });
-    } catch (error) {
-      if (!(error instanceof RemoteError && error.details['system'] !== undefined)) throw error;
-    }
-  }
-  throw new RemoteError(
-    `connecting to ${shown}: nobody listens at ${paths.join(' or ')}; is libvirtd (or virtqemud) running?`,
-    { retryable: true, details: { paths } },
-  );
-}
-
-async function openTcp(
-  { host, port }: { host: string; port: number },
-  shown: string,
-  signal: AbortSignal,
-): Promise<Duplex> {
-  const socket = connectSocket({ host, port, noDelay: true });
-  const onAbort = () => socket.destroy();
-  signal.addEventListener('abort', onAbort, { once: true });
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  socket.once('connect', resolve);
-  socket.on('error', reject);
-  try {
-    await promise;
-    return socket;
-  } catch (error) {
-    socket.destroy();
-    const reason = systemErrorCode(error) ?? toPrimaError(error, 'connecting').message;
-    throw new RemoteError(`connecting to ${shown}: port ${port} of ${host} does not answer (${reason})`, {
-      retryable: true,
-      cause: error,
-    });
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
+interface Peer {
+  address: LibvirtUri;
+  isPrivate: boolean;
 }
 
 interface Negotiation extends ConnectOptions {
@@ -129,12 +73,9 @@ interface Negotiation extends ConnectOptions {
   signal: AbortSignal;
 }
 
-async function negotiate(
-  rpc: RpcConnection,
-  { name, shown }: LibvirtUri,
-  options: Negotiation,
-): Promise<void> {
-  await authenticate(rpc, shown, options);
+async function negotiate(rpc: RpcConnection, peer: Peer, options: Negotiation): Promise<void> {
+  const { name, shown } = peer.address;
+  await authenticate(rpc, peer, options);
   const keepAlive = { ...defaultKeepAlive, ...options.keepAlive };
   if (await supports(rpc, Feature.VIR_DRV_FEATURE_PROGRAM_KEEPALIVE, options)) rpc.startKeepAlive(keepAlive);
   const flags = options.readOnly === true ? ConnectFlags.VIR_CONNECT_RO : 0;
@@ -151,17 +92,20 @@ async function supports(rpc: RpcConnection, feature: number, options: Negotiatio
   return (await rpc.call(call, options)).supported;
 }
 
-async function authenticate(rpc: RpcConnection, shown: string, options: Negotiation): Promise<void> {
+async function authenticate(rpc: RpcConnection, peer: Peer, options: Negotiation): Promise<void> {
+  const { shown: uri } = peer.address;
+  const { timeoutMs, signal, credentials } = options;
   const { types } = await rpc.call({ name: 'authList', procedure: authCalls.authList, args: {} }, options);
   if (types.includes(AuthType.NONE)) return;
-  if (types.includes(AuthType.POLKIT)) {
-    await authenticateByPolkit(rpc, shown, options);
-    return;
+  if (types.includes(AuthType.SASL)) {
+    await authenticateBySasl(rpc, { uri, isPrivate: peer.isPrivate, credentials, timeoutMs, signal });
+  } else if (types.includes(AuthType.POLKIT)) await authenticateByPolkit(rpc, uri, options);
+  else {
+    throw new PrimaError(
+      'unsupported',
+      `connecting to ${uri}: the daemon wants a way to log in that Prima has not (numbers ${types.join(', ')})`,
+    );
   }
-  throw new PrimaError(
-    'unsupported',
-    `connecting to ${shown}: the daemon wants a way to log in that Prima has not (numbers ${types.join(', ')})`,
-  );
 }
 
 /** The daemon asks polkit about the process at the socket; there is nothing that we could say. */

@@ -8,6 +8,7 @@ import type { Domain } from './calls/types.ts';
 import { EventHub, type Listener, type Subscription } from './events.ts';
 import type { CallOptions, RpcConnection } from './rpc.ts';
 import type { RpcStream } from './stream.ts';
+import type { Transport } from './transport/transport.ts';
 import type { Read } from './xdr.ts';
 
 export type DomainEventName = keyof typeof domainEvents;
@@ -27,21 +28,18 @@ export interface MonitorSubscribeOptions extends SubscribeOptions {
   flags?: number;
 }
 
-/** Reaches other sockets of the daemon's host, the way that the daemon itself is reached. */
-export type OpenUnix = (path: string, options: CallOptions) => Promise<Duplex>;
-
 export class LibvirtConnection {
   /** The address, for messages: without parameters. */
   readonly uri: string;
   readonly #rpc: RpcConnection;
   readonly #events: EventHub;
-  readonly #openUnix: OpenUnix;
+  readonly #transport: Transport;
 
-  constructor(rpc: RpcConnection, options: { uri: string; logger: Logger; openUnix: OpenUnix }) {
+  constructor(rpc: RpcConnection, options: { uri: string; logger: Logger; transport: Transport }) {
     this.uri = options.uri;
     this.#rpc = rpc;
     this.#events = new EventHub(rpc, options.logger);
-    this.#openUnix = options.openUnix;
+    this.#transport = options.transport;
   }
 
   /** Why it is over, or undefined while it lives. A connection that was lost is not made again: connect anew. */
@@ -113,15 +111,20 @@ export class LibvirtConnection {
 
   /**
    * A connection of its own to another unix socket of the daemon's host: directly where that is this machine, through the
-   * SSH connection where there is one. Raises `unsupported` elsewhere, `remote` where nobody listens.
+   * SSH connection where there is one. It lives until `close`, even when the daemon's own is lost. Raises `unsupported` elsewhere,
+   * `remote` where nobody listens.
    */
   async openUnix(path: string, options: CallOptions = {}): Promise<Duplex> {
-    return await this.#openUnix(path, options);
+    return await this.#transport.openUnix(path, options);
   }
 
-  /** Says goodbye and ends the connection; what still waits raises `remote`. May be called again. */
+  /**
+   * Ends the connection, and what `openUnix` has given where that goes through it; what still waits raises `remote`. Also to be
+   * called when the connection was lost. May be called again.
+   */
   async close(): Promise<void> {
     await this.#rpc.close();
+    this.#transport.end();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

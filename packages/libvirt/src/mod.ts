@@ -11,6 +11,7 @@ export {
   type StorageVolume,
   type TypedParam,
 } from './calls/types.ts';
+export type { Credentials, CredentialsSource } from './auth/sasl.ts';
 export { type ConnectOptions, connectLibvirt } from './connect.ts';
 export {
   type DomainEventMessage,

@@ -67,3 +67,50 @@ test('a password in an address is not repeated', () => {
     (error: Error) => !error.message.includes('secret'),
   );
 });
+
+test('TLS is what a host without a transport means', () => {
+  assert.deepEqual(parseLibvirtUri('qemu://h.example/system').target, {
+    transport: 'tls',
+    host: 'h.example',
+    port: 16_514,
+    verify: true,
+  });
+  assert.deepEqual(parseLibvirtUri('qemu+tls://h:1/system?pkipath=/p&no_verify=1').target, {
+    transport: 'tls',
+    host: 'h',
+    port: 1,
+    verify: false,
+    pkiFolder: '/p',
+  });
+});
+
+test('SSH has a user, files, and ways to the socket', () => {
+  const { target, shown } = parseLibvirtUri(
+    'qemu+ssh://me@h:2222/system?keyfile=/k&known_hosts=/n&proxy=netcat&netcat=/bin/nc&socket=/s',
+  );
+  assert.deepEqual(target, {
+    transport: 'ssh',
+    server: {
+      user: 'me',
+      host: 'h',
+      port: 2222,
+      identityFile: '/k',
+      knownHostsFile: '/n',
+      identityParameter: 'keyfile',
+      timeoutMs: 30_000,
+      url: 'qemu+ssh://me@h:2222/system',
+    },
+    socketPaths: ['/s'],
+    proxy: 'netcat',
+    netcat: '/bin/nc',
+  });
+  assert.equal(shown, 'qemu+ssh://me@h:2222/system');
+  const session = parseLibvirtUri('qemu+libssh2://h/session').target;
+  assert.ok(session.transport === 'ssh' && session.socketPaths.length === 0 && session.proxy === 'auto');
+  assert.throws(() => parseLibvirtUri('qemu+ssh://h/system?no_verify=1'), {
+    code: 'usage',
+    message: /known_hosts/,
+  });
+  assert.throws(() => parseLibvirtUri('qemu+ssh://h/system?proxy=x'), { code: 'usage' });
+  assert.throws(() => parseLibvirtUri('qemu+tls://me@h/system'), { code: 'usage' });
+});

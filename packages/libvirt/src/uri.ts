@@ -2,14 +2,38 @@
  * libvirt's URIs (https://libvirt.org/uri.html): `driver[+transport]://[user@][host][:port]/path?parameter=value&…`.
  * Without a transport it is a unix socket of this machine, or TLS where a host is named.
  */
-import { homedir } from 'node:os';
+import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { UserError } from '@prima/base';
+import type { SshLocation } from '@prima/ssh';
 
 /** Where the daemon is. Sockets are tried in their order. */
 export type LibvirtTarget =
   | { transport: 'unix'; socketPaths: string[] }
-  | { transport: 'tcp'; host: string; port: number };
+  | { transport: 'tcp'; host: string; port: number }
+  | TlsTarget
+  | SshTarget;
+
+export interface TlsTarget {
+  transport: 'tls';
+  host: string;
+  port: number;
+  /** A folder with cacert.pem, clientcert.pem and clientkey.pem, instead of libvirt's usual places. */
+  pkiFolder?: string;
+  /** False: whoever answers is taken for the host. */
+  verify: boolean;
+}
+
+export interface SshTarget {
+  transport: 'ssh';
+  server: SshLocation;
+  /** Empty for a user's own daemon, whose socket only the host knows. */
+  socketPaths: string[];
+  /** How the socket is reached; `auto` tries what there is. */
+  proxy: 'auto' | 'native' | 'netcat';
+  /** The netcat of the host. */
+  netcat: string;
+}
 
 export interface LibvirtUri {
   target: LibvirtTarget;
@@ -29,7 +53,13 @@ const defaultPorts = { tcp: 16_509, tls: 16_514, ssh: 22 } as const;
 const knownParameters: Readonly<Record<string, readonly string[]>> = {
   unix: ['socket', 'name'],
   tcp: ['name'],
+  tls: ['pkipath', 'no_verify', 'name'],
+  ssh: ['socket', 'keyfile', 'known_hosts', 'passphrase-file', 'password-file', 'proxy', 'netcat', 'name'],
 };
+
+/** Ways to say SSH that differ in which library libvirt uses for it. */
+const sshTransports = ['ssh', 'libssh', 'libssh2'];
+const sshTimeoutMs = 30_000;
 
 const pattern = /^([a-z]+)(?:\+([a-z0-9]+))?:\/\/([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/i;
 
@@ -43,12 +73,13 @@ export function parseLibvirtUri(text: string, options: UriOptions = {}): Libvirt
     );
   }
   const [, driver = '', transportText, authority = '', path = '/', query = ''] = match;
-  const transport = transportText?.toLowerCase() ?? (authority === '' ? 'unix' : 'tls');
+  const named = transportText?.toLowerCase() ?? (authority === '' ? 'unix' : 'tls');
+  const transport = sshTransports.includes(named) ? 'ssh' : named;
   const place = { driver: driver.toLowerCase(), path, authority };
   const shown = `${driver}${transportText === undefined ? '' : `+${transportText}`}://${authority}${path}`;
   const known = knownParameters[transport];
   if (!known) {
-    throw new UserError('unsupported', `"${shown}": the transport ${transport} is not one that Prima has`);
+    throw new UserError('unsupported', `"${shown}": the transport ${named} is not one that Prima has`);
   }
   const parameters = parseParameters(shown, query, known);
   const target = parseTarget(shown, transport, { ...place, parameters, readOnly: options.readOnly ?? false });
@@ -68,8 +99,59 @@ function parseTarget(shown: string, transport: string, place: Place): LibvirtTar
     if (place.authority !== '') throw malformed(shown, 'a unix socket has no host; three slashes are wanted');
     return { transport, socketPaths: socketPaths(place) };
   }
-  const { host, port } = parseAuthority(shown, place.authority);
-  return { transport: 'tcp', host, port: port ?? defaultPorts.tcp };
+  const { user, host, port } = parseAuthority(shown, place.authority);
+  if (transport === 'ssh') {
+    return parseSsh(shown, place, {
+      user: user ?? userInfo().username,
+      host,
+      port: port ?? defaultPorts.ssh,
+    });
+  }
+  if (user !== undefined) throw malformed(shown, 'a user belongs to SSH only');
+  if (transport === 'tcp') return { transport, host, port: port ?? defaultPorts.tcp };
+  const pkiFolder = place.parameters.get('pkipath');
+  const verify = !isSet(shown, place.parameters.get('no_verify'));
+  return {
+    transport: 'tls',
+    host,
+    port: port ?? defaultPorts.tls,
+    verify,
+    ...(pkiFolder !== undefined && { pkiFolder }),
+  };
+}
+
+function parseSsh(shown: string, place: Place, who: { user: string; host: string; port: number }): SshTarget {
+  const { parameters } = place;
+  const file = (name: string) => parameters.get(name)?.replace(/^~(?=\/)/, homedir());
+  const proxy = parameters.get('proxy') ?? 'auto';
+  if (proxy !== 'auto' && proxy !== 'native' && proxy !== 'netcat') {
+    throw malformed(shown, `proxy=${proxy} is none of auto, native, netcat`);
+  }
+  const [identityFile, knownHostsFile] = [file('keyfile'), file('known_hosts')];
+  const [passphraseFile, passwordFile] = [file('passphrase-file'), file('password-file')];
+  const isSession = place.path === '/session' && !parameters.has('socket');
+  return {
+    transport: 'ssh',
+    server: {
+      ...who,
+      ...(identityFile !== undefined && { identityFile }),
+      ...(knownHostsFile !== undefined && { knownHostsFile }),
+      ...(passphraseFile !== undefined && { passphraseFile }),
+      ...(passwordFile !== undefined && { passwordFile }),
+      identityParameter: 'keyfile',
+      timeoutMs: sshTimeoutMs,
+      url: shown,
+    },
+    socketPaths: isSession ? [] : socketPaths(place),
+    proxy,
+    netcat: parameters.get('netcat') ?? 'nc',
+  };
+}
+
+function isSet(shown: string, value: string | undefined): boolean {
+  if (value === undefined || value === '0') return false;
+  if (value === '1') return true;
+  throw malformed(shown, `no_verify=${value} is neither 0 nor 1`);
 }
 
 /** Where a daemon listens: libvirtd, and where that is not there, the daemon of the driver alone. */

@@ -2,6 +2,7 @@
 export * from './cache-folder.ts';
 export * from './debian-packages.ts';
 export * from './file-lock.ts';
+export * from './free-ports.ts';
 export * from './fuzz.ts';
 export * from './guest/boot.ts';
 export * from './guest/records.ts';
