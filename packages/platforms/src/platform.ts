@@ -137,6 +137,8 @@ export interface MachineReading {
   memory?: BlockDevice;
   files: ConfigFile[];
   checkpoint: Checkpoint;
+  /** All has been read, and the restore point is about to be committed: a process that dies from here on may have a point. */
+  committing?(): Promise<void>;
   /**
    * The restore point is committed: changes are counted from this point in time on, and what counted from the
    * one before goes. Before `close`, once. When it fails the next backup reads everything, nothing worse.

@@ -87,6 +87,7 @@ export async function backup(
     reading = await source.open(openOptions(work));
     const draft = await writeAll(work, session, reading);
     throwIfAborted(signal, doing);
+    await reading.committing?.();
     const finished = new Date(clock.now()).toISOString();
     point = await session.commit({ ...draft, started, finished, ...lockFrom(clock.now(), options.lockMs) });
   } catch (error) {

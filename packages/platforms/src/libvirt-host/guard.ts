@@ -3,19 +3,22 @@
  * standard input, and is in a session of its own, so that Ctrl-C reaches only us.
  */
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { PrimaError, toPrimaError, withDeadline } from '@prima/base';
 
 export interface Guard {
   /** Nothing is left to undo. May be called again. */
   release(): Promise<void>;
-  /** Lets it undo what the machine's note says, and waits until it has or gives up. */
-  abandon(): Promise<void>;
+  /**
+   * Lets it undo what the machine's note says, and waits for that, 30 s at most. Answers whether it is done; where it is
+   * not the guardian goes on alone, for as long as the host cannot be reached.
+   */
+  abandon(): Promise<boolean>;
 }
 
 const guardianPath = join(import.meta.dirname, 'guardian.ts');
 const startTimeoutMs = 30_000;
+const patienceMs = 30_000;
 
 /** What a connection to the daemon may need; our own environment may hold a passphrase, which a process that outlives us does not get. */
 const passed = ['PATH', 'HOME', 'SSH_AUTH_SOCK', 'XDG_RUNTIME_DIR', 'XDG_CONFIG_HOME', 'USER'];
@@ -46,16 +49,21 @@ export async function startGuard(uri: string, machine: string, run: string): Pro
     throw error;
   }
   child.unref();
-  const end = async (message: string) => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, 'exit');
-    child.ref();
-    child.stdin.end(message);
-    await exited;
+  child.stdout.destroy();
+  const end = async (message: string): Promise<boolean> => {
+    if (child.exitCode === null && child.signalCode === null) {
+      const exited = Promise.withResolvers<void>();
+      const timer = setTimeout(exited.resolve, patienceMs); // it goes on alone then
+      child.once('exit', () => exited.resolve());
+      child.stdin.end(message);
+      await exited.promise;
+      clearTimeout(timer);
+    }
+    return child.exitCode === 0;
   };
-  let ended: Promise<void> | undefined;
+  let ended: Promise<boolean> | undefined;
   return {
-    release: () => (ended ??= end('done\n')),
+    release: async () => void (await (ended ??= end('done\n'))),
     abandon: () => (ended ??= end('')),
   };
 }

@@ -27,7 +27,7 @@ async function undo(link: HostLink, machine: string, run: string): Promise<void>
   if (!dom) return;
   const note = await readRunNote(connection, dom);
   if (note?.run !== run) return;
-  await undoRun(connection, dom, note, note.inWindow ? 'discard' : 'keep');
+  await undoRun(connection, dom, note, note.isCommitting ? 'keep' : 'discard');
 }
 
 async function main(): Promise<number> {

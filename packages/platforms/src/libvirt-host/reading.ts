@@ -6,6 +6,7 @@ import {
   ownIdentity,
   PrimaError,
   silentLogger,
+  systemClock,
   throwIfAborted,
   toPrimaError,
 } from '@prima/base';
@@ -26,6 +27,8 @@ import { type ScratchWatch, watchScratch } from './scratch-watch.ts';
 import { newCheckpointName } from './tracking.ts';
 import { undoLeftRun, undoRun } from './undo.ts';
 import { takePointInTime, type WindowResult } from './window.ts';
+
+const looksForEnd = 20;
 
 export interface ReadingRequest {
   link: HostLink;
@@ -107,6 +110,7 @@ class RunningReading {
       files: [...this.#request.files],
       checkpoint: checkpointOf(plan, note.checkpoint ?? ''),
       ...(memory ? { memory } : {}),
+      committing: () => this.#committing(),
       succeed: () => this.#succeed(),
       close: () => this.#close(),
     };
@@ -177,13 +181,24 @@ class RunningReading {
   async #explain(disk: string): Promise<PrimaError | undefined> {
     if (this.#watch?.failure) return this.#watch.failure;
     const { link, dom } = this.#request;
-    const backup = await currentBackup(await link.connection(), dom);
-    if (backup?.socket === this.#note?.socket) return undefined;
+    const connection = await link.connection();
+    // the daemon may hear of QEMU's end later than we do
+    for (let look = 0; (await currentBackup(connection, dom))?.socket === this.#note?.socket; look += 1) {
+      if (look === looksForEnd) return undefined;
+      await systemClock.sleep(100);
+    }
     return new PrimaError(
       'source-changed',
       `reading ${disk}: the machine ended, or its backup job was ended by somebody else, while it was being backed up`,
       { retryable: true },
     );
+  }
+
+  async #committing(): Promise<void> {
+    if (!this.#note) return;
+    const { link, dom } = this.#request;
+    this.#note = { ...this.#note, isCommitting: true };
+    await writeRunNote(await link.connection(), dom, this.#note);
   }
 
   async #succeed(): Promise<void> {
@@ -214,7 +229,10 @@ class RunningReading {
     } catch (error) {
       // the daemon does not answer, or the machine hangs: the guardian looks, and tries longer
       this.#logger.warn(`taking a backup back: ${toPrimaError(error, 'undoing').message}`);
-      await this.#guard?.abandon();
+      if (await this.#guard?.abandon()) return;
+      this.#logger.warn(
+        `${dom.name}: a guardian process goes on trying to take the backup back until the host can be reached`,
+      );
       return;
     }
     await this.#guard?.release();

@@ -32,6 +32,8 @@ export interface RunNote {
   freezes: boolean;
   /** libvirt's checkpoint that comes with the point. */
   checkpoint?: string;
+  /** The restore point is being committed, or is: its checkpoint is needed. */
+  isCommitting?: boolean;
   /** Where QEMU serves the disks: tells our job from another's. */
   socket: string;
   /** Saved memory, on the host. */

@@ -66,7 +66,7 @@ export async function undoLeftRun(connection: LibvirtConnection, dom: DomainRef)
   const state = await liveness(note.process);
   const { purpose, begun, process } = note;
   if (state === 'dead') {
-    const done = await undoRun(connection, dom, note, note.inWindow ? 'discard' : 'keep');
+    const done = await undoRun(connection, dom, note, note.isCommitting ? 'keep' : 'discard');
     return [`${dom.name}: ${purpose} of ${begun} had died: ${done.join('; ') || 'nothing was left to undo'}`];
   }
   const who = state === 'alive' ? `process ${process.pid}` : `process ${process.pid} of ${process.host}`;
