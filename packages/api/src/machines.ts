@@ -108,6 +108,11 @@ export interface MachineExportResult {
   elapsedMs: number;
 }
 
+export interface MachineDoctorResult {
+  machine: string;
+  findings: { subject: string; found: string; done?: string }[];
+}
+
 export interface MachinesApi {
   hostList(options?: CallOptions): Promise<HostDto[]>;
   hostAdd(request: HostDto, options?: CallOptions): Promise<HostDto>;
@@ -129,6 +134,11 @@ export interface MachinesApi {
     },
     options?: CallOptions,
   ): Promise<MachineDto>;
+  /** Finds out what stands in the way of a machine's next backup, and mends what can be. */
+  machineDoctor(
+    request: { machine: string; takeOver?: boolean },
+    options?: CallOptions,
+  ): Promise<MachineDoctorResult>;
   machineDelete(request: { machine: string }, options?: CallOptions): Promise<void>;
   /** A PNG of the machine's screen. */
   machineScreenshot(request: { machine: string }, options?: CallOptions): Promise<Uint8Array>;

@@ -333,6 +333,10 @@ const requests: readonly (readonly [string, Call])[] = [
     'machine stop lab/web01 --hard --timeout 90s',
     { method: 'machinePower', request: { machine: 'lab/web01', action: 'kill', timeoutMs: 90_000 } },
   ],
+  [
+    'machine doctor lab/web01 --take-over',
+    { method: 'machineDoctor', request: { machine: 'lab/web01', takeOver: true } },
+  ],
   ['machine delete lab/web01', { method: 'machineDelete', request: { machine: 'lab/web01' } }],
   [
     'machine console lab/web01 --bytes 100',

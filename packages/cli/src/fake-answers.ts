@@ -308,6 +308,13 @@ export const answers: Answers = {
     elapsedMs: 10_000,
   }),
   machinePower: () => machine,
+  machineDoctor: ({ machine: name }) => ({
+    machine: name,
+    findings: [
+      { subject: 'vda', found: 'the next backup reads only what has changed' },
+      { subject: 'checkpoint prima-1', found: 'no point of this repository needs it', done: 'it is removed' },
+    ],
+  }),
   machineDelete: () => undefined,
   machineScreenshot: () => new Uint8Array([0x89, 0x50, 0x4e, 0x47]),
   machineConsole: () => 'login: \u001b[31mred\u001b[0m\r\nok\n',

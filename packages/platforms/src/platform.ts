@@ -286,6 +286,22 @@ export interface Recovery {
   left: string[];
 }
 
+export interface DoctorOptions {
+  /** The repository whose points are meant, and the newest point's checkpoint in it. */
+  owner?: string;
+  since?: Checkpoint;
+  /** Undo also what processes of hosts that cannot be asked began, and thaw a guest that is frozen for nobody. */
+  takeOver?: boolean;
+}
+
+/** What was found of a machine, and what was done about it. */
+export interface DoctorFinding {
+  /** A disk, a checkpoint, the machine. */
+  subject: string;
+  found: string;
+  done?: string;
+}
+
 /** A driver for one kind of host. Every call may be made by several processes at once. */
 export interface Platform {
   /** The kind of host: `qemu`. */
@@ -314,6 +330,8 @@ export interface Platform {
   /** The last `bytes` (default 64 KiB) of the serial console of the current or last run. */
   consoleLog(machine: Machine, bytes?: number): Promise<string>;
   create(request: CreateRequest): Promise<Machine>;
+  /** Finds out what stands in the way of the next backup, and mends what can be; hosts that mend silently leave it out. */
+  doctor?(machine: Machine, options?: DoctorOptions): Promise<DoctorFinding[]>;
   /** Redo logs; undefined for hosts that have none. */
   readonly redo?: RedoPlatform;
   /** Removes the machine with its disks; raises `state` when it runs. */

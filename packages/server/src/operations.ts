@@ -53,6 +53,7 @@ export function operations(
     ...later(hosts, ['hostList', 'hostAdd', 'hostTest', 'hostRemove']),
     ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),
     ...later(machines, ['machineImport', 'machineExport', 'machineScreenshot', 'machineConsole']),
+    ...later(machines, ['machineDoctor']),
     ...later(configurations, ['machineConfiguration']),
     ...later(datastores, ['datastoreList', 'datastoreAdd', 'datastoreRemove', 'datastoreShow']),
     ...later(demo, ['demo']),

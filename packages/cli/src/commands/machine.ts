@@ -11,6 +11,7 @@ import { machineDetails, machineTable } from '../render/machine.ts';
 import { printable } from '../terminal/width.ts';
 import { registerMachineConfig } from './machine-config.ts';
 import { registerMachineCreate } from './machine-create.ts';
+import { registerMachineDoctor } from './machine-doctor.ts';
 import { registerMachineExport } from './machine-export.ts';
 import { registerMachineImport } from './machine-import.ts';
 
@@ -20,6 +21,7 @@ export function registerMachine(program: Command, cli: Cli): void {
   registerShow(machine, cli);
   registerMachineConfig(machine, cli);
   registerMachineCreate(machine, cli);
+  registerMachineDoctor(machine, cli);
   registerMachineExport(machine, cli);
   registerMachineImport(machine, cli);
   registerStart(machine, cli);

@@ -11,6 +11,8 @@ import {
 import type {
   ConfigFile,
   CreateRequest,
+  DoctorFinding,
+  DoctorOptions,
   Machine,
   MachineReading,
   MachineState,
@@ -22,6 +24,7 @@ import type {
   RestoreRequest,
   RestoreTarget,
 } from '../platform.ts';
+import { examine } from './doctor.ts';
 import { type Domain, parseDomain } from './domain.ts';
 import { findDomain } from './find-domain.ts';
 import { hostConfiguration } from './host-configuration.ts';
@@ -229,6 +232,11 @@ class LibvirtHost implements Platform {
 
   async *hostConfiguration(): AsyncGenerator<ConfigFile> {
     yield* hostConfiguration(await this.#link.connection());
+  }
+
+  async doctor(machine: Machine, options: DoctorOptions = {}): Promise<DoctorFinding[]> {
+    const { connection, dom, domain, state } = await this.#open(machine);
+    return examine({ connection, dom, domain, state, options });
   }
 
   async close(): Promise<void> {

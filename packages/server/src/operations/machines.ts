@@ -1,9 +1,9 @@
 /** Operations on machines: list, show, create, power, delete, look at. */
 import { resolve } from 'node:path';
-import type { MachineCreateRequest, MachineDto, PrimaApi } from '@prima/api';
+import type { MachineCreateRequest, MachineDoctorResult, MachineDto, PrimaApi } from '@prima/api';
 import { UserError } from '@prima/base';
 import type { ExportKind } from '@prima/engine';
-import type { Machine, Platform } from '@prima/platforms';
+import type { Checkpoint, Machine, Platform } from '@prima/platforms';
 import { newest, type Point } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { machineDto } from '../dto.ts';
@@ -17,6 +17,7 @@ export type MachineOperations = Pick<
   | 'machineImport'
   | 'machineExport'
   | 'machinePower'
+  | 'machineDoctor'
   | 'machineDelete'
   | 'machineScreenshot'
   | 'machineConsole'
@@ -69,6 +70,8 @@ export function machineOperations(context: Context): MachineOperations {
         const { platform, machine } = await findMachine(context, name, signal);
         return machineDto(await platform.power(machine, action, { timeoutMs, redo, signal, logger }));
       }),
+    machineDoctor: ({ machine: name, takeOver }, options) =>
+      context.run(options, (call) => examine(context, name, takeOver ?? false, call)),
     machineDelete: ({ machine: name }, options) =>
       context.run(options, async ({ signal, logger }) => {
         await context.recover(logger);
@@ -86,6 +89,32 @@ export function machineOperations(context: Context): MachineOperations {
         return platform.consoleLog(machine, bytes);
       }),
   };
+}
+
+/** Without a repository only what is on the host is looked at. */
+async function examine(
+  context: Context,
+  name: string,
+  takeOver: boolean,
+  { signal, logger }: Call,
+): Promise<MachineDoctorResult> {
+  await context.recover(logger);
+  const { platform, machine } = await findMachine(context, name, signal);
+  if (!platform.doctor) {
+    throw new UserError(
+      'unsupported',
+      `machines of ${platform.kind} hosts need no doctor: each backup looks and mends by itself, and says so`,
+    );
+  }
+  const repository = context.hasRepository ? await context.repository() : undefined;
+  const points = (await repository?.points()) ?? [];
+  const since = newest(points.filter((point) => point.machine.id === machine.id))?.checkpoint;
+  const options = {
+    takeOver,
+    ...(repository ? { owner: repository.id } : {}),
+    ...(since ? { since: since as Checkpoint } : {}),
+  };
+  return { machine: machine.name, findings: await platform.doctor(machine, options) };
 }
 
 async function exportKind(text: string | undefined): Promise<ExportKind | undefined> {
