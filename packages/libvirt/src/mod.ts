@@ -31,4 +31,5 @@ export { LibvirtError } from './errors.ts';
 export type { Listener, Subscription } from './events.ts';
 export type { CallOptions } from './rpc.ts';
 export type { RpcStream, StreamPiece } from './stream.ts';
+export { streamDuplex } from './stream-duplex.ts';
 export { parseLibvirtUri } from './uri.ts';

@@ -117,12 +117,15 @@ export class RpcConnection {
         header: { program: procedure.program, procedure: procedure.number, serial },
         forget: () => void this.#streams.delete(serial),
       });
-      // its first piece may arrive together with the answer
-      const onReply = (reply: Reply) => {
-        stream.opened(reply);
-        this.#streams.set(serial, stream);
-      };
-      await this.#exchange(call, { serial, payload, release, onReply });
+      // the daemon may begin to send before it answers
+      this.#streams.set(serial, stream);
+      const onReply = (reply: Reply) => stream.opened(reply);
+      try {
+        await this.#exchange(call, { serial, payload, release, onReply });
+      } catch (error) {
+        this.#streams.delete(serial);
+        throw error;
+      }
       if (signal.aborted) await stream.abort(); // nobody waits for it any more
       return stream;
     });

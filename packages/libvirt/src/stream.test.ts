@@ -55,6 +55,21 @@ test('data and holes are read in order, and the end is confirmed', async (test) 
   assert.deepEqual(pieces, ['ab', 2 ** 40, 'c']);
 });
 
+test('a daemon may begin to send before it answers the call', async (test) => {
+  const daemon = fakeDaemon();
+  test.after(() => daemon.rpc.close());
+  const name = 'storageVolDownload';
+  const opening = daemon.rpc.openStream({ name, procedure: calls[name], args: { vol } });
+  const call = await daemon.next();
+  const { program, procedure, serial } = call;
+  const of = { program, procedure, serial, type: MessageType.STREAM };
+  daemon.send({ ...of, ...data(Buffer.from('ab')) }, { ...of, ...end });
+  daemon.answer(call, Buffer.alloc(0));
+  const stream = await opening;
+  assert.deepEqual(await stream.read(), { data: Buffer.from('ab') });
+  assert.equal(await stream.read(), undefined);
+});
+
 test('who stops early aborts, and what still comes is dropped', async (test) => {
   const { daemon, stream, send } = await opened(test, 'storageVolDownload');
   send(data(Buffer.from('ab')));
