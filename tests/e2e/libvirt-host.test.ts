@@ -24,6 +24,7 @@ test('a machine is seen, started, looked at, read hot and incrementally, and sto
   );
   const png = Buffer.from(await platform.screenshot(machine));
   assert.equal(png.subarray(1, 4).toString(), 'PNG');
+  assert.match(await platform.consoleLog(machine), /PRIMA-BOOTED/);
   const first = await platform.openForBackup(machine, { mode: 'auto', owner: 'a' });
   assert.equal(first.mode, 'hot');
   assert.equal(first.quiesced, true, first.why.join('; '));

@@ -18,7 +18,7 @@ const xml = `<domain type='kvm' id='7'><name>web</name><uuid>44E102BB-7307-445f-
 <disk type='vhostuser' device='disk'><source type='unix' path='/s'/><target dev='vdh'/></disk>
 <disk type='file' device='disk'><target dev='vdi'/></disk>
 <disk type='file' device='cdrom'><source file='/i/x.iso'/><target dev='sdc'/><readonly/></disk>
-<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='connected'/></channel>
+<serial type='pty'><log file='/log/web'/></serial><channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='connected'/></channel>
 <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>
 </devices></domain>`;
 
@@ -34,6 +34,7 @@ test('what a domain has', () => {
     cpus: 4,
     agent: 'connected',
     hasAgentChannel: true,
+    consoleLog: '/log/web',
     nvram: '/var/lib/libvirt/qemu/nvram/web_VARS.fd',
     hasTpm: true,
   });

@@ -40,6 +40,8 @@ export interface Domain {
   /** Of the channel of the guest agent; undefined: it has none, or is off. */
   agent?: 'connected' | 'disconnected';
   hasAgentChannel: boolean;
+  /** The file that its first serial console is logged to. */
+  consoleLog?: string;
   /** Path of the file with the firmware's variables. */
   nvram?: string;
   /** It has an emulated TPM, whose state is the host's. */
@@ -59,6 +61,7 @@ export function parseDomain(xml: string, what: string): Domain {
   const agent = agentChannel(devices);
   const state = valueOf(elementAt(agent, 'target'), 'state');
   const nvram = textAt(root, 'os', 'nvram') || valueOf(elementAt(root, 'os', 'nvram', 'source'), 'file');
+  const log = consoleLogOf(devices);
   const isDisk = (element: XmlElement) =>
     element.local === 'disk' && ['disk', 'lun', undefined].includes(valueOf(element, 'device'));
   return {
@@ -72,11 +75,24 @@ export function parseDomain(xml: string, what: string): Domain {
     disks: elementsOf(devices).filter(isDisk).map(diskOf),
     ...(state === 'connected' || state === 'disconnected' ? { agent: state } : {}),
     hasAgentChannel: agent !== undefined,
+    ...(log === undefined ? {} : { consoleLog: log }),
     ...(nvram ? { nvram } : {}),
     hasTpm: elementsOf(devices).some(
       (element) => element.local === 'tpm' && valueOf(elementAt(element, 'backend'), 'type') === 'emulator',
     ),
   };
+}
+
+function consoleLogOf(devices: XmlElement | undefined): string | undefined {
+  for (const device of elementsOf(devices)) {
+    if (device.local !== 'serial' && device.local !== 'console') continue;
+    const isFile = valueOf(device, 'type') === 'file';
+    const path =
+      valueOf(elementAt(device, 'log'), 'file') ??
+      (isFile ? valueOf(elementAt(device, 'source'), 'path') : undefined);
+    if (path !== undefined) return path;
+  }
+  return undefined;
 }
 
 function agentChannel(devices: XmlElement | undefined): XmlElement | undefined {

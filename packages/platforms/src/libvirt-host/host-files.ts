@@ -72,16 +72,39 @@ export async function readHostFile(
         `${path} has ${formatBytes(capacity)}; at most ${formatBytes(limitBytes)} was expected of such a file`,
       );
     }
-    const stream = await connection.openStream('storageVolDownload', { vol });
-    const pieces: Uint8Array[] = [];
-    let length = 0;
-    for await (const piece of stream) {
-      length += piece.length;
-      if (length > limitBytes) throw new PrimaError('source-changed', `${path} grows while it is read`);
-      pieces.push(piece);
-    }
-    return Buffer.concat(pieces);
+    return download(connection, vol, { offset: 0, limitBytes, path });
   });
+}
+
+/** The last `bytes` of a file that may grow; undefined when there is no such file. */
+export async function readHostFileEnd(
+  connection: LibvirtConnection,
+  path: string,
+  bytes: number,
+): Promise<Uint8Array | undefined> {
+  return withVolume(connection, path, async (vol) => {
+    const { capacity } = await connection.call('storageVolGetInfo', { vol });
+    const offset = Math.max(0, capacity - bytes);
+    return download(connection, vol, { offset, length: capacity - offset, limitBytes: bytes, path });
+  });
+}
+
+async function download(
+  connection: LibvirtConnection,
+  vol: StorageVolume,
+  options: { offset: number; length?: number; limitBytes: number; path: string },
+): Promise<Uint8Array> {
+  const { offset, length: wanted = 0, limitBytes, path } = options;
+  if (options.length === 0) return new Uint8Array(0); // libvirt takes it for "all"
+  const stream = await connection.openStream('storageVolDownload', { vol, offset, length: wanted });
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of stream) {
+    length += piece.length;
+    if (length > limitBytes) throw new PrimaError('source-changed', `${path} grows while it is read`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
 }
 
 /** Makes the file, or replaces what it holds. Its folder must be there, or is made, too. */

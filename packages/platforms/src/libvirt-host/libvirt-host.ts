@@ -28,7 +28,7 @@ import { examine } from './doctor.ts';
 import { type Domain, parseDomain } from './domain.ts';
 import { findDomain } from './find-domain.ts';
 import { hostConfiguration } from './host-configuration.ts';
-import { deleteHostFile } from './host-files.ts';
+import { deleteHostFile, readHostFileEnd } from './host-files.ts';
 import { HostLink } from './link.ts';
 import { domainFileName, machineFiles } from './machine-files.ts';
 import { machineDisk } from './plan.ts';
@@ -198,11 +198,15 @@ class LibvirtHost implements Platform {
     return screenshot(connection, dom, state);
   }
 
-  async consoleLog(machine: Machine): Promise<string> {
-    throw new PrimaError(
-      'unsupported',
-      `libvirt keeps no log of ${machine.name}'s console unless its XML names a file for it (<log file=…/>); watch it live: virsh console ${machine.name}`,
-    );
+  async consoleLog(machine: Machine, bytes = 65536): Promise<string> {
+    const { connection, domain } = await this.#open(machine);
+    if (domain.consoleLog === undefined) {
+      throw new PrimaError(
+        'unsupported',
+        `libvirt keeps no log of ${machine.name}'s console unless its XML names a file for it (<log file=…/>); watch it live: virsh console ${machine.name}`,
+      );
+    }
+    return Buffer.from((await readHostFileEnd(connection, domain.consoleLog, bytes)) ?? []).toString();
   }
 
   async create(request: CreateRequest): Promise<Machine> {
