@@ -16,6 +16,7 @@ export { checkImage, growImage, type ImageCheck } from './change-image.ts';
 export { type GuardedOptions, type GuardedProgram, guardedFolderName, startGuarded } from './guarded.ts';
 export { type ImageFile, imageChain } from './image-chain.ts';
 export { ImageDevice, type OpenImageOptions, openWithQemu, WritableImageDevice } from './image-device.ts';
+export { openImageInFile } from './image-in-file.ts';
 export { type IscsiLun, iscsiNode, parseIscsiUrl } from './iscsi-url.ts';
 export { findDevices, identitiesOf } from './lun-identity.ts';
 export {

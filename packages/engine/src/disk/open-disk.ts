@@ -35,6 +35,8 @@ export interface OpenDiskFileOptions {
   option: string;
   /** Folders in which a VMDK's extents and parents may be, besides its own. */
   allowed?: readonly string[];
+  /** False where the disk comes from somebody else, who has no device of this computer to choose: mappings raise `unsupported`. */
+  mappings?: boolean;
   signal?: AbortSignal;
 }
 
@@ -75,7 +77,7 @@ export async function formatOf(
 
 async function openVmdkFile(
   path: string,
-  { allowed, signal }: OpenDiskFileOptions,
+  { allowed, mappings = true, signal }: OpenDiskFileOptions,
 ): Promise<Omit<OpenedDiskFile, 'format' | 'reason'>> {
   const notes: string[] = [];
   let lun: FoundLun | undefined;
@@ -84,7 +86,11 @@ async function openVmdkFile(
     onFound: (found) => (lun = found),
     signal,
   });
-  const { device, info } = await openVmdk(path, { roots: allowed, openMapping, signal });
+  const { device, info } = await openVmdk(path, {
+    roots: allowed,
+    ...(mappings && { openMapping }),
+    signal,
+  });
   try {
     const files = vmdkFiles(info);
     for (const file of files) await assertNobodyWrites(file);

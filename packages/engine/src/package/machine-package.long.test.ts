@@ -3,9 +3,9 @@ import { mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
-import { runProgram, silentLogger } from '@prima/base';
+import { runProgram, seededRandom, silentLogger } from '@prima/base';
 import { compareDevices, memoryDevice, openRawFile } from '@prima/block';
-import { openOva, writeXml } from '@prima/formats';
+import { newMapping, openOva, writeXml } from '@prima/formats';
 import type { Point } from '@prima/repository';
 import { temporaryFolder } from '@prima/testbed';
 import { backup } from '../backup/backup.ts';
@@ -221,4 +221,113 @@ test('a .vmx with its disks is a package, too; disks elsewhere are not opened', 
   await assert.rejects(openMachinePackage(path), { code: 'refused', message: /only files below/ });
   await rm(join(folder, 'b.raw'));
   await assert.rejects(openMachinePackage(path), { code: 'not-found' });
+});
+
+const addresses = {
+  qcow2: 'http://www.gnome.org/~markmc/qcow-image-format.html',
+  vpc: 'http://go.microsoft.com/fwlink/?LinkId=137171',
+};
+
+/** The same package with its disks in another format, and no manifest: an envelope in `folder`. */
+async function inFormat(
+  from: string,
+  folder: string,
+  { format, more = [] }: { format: keyof typeof addresses; more?: string[] },
+): Promise<Map<string, Buffer>> {
+  const members = await membersOf(from);
+  await mkdir(folder);
+  const [[envelopeName, envelope] = ['', Buffer.alloc(0)]] = members;
+  let text = envelope.toString().replaceAll(/ovf:format="[^"]*"/g, `ovf:format="${addresses[format]}"`);
+  for (const [name, body] of [...members].slice(1)) {
+    if (!name.endsWith('.vmdk')) continue;
+    await writeFile(join(folder, 'original'), body);
+    const args = [
+      'convert',
+      '-f',
+      'vmdk',
+      '-O',
+      format,
+      ...more,
+      join(folder, 'original'),
+      join(folder, name),
+    ];
+    await runProgram('qemu-img', args);
+    text = text.replace(`ovf:size="${body.length}"`, `ovf:size="${(await stat(join(folder, name))).size}"`);
+    members.set(name, await readFile(join(folder, name)));
+  }
+  await rm(join(folder, 'original'));
+  await writeFile(join(folder, 'a.ovf'), text);
+  return new Map([
+    [envelopeName, Buffer.from(text)],
+    ...[...members].filter(([name]) => name.endsWith('.vmdk')),
+  ]);
+}
+
+for (const [format, more] of [
+  ['qcow2', ['-o', 'cluster_size=4096']],
+  ['vpc', ['-o', 'force_size=on']],
+] as const) {
+  test(`disks of a package may be ${format}, in an archive and beside the envelope`, async (t) => {
+    const set = await setUp(t);
+    const { at, journal, repository, point } = set;
+    await restoreToPackage(repository, point, at('a.ova'), { format: 'ova', journal });
+    const members = await inFormat(at('a.ova'), at('folder'), { format, more: [...more] });
+    await sameAsPoint(at('folder', 'a.ovf'), set);
+    await pack(at('b.ova'), members);
+    await sameAsPoint(at('b.ova'), set);
+  });
+}
+
+test('a disk of a package has no file or device of this computer to choose', async (t) => {
+  const { at, journal, repository, point } = await setUp(t);
+  await restoreToPackage(repository, point, at('a.ova'), { format: 'ova', journal });
+  await writeFile(at('secret.raw'), Buffer.alloc(size, 7));
+  const members = await inFormat(at('a.ova'), at('folder'), { format: 'qcow2' });
+  const [, first = ''] = members.keys();
+  const based = [
+    'create',
+    '-f',
+    'qcow2',
+    '-b',
+    at('secret.raw'),
+    '-F',
+    'raw',
+    at('folder', first),
+    String(size),
+  ];
+  await runProgram('qemu-img', based);
+  const body = await readFile(at('folder', first));
+  const before = members.get(first)?.length ?? 0;
+  for (const [name, text] of members) {
+    if (!name.endsWith('.ovf')) continue;
+    members.set(
+      name,
+      Buffer.from(text.toString().replace(`ovf:size="${before}"`, `ovf:size="${body.length}"`)),
+    );
+    await writeFile(at('folder', 'a.ovf'), members.get(name) ?? '');
+  }
+  await assert.rejects(openMachinePackage(at('folder', 'a.ovf')), {
+    code: 'refused',
+    message: /secret\.raw: only files below/,
+  });
+  await pack(at('b.ova'), members.set(first, body));
+  await assert.rejects(openMachinePackage(at('b.ova')), { code: 'unsupported', message: /another file/ });
+
+  await mkdir(at('vm'));
+  const mapping = {
+    version: 1,
+    device: '/dev/sda',
+    size,
+    identities: [],
+    name: 'm.vmdk',
+    mode: 'virtual',
+  } as const;
+  const made = newMapping(mapping, seededRandom(1));
+  await writeFile(at('vm', 'm.vmdk'), made.descriptor);
+  await writeFile(at('vm', 'm-rdm.vmdk'), made.mapping);
+  await writeFile(at('vm', 'm.vmx'), 'memsize = "64"\nsata0:0.fileName = "m.vmdk"\n');
+  await assert.rejects(openMachinePackage(at('vm', 'm.vmx')), {
+    code: 'unsupported',
+    message: /raw device mapping/,
+  });
 });

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { open, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import {
+  alignUp,
   FormatError,
   IntegrityError,
   PrimaError,
@@ -13,7 +14,9 @@ import {
 } from '@prima/base';
 import { type BlockDevice, openRawFile, sliceDevice } from '@prima/block';
 import {
+  type DiskFormat,
   envelopeFiles,
+  isDiskFormat,
   isMemberName,
   type ManifestFinding,
   ManifestDigest,
@@ -24,7 +27,8 @@ import {
   parseManifest,
   parseXml,
 } from '@prima/formats';
-import { openDiskFile } from '../disk/open-disk.ts';
+import { imageChain, openImageInFile } from '@prima/qemu';
+import { formatOf, openDiskFile } from '../disk/open-disk.ts';
 import type { FoundConfiguration } from '../machine/configuration.ts';
 import type { FileTimes } from './file-times.ts';
 import { type Member, memberFolder } from './member-folder.ts';
@@ -73,12 +77,14 @@ export async function openArchive(path: string, { signal, onProgress }: Reading)
         throw new FormatError(`${location} in ${path} is no VMDK: neither header nor descriptor is there`);
       }
       const member = members.get(location);
-      if (format !== 'raw' || !member || member.size % 512 !== 0 || member.offset % 512 !== 0) {
-        const why = `of the format ${format} disks are read beside their envelope only; unpack ${path} (tar xf) and name the .ovf`;
-        throw new PrimaError('unsupported', `${location}: ${why}`);
+      if (!member || !isDiskFormat(format)) {
+        throw new PrimaError('unsupported', `${location}: ${format} is no format of disks that Prima reads`);
       }
-      const archive = await openRawFile(path);
-      return { device: sliceDevice(archive, { offset: member.offset, length: member.size }), format };
+      const range = { offset: member.offset, length: alignUp(member.size, 512) }; // as members of archives are padded
+      if (format !== 'raw') return { device: await openImageInFile(path, range, { format, signal }), format };
+      if (member.size % 512 !== 0)
+        throw new FormatError(`${location}: ${member.size} bytes are no whole sectors`);
+      return { device: sliceDevice(await openRawFile(path), range), format };
     },
     close: () => folder.close(),
   };
@@ -115,11 +121,11 @@ export async function openFolderFiles(
     notes,
     openDisk: async (location, format) => {
       const place = await inFolder(folder, location, path);
-      const opened = await openDiskFile(place, {
-        format,
-        option: 'its envelope says which',
-        signal: reading.signal,
-      });
+      const option = 'its envelope says which';
+      const known = await formatOf(place, { format, option });
+      // a VMDK's own files are looked for by our reader, and there only
+      if (known.format !== 'vmdk') await assertInFolder(folder, { path: place, format: known.format }, path);
+      const opened = await openDiskFile(place, { ...known, option, mappings: false, signal: reading.signal });
       for (const file of opened.files) await reading.times.note(file);
       return { device: opened.device, format: opened.format };
     },
@@ -236,6 +242,17 @@ async function sizeOf(path: string): Promise<number | undefined> {
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw toPrimaError(error, `looking at ${path}`);
   }
+}
+
+/** All files that an image needs, as far as they say so themselves. */
+async function assertInFolder(
+  folder: string,
+  image: { path: string; format: DiskFormat },
+  asker: string,
+): Promise<void> {
+  for (const { path, dataFile } of await imageChain(image.path, image.format))
+    for (const file of [path, ...(dataFile === undefined ? [] : [dataFile])])
+      await inFolder(folder, file, asker);
 }
 
 /** Raises `refused` where the file is, links followed, not below the folder. */

@@ -52,7 +52,7 @@ export function subTypeOf<T extends string>(
 const formatUris: readonly [format: string, pattern: RegExp, uri: string][] = [
   ['vmdk', /vmdk\.html/i, 'http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized'],
   ['qcow2', /qcow/i, 'http://www.gnome.org/~markmc/qcow-image-format.html'],
-  ['vhd', /LinkId=137171/i, 'http://go.microsoft.com/fwlink/?LinkId=137171'],
+  ['vpc', /LinkId=137171/i, 'http://go.microsoft.com/fwlink/?LinkId=137171'],
 ];
 
 const ourUri = 'urn:prima:disk-format:';
