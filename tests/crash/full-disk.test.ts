@@ -1,7 +1,7 @@
 /** No room: a backup into a full repository and restores to a full target end clearly, and leave nothing behind. */
 import assert from 'node:assert/strict';
 import { watch } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { BackupResult, ErrorDto } from '@prima/api';
@@ -167,5 +167,26 @@ if (!isInNamespace) {
     await assert.rejects(api.restoreToFolder({ point: 'latest', folder: target }), { code: 'no-space' });
     assert.ok(isFull, 'it was full in the middle of it');
     assert.deepEqual(await readdir(target), []);
+  });
+
+  test('a machine that does not fit on a host is refused before anything is made', options, async (t) => {
+    const disk = await smallDisk(t, 16 * MiB);
+    const { at, prima } = await world(t);
+    await mkdir(at('vm'));
+    await randomFile(at('vm', 'd.raw'), { size: 24 * MiB, seed: 6 });
+    await writeFile(at('vm', 'big.vmx'), 'displayName = "big"\nmemsize = "64"\nsata0:0.fileName = "d.raw"\n');
+    await succeed(prima('host', 'add', 'small', disk));
+    await succeed(prima('backup', at('vm')));
+    await succeed(prima('restore', 'latest', '--to', at('big.ova')));
+    for (const args of [
+      ['restore', 'latest', '--to-host', 'small'],
+      ['machine', 'import', 'small', at('big.ova')],
+      ['machine', 'import', 'small', at('vm', 'big.vmx')],
+    ]) {
+      const refused = await prima(...args);
+      assert.equal(refused.status, 19, refused.stderr);
+      assert.match(refused.stderr, /big needs 24\.0 MiB; nothing was written/);
+      assert.deepEqual(await readdir(disk), []);
+    }
   });
 }

@@ -179,6 +179,8 @@ export interface RestoreRequest {
   memory?: { size: number };
   /** The host's storage pool that all disks go to. Raises `unsupported` on hosts without pools. */
   pool?: string;
+  /** Bytes that are going to be written to all of these, as far as it is known; for hosts that can tell whether there is room. */
+  dataBytes?: number;
   signal?: AbortSignal;
   logger?: Logger;
 }
@@ -321,7 +323,7 @@ export interface Platform {
    * when the mode does not fit its state, `unsupported` when the mode cannot be had.
    */
   openForBackup(machine: Machine, options: OpenForBackupOptions): Promise<MachineReading>;
-  /** Raises `exists` when there is a machine of that name. */
+  /** Raises `exists` when there is a machine of that name, `no-space` where there is no room for what it holds. */
   prepareRestore(request: RestoreRequest): Promise<RestoreTarget>;
   /** Does nothing where the state is reached already; raises `state` where the action does not fit it. */
   power(machine: Machine, action: PowerAction, options?: PowerOptions): Promise<Machine>;

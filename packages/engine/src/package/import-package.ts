@@ -10,6 +10,7 @@ import {
 import { copyDevice } from '@prima/block';
 import type { Machine, Platform, RestoreTarget } from '@prima/platforms';
 import type { Journal } from '../journal.ts';
+import { dataBytes } from '../restore/space.ts';
 import { type MachinePackage, openMachinePackage } from './machine-package.ts';
 
 export interface ImportOptions {
@@ -81,9 +82,16 @@ async function prepare(
       size: disk.device.size,
       format: disk.format,
     })),
+    dataBytes: await sumOf(disks, signal),
     signal,
     logger,
   });
+}
+
+async function sumOf(disks: MachinePackage['disks'], signal?: AbortSignal): Promise<number> {
+  let bytes = 0;
+  for (const { device } of disks) bytes += await dataBytes(device, signal);
+  return bytes;
 }
 
 type Filled = Pick<ImportedMachine, 'disks' | 'bytesRead' | 'bytesWritten'>;

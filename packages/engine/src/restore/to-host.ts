@@ -14,6 +14,7 @@ import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
 import { findLuns, type LunChoice, lunNotes, writeLun } from './luns.ts';
 import type { FoundLuns } from './plan.ts';
+import { dataBytes } from './space.ts';
 
 export interface RestoreToHostOptions {
   /** The machine's name there; default the one it had. */
@@ -86,10 +87,12 @@ export async function restoreToHost(
   }
 }
 
+type HostOptions = RestoreToHostOptions & { found: FoundLuns | undefined };
+
 async function requestOf(
   repository: Repository,
   point: Point,
-  options: RestoreToHostOptions & { found: FoundLuns | undefined },
+  options: HostOptions,
 ): Promise<RestoreRequest> {
   if (point.files.length === 0) {
     throw new UserError(
@@ -111,10 +114,27 @@ async function requestOf(
       return { slot, name, size, format, ...(lun && { lun }) };
     }),
     memory: point.memory && { size: point.memory.size },
+    dataBytes: await neededBytes(repository, point, options),
     pool: options.pool,
     signal: options.signal,
     logger: options.logger,
   };
+}
+
+/** Of what is copied to the host. */
+async function neededBytes(repository: Repository, point: Point, options: HostOptions): Promise<number> {
+  const damage = new DamageLog(options.allowDamaged ?? false); // it is said when it is copied
+  const copied = point.disks.filter(({ name }) => !options.found?.has(name));
+  let bytes = 0;
+  for (const { name } of [...copied, ...(point.memory ? [point.memory] : [])]) {
+    const device = await repository.openDisk(point, name, damage.opening(name));
+    try {
+      bytes += await dataBytes(device, options.signal);
+    } finally {
+      await device.close();
+    }
+  }
+  return bytes;
 }
 
 interface Work {

@@ -149,7 +149,7 @@ export function scratchLimit(diskBytes: number, roomBytes: number, told?: number
   );
 }
 
-async function freeBytes(folder: string): Promise<number> {
+export async function freeBytes(folder: string): Promise<number> {
   try {
     const { bavail, bsize } = await statfs(folder);
     return bavail * bsize;

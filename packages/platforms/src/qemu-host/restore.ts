@@ -2,11 +2,12 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { open, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { PrimaError, syncFolder, systemRandom } from '@prima/base';
+import { formatBytes, PrimaError, syncFolder, systemRandom } from '@prima/base';
 import { openRawFile, type WritableDevice } from '@prima/block';
 import { createImage, openWithQemu } from '@prima/qemu';
 import { mappingName, newMapping, parseVmx, type Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
 import type { Machine, RestoreDisk, RestoreRequest, RestoreTarget } from '../platform.ts';
+import { freeBytes } from './live-plan.ts';
 import { checkMachineName, fileExists, memoryLaunchName, memoryName } from './machine-folder.ts';
 import { currentMachineType } from './run-record.ts';
 import { discardFolder, makeStaging, publish } from './staging.ts';
@@ -43,6 +44,7 @@ export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> 
       `there is a machine ${request.name} on this host; restore it under another name`,
     );
   }
+  await assertRoom(root, request);
   const notes: string[] = [];
   const { vmx, slotOf } = await configurationOf(work, notes);
   const staging = await makeStaging(root, request.name);
@@ -70,6 +72,17 @@ export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> 
     await rm(staging, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** Asked before anything is written, which would be for nothing. */
+async function assertRoom(root: string, { name, dataBytes = 0 }: RestoreRequest): Promise<void> {
+  const free = await freeBytes(root);
+  if (free >= dataBytes) return;
+  throw new PrimaError(
+    'no-space',
+    `${root} has ${formatBytes(free)} left, and ${name} needs ${formatBytes(dataBytes)}; nothing was written`,
+    { details: { folder: root, free, needed: dataBytes } },
+  );
 }
 
 interface Staged {
