@@ -7,7 +7,7 @@ import { seededRandom } from '@prima/base';
 import { newMapping } from '@prima/formats';
 import { identitiesOf, openDevice } from '@prima/qemu';
 import { startIscsiTarget } from '@prima/testbed';
-import { attachLoop } from '../interop/mapping-fixture.ts';
+import { attachLoop } from '../interop/prima-fixture.ts';
 import {
   assertCleanFileSystem,
   assertUntouched,

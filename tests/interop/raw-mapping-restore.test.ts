@@ -7,7 +7,7 @@ import { MiB, toPrimaError } from '@prima/base';
 import { openVmdk } from '@prima/formats';
 import { mappingOpener } from '@prima/qemu';
 import { randomFile, startIscsiTarget } from '@prima/testbed';
-import { attachLoop, detachLoop, place } from './mapping-fixture.ts';
+import { attachLoop, detachLoop, place } from './prima-fixture.ts';
 
 const size = 12 * MiB;
 

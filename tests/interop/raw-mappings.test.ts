@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { MiB, runProgram, toPrimaError } from '@prima/base';
 import { randomFile, startIscsiTarget } from '@prima/testbed';
-import { attachLoop, detachLoop, place } from './mapping-fixture.ts';
+import { attachLoop, detachLoop, place } from './prima-fixture.ts';
 
 test('an iSCSI LUN is mapped, read, backed up, and found again under another number', async (t) => {
   const { at, run, good } = await place(t);
