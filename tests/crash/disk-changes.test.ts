@@ -1,5 +1,6 @@
 /**
- * Changes of disks by a process that dies right before each of its changes of a file. Whatever the moment, a rename leaves the disk
+ * Changes of disks by a process that dies right before each of its changes of a file, or whose computer does, with all that was not flushed.
+ * Whatever the moment, a rename leaves the disk
  * whole under one of its names; and the next command leaves the disk as it was or as it was to become, and nothing else.
  */
 import assert from 'node:assert/strict';
@@ -11,7 +12,7 @@ import { test } from 'node:test';
 import { MiB, PrimaError, seededRandom } from '@prima/base';
 import { type CreateVmdkOptions, checkVmdk, createVmdk, openVmdk } from '@prima/formats';
 import { DiskFolder } from '../interop/disk-fixture.ts';
-import { diesAt } from './dead-files.ts';
+import { type Death, diesAt } from './dead-files.ts';
 
 const size = 6 * MiB;
 
@@ -20,6 +21,19 @@ async function dieEverywhere(
   args: readonly string[],
   setUp: (folder: string) => Promise<void>,
   check: (folder: string, moment: string) => Promise<void>,
+): Promise<number> {
+  await dieOf('power cut', args, { setUp, check });
+  return dieOf('killed', args, { setUp, check });
+}
+
+async function dieOf(
+  death: Death,
+  args: readonly string[],
+  {
+    setUp,
+    check,
+  }: Record<'setUp', (folder: string) => Promise<void>> &
+    Record<'check', (folder: string, moment: string) => Promise<void>>,
 ): Promise<number> {
   await using at = await DiskFolder.make();
   const template = at.at('template');
@@ -30,8 +44,8 @@ async function dieEverywhere(
     await cp(template, folder, { recursive: true });
     await mkdir(home, { mode: 0o700 });
     await using disks = DiskFolder.over(folder, home);
-    const moment = `${args.join(' ')}, dead from change ${dieAt} on`;
-    const died = await diesAt(dieAt, async () => {
+    const moment = `${args.join(' ')}, dead (${death}) from change ${dieAt} on`;
+    const died = await diesAt(dieAt, death, async () => {
       const { status, said } = await disks.prima(...args);
       if (status !== 0) throw new Error(`${moment}: ${said}`);
     });
