@@ -97,3 +97,27 @@ test('a machine is backed up and comes back: as itself, as a copy beside it, int
     what: 'stand-ins to be gone',
   });
 });
+
+test('a warm point, and one of a suspended machine, go on where their memory was taken', async (t) => {
+  const world = await commandWorld(t);
+  const { prima, platform } = world;
+  const web = await startGuest(world, await defineGuest(world, 'web'));
+  const warm = await pointOf(world, 'lab/web', '--mode', 'warm');
+  assert.equal(warm.mode, 'warm');
+  const before = await verifyGuest(world, 'web');
+  const comesBack = async () => {
+    await platform.power(await platform.find('web'), 'kill');
+    await prima('machine', 'delete', 'lab/web');
+    await prima('restore', 'latest', '--to-host', 'lab', '--start');
+    await startGuest(world, web);
+    const after = await verifyGuest(world, 'web');
+    assert.deepEqual([after.bad, after.bootId], [0, before.bootId]);
+    return after;
+  };
+  await comesBack();
+  await platform.power(web, 'suspend');
+  assert.equal((await platform.find('web')).state, 'suspended');
+  const cold = await pointOf(world, 'lab/web');
+  assert.equal(cold.mode, 'cold');
+  await comesBack();
+});

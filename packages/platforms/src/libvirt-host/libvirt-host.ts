@@ -30,7 +30,7 @@ import { findDomain } from './find-domain.ts';
 import { hostConfiguration } from './host-configuration.ts';
 import { deleteHostFile, readHostFileEnd } from './host-files.ts';
 import { HostLink } from './link.ts';
-import { domainFileName, machineFiles } from './machine-files.ts';
+import { domainFileName, machineFiles, savedMemoryPath } from './machine-files.ts';
 import { machineDisk } from './plan.ts';
 import { machineState, power } from './power.ts';
 import { runFolder } from './reach.ts';
@@ -168,9 +168,7 @@ class LibvirtHost implements Platform {
       mode === 'cold'
         ? await openStopped({
             ...common,
-            ...(state === 'suspended'
-              ? { savedMemory: join(this.#root, 'qemu', 'save', `${dom.name}.save`) }
-              : {}),
+            ...(state === 'suspended' ? { savedMemory: savedMemoryPath(this.#root, dom.name) } : {}),
           })
         : await openRunning({ ...common, machine: found, mode });
     reading.why.push(...notes);

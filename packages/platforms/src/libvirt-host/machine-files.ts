@@ -25,6 +25,11 @@ export function tpmPath(root: string, uuid: string): string {
   return join(root, 'swtpm', uuid, 'tpm2', tpmFileName);
 }
 
+/** Where libvirt saves a machine's memory, and looks for it when it is started. */
+export function savedMemoryPath(root: string, name: string): string {
+  return join(root, 'qemu', 'save', `${name}.save`);
+}
+
 export interface MachineFilesRequest {
   connection: LibvirtConnection;
   dom: DomainRef;

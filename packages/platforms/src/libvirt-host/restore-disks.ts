@@ -114,6 +114,23 @@ async function makeInPool(request: NewDiskRequest, pool: StoragePool): Promise<N
   return newDisk(target, { ...source, path, format: 'raw', vol });
 }
 
+/** A raw file with this very name, which must be free. */
+export async function makeNamedFile(
+  connection: LibvirtConnection,
+  { target, path, size }: { target: string; path: string; size: number },
+): Promise<NewDisk> {
+  return withPoolOver(connection, dirname(path), async (pool) => {
+    const vol = await makeVolume(connection, pool, { name: basename(path), size, format: 'raw' });
+    return newDisk(target, {
+      type: 'file',
+      source: make('source', { file: path }),
+      path,
+      format: 'raw',
+      vol,
+    });
+  });
+}
+
 async function makeFile(request: NewDiskRequest, pool: StoragePool, folder: string): Promise<NewDisk> {
   const { connection, disk, target, machine, notes, original } = request;
   const format = disk.format === 'qcow2' ? 'qcow2' : 'raw';

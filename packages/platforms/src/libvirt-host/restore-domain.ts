@@ -27,7 +27,9 @@ const make = elementMaker({});
 export interface RestoredDomain {
   document: XmlDocument;
   /** What the XML calls a disk of the request: its target. Raises `format` for one that the configuration lacks. */
-  targetOf(slot: string): string;
+  targetOf: (slot: string) => string;
+  /** From another kind of host. */
+  isTranslated: boolean;
   notes: string[];
 }
 
@@ -36,7 +38,7 @@ export function configurationOf({ files, foreign, name }: RestoreRequest): Resto
   const own = [...files, ...(foreign ? [foreign] : [])].find((file) => file.name === domainFileName);
   if (own) {
     const document = parseXml(own.bytes, `the configuration of ${name} in the point`);
-    return { document, targetOf: (slot) => slot, notes: [] };
+    return { document, targetOf: (slot) => slot, isTranslated: false, notes: [] };
   }
   const other = foreign ?? files.find((file) => file.name.toLowerCase().endsWith('.vmx'));
   if (!other) {
@@ -60,6 +62,7 @@ function translated({ name, bytes }: ConfigFile): RestoredDomain {
   return {
     document,
     notes,
+    isTranslated: true,
     targetOf: (slot) => {
       const at = slots.find(([known]) => known === slot)?.[1];
       const target = at === undefined ? undefined : targets[at];
@@ -142,6 +145,16 @@ export function shapeDomain({ document }: RestoredDomain, { identity, disks, not
   return writeXml(document);
 }
 
+/** The XML that lies with saved memory, with the machine's disks where they are now. */
+export function placeDisks(xml: string, disks: ReadonlyMap<string, NewDisk>): string {
+  const document = parseXml(xml, "the saved memory's configuration");
+  for (const disk of diskElements(document)) {
+    const made = disks.get(valueOf(elementAt(disk, 'target'), 'dev') ?? '');
+    if (made) placeDisk(disk, made);
+  }
+  return writeXml(document);
+}
+
 function setChildText(parent: XmlElement, name: string, text: string): void {
   const found = elementAt(parent, name);
   if (found) setText(found, text);
@@ -159,7 +172,7 @@ function placeDisk(disk: XmlElement, { element }: NewDisk): void {
   const format = valueOf(elementAt(element, 'driver'), 'type');
   if (driver) setAttribute(driver, 'type', format);
   else insertChild(disk, make('driver', { name: 'qemu', type: format }));
-  if (source) insertChild(disk, source, elementAt(disk, 'driver'));
+  if (source) insertChild(disk, structuredClone(source), elementAt(disk, 'driver'));
 }
 
 function renewMacs(devices: readonly XmlElement[], notes: string[]): void {

@@ -3,7 +3,13 @@ import { join } from 'node:path';
 import { PrimaError, toPrimaError, withShortSocketPath } from '@prima/base';
 import type { WritableDevice } from '@prima/block';
 import { elementAt, valueOf } from '@prima/formats';
-import { type Domain as DomainRef, type LibvirtConnection, UndefineFlags } from '@prima/libvirt';
+import {
+  type Domain as DomainRef,
+  type LibvirtConnection,
+  SaveRestoreFlags,
+  UndefineFlags,
+  XmlFlags,
+} from '@prima/libvirt';
 import { connectNbd } from '@prima/nbd';
 import type { Machine, RestoreRequest, RestoreTarget } from '../platform.ts';
 import { parseDomain } from './domain.ts';
@@ -11,18 +17,29 @@ import { exportDisks } from './exports.ts';
 import { findDomain } from './find-domain.ts';
 import { writeHostFile } from './host-files.ts';
 import type { HostLink } from './link.ts';
-import { factsFileName, type MachineFacts, nvramFileName, tpmFileName, tpmPath } from './machine-files.ts';
+import {
+  factsFileName,
+  type MachineFacts,
+  nvramFileName,
+  savedMemoryPath,
+  tpmFileName,
+  tpmPath,
+} from './machine-files.ts';
 import { power } from './power.ts';
 import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
 import {
   configurationOf,
   diskElements,
   identityOf,
+  placeDisks,
   type RestoredDomain,
   shapeDomain,
 } from './restore-domain.ts';
-import { makeDisk, type NewDisk } from './restore-disks.ts';
+import { makeDisk, makeNamedFile, type NewDisk } from './restore-disks.ts';
 import { startStandIn, type StandIn, undefineStandIn } from './stand-in.ts';
+
+/** What the stand-in calls the file of the memory; no disk of a machine is called so. */
+const memoryTarget = 'vdzzz';
 
 export interface RestoreWork {
   link: HostLink;
@@ -75,13 +92,12 @@ class Restore {
     }
     const restored = configurationOf(request);
     this.#notes.push(...restored.notes);
-    if (request.memory) {
-      this.#notes.push('the memory of the point is left out: the machine starts from its disks');
-    }
     const disks = await this.#makeDisks(connection, restored);
+    const memory = await this.#makeMemory(connection, restored);
     const targets = await this.#openDisks(connection, disks);
     return {
       disks: targets,
+      ...(memory ? { memory: this.#deviceOf(memory) } : {}),
       notes: this.#notes,
       commit: async ({ start = false } = {}) => this.#commit(restored, disks, start),
       abort: () => this.abort(),
@@ -113,12 +129,38 @@ class Restore {
     return disks;
   }
 
+  /**
+   * The file that libvirt looks for when the machine is started: it goes on where its memory was taken. Saved memory fits only
+   * the machine that it was saved of.
+   */
+  async #makeMemory(connection: LibvirtConnection, restored: RestoredDomain): Promise<NewDisk | undefined> {
+    const { request, root } = this.#work;
+    if (!request.memory) return undefined;
+    const original = await findDomain(connection, request.id);
+    const { identity } = identityOf(restored.document, request, original);
+    if (identity.uuid !== request.id || restored.isTranslated) {
+      const why = restored.isTranslated ? 'it is of another kind of host' : 'it gets another identity';
+      this.#notes.push(`the memory of the point is left out: ${why}; the machine starts from its disks`);
+      return undefined;
+    }
+    const path = savedMemoryPath(root, request.name);
+    const made = await makeNamedFile(connection, { target: memoryTarget, path, size: request.memory.size });
+    this.#made.push(made);
+    return made;
+  }
+
+  #deviceOf({ target }: NewDisk): WritableDevice {
+    const device = this.#devices[this.#made.findIndex((made) => made.target === target)];
+    if (!device) throw new PrimaError('internal', `the stand-in has no ${target}`);
+    return device;
+  }
+
   async #openDisks(
     connection: LibvirtConnection,
     disks: ReadonlyMap<string, NewDisk>,
   ): Promise<RestoreTarget['disks']> {
     const { link, socketFolder, request } = this.#work;
-    if (disks.size === 0) return [];
+    if (this.#made.length === 0) return [];
     const template = parseDomain(pattern(request.name), 'a stand-in');
     const standIn = await startStandIn({ connection, template, disks: this.#made, isStaged: true });
     this.#standIn = standIn;
@@ -126,15 +168,13 @@ class Restore {
     const names = this.#made.map(({ target }) => target);
     await exportDisks(standIn, socket, names, { writable: true });
     this.#reached = await reachSocket(connection, socket, link.isLocal);
-    const targets: RestoreTarget['disks'] = [];
-    for (const [slot, { target, path }] of disks) {
+    for (const { target } of this.#made) {
       const device = await withShortSocketPath(this.#reached.socketPath, (socketPath) =>
         connectNbd({ socketPath }, { exportName: target, writable: true }),
       );
       this.#devices.push(device);
-      targets.push({ slot, path, device });
     }
-    return targets;
+    return [...disks].map(([slot, disk]) => ({ slot, path: disk.path, device: this.#deviceOf(disk) }));
   }
 
   async #commit(
@@ -150,6 +190,7 @@ class Restore {
     this.#isOver = true;
     try {
       await this.#writeFiles(connection, dom);
+      await this.#adaptMemory(connection, disks);
     } catch (error) {
       const flags = UndefineFlags.VIR_DOMAIN_UNDEFINE_NVRAM;
       await connection.call('domainUndefineFlags', { dom, flags });
@@ -193,6 +234,22 @@ class Restore {
     if (autostart !== true) return;
     if (dom.uuid === request.id) await connection.call('domainSetAutostart', { dom, autostart });
     else this.#notes.push('the original starts with its host; this copy does not');
+  }
+
+  /** Saved memory has the machine's XML with it, which names the disks that the machine had. */
+  async #adaptMemory(connection: LibvirtConnection, disks: ReadonlyMap<string, NewDisk>): Promise<void> {
+    const memory = this.#made.find(({ target }) => target === memoryTarget);
+    if (!memory) return;
+    const file = memory.path;
+    const flags = SaveRestoreFlags.VIR_DOMAIN_SAVE_RUNNING;
+    const { xml } = await connection.call('domainSaveImageGetXmlDesc', {
+      file,
+      flags: XmlFlags.VIR_DOMAIN_XML_SECURE,
+    });
+    const byTarget = new Map([...disks.values()].map((disk) => [disk.target, disk]));
+    const dxml = placeDisks(xml, byTarget);
+    await connection.call('domainSaveImageDefineXml', { file, dxml, flags });
+    this.#notes.push('when it is started it goes on where its memory was taken');
   }
 
   async #letDisksGo(): Promise<void> {
