@@ -4,12 +4,12 @@
  * Ends with one line, "N passed, N failed", over all of it; exit status 1 when anything failed.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { globSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { createLogger, PrimaError } from '@prima/base';
+import { createLogger, PrimaError, systemErrorCode } from '@prima/base';
 import { buildTinyGuest, ensureDebianPackages, packagesFor } from '@prima/testbed';
 
 const root = join(import.meta.dirname, '..');
@@ -100,18 +100,38 @@ async function runGroup(group: Group, env: NodeJS.ProcessEnv): Promise<Tally> {
   return { passed: count('pass'), failed: status !== 0 && failed === 0 ? 1 : failed };
 }
 
-/** Ends what the tests left running, and says what that was. Only processes that carry our mark. */
+/** Ends what the tests left running, and says what that was. Only processes that carry our mark, or are in a namespace with one. */
 function killLeftovers(): void {
   for (const child of running) child.kill('SIGKILL');
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    if (Number(pid) === process.pid) continue;
-    try {
-      if (!readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(mark)) continue;
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
+  const marked = pids.filter((pid) => ofProcess(pid, isMarked));
+  // libvirt gives its machines an environment of their own
+  const own = mountsOf('self');
+  const namespaces = new Set(
+    marked.map((pid) => ofProcess(pid, mountsOf)).filter((mounts) => mounts !== own),
+  );
+  const inside = pids.filter((pid) => {
+    const mounts = ofProcess(pid, mountsOf);
+    return mounts !== undefined && namespaces.has(mounts);
+  });
+  for (const pid of new Set([...marked, ...inside])) {
+    ofProcess(pid, () => {
       console.error(`left running, killed: ${readFileSync(`/proc/${pid}/comm`, 'latin1').trim()} (${pid})`);
       process.kill(Number(pid), 'SIGKILL');
-    } catch {
-      continue; // it ended meanwhile, or is somebody else's
-    }
+    });
+  }
+}
+
+const isMarked = (pid: string) => readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(mark);
+const mountsOf = (pid: string) => readlinkSync(`/proc/${pid}/ns/mnt`);
+
+/** Undefined for a process that has ended meanwhile, or is somebody else's. */
+function ofProcess<T>(pid: string, task: (pid: string) => T): T | undefined {
+  try {
+    return task(pid);
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    return undefined;
   }
 }
 
