@@ -45,6 +45,7 @@ import {
   noise,
 } from '../../packages/formats/src/vmdk/stream-fixture.ts';
 import { guestSpaceTargets } from './guest-space-targets.ts';
+import { libvirtTargets } from './libvirt-targets.ts';
 
 export interface FuzzTarget {
   input(random: Random): Buffer;
@@ -78,6 +79,7 @@ export const fuzzTargets: Readonly<Record<string, (random: Random) => FuzzTarget
   'vmdk-check-sesparse': () => patched(seSparse(), checkDisk),
   'vmdk-stream': () => changed(streams(), readStream),
   ...guestSpaceTargets,
+  ...libvirtTargets,
 };
 
 /** Inputs that are nearly one of `originals`. */
