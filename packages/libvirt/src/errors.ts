@@ -103,8 +103,13 @@ export class LibvirtError extends PrimaError {
   }
 }
 
-/** A daemon that is older than a call knows neither its number nor, for whole programs, whom to ask. */
+/**
+ * A daemon that is older than a call does not know its number. One whose machine is in use waits for 30 s, then says so with the
+ * code of a timeout; nothing has been begun.
+ */
 function codeOf(libvirtCode: string, text: string): ErrorCode {
+  if (libvirtCode === 'VIR_ERR_OPERATION_TIMEOUT' && text.includes('cannot acquire state change lock'))
+    return 'busy';
   if (libvirtCode === 'VIR_ERR_RPC' && text.startsWith('unknown procedure')) return 'unsupported';
   return (codes as Partial<Record<string, ErrorCode>>)[libvirtCode] ?? 'remote';
 }

@@ -51,12 +51,17 @@ test("a refusal is raised with libvirt's code, domain and words", async (test) =
   });
 });
 
-test('a call that the daemon does not know is unsupported; an error of the future keeps its number', async (test) => {
+test('what codes alone do not say: unknown calls, locked machines, errors of the future', async (test) => {
   const daemon = daemonFor(test);
   const old = daemon.rpc.call(hostname);
   const unknown = { code: 39, domain: 7, message: 'unknown procedure: 59', level: 2, int1: 0, int2: 0 };
   daemon.answer(await daemon.next(), encode(errorMessage, unknown), { status: MessageStatus.ERROR });
   await assert.rejects(old, { code: 'unsupported' });
+  const locked = daemon.rpc.call(hostname);
+  const message = 'Timed out during operation: cannot acquire state change lock (held by monitor=x)';
+  const lock = { code: 68, domain: 10, message, level: 2, int1: 0, int2: 0 };
+  daemon.answer(await daemon.next(), encode(errorMessage, lock), { status: MessageStatus.ERROR });
+  await assert.rejects(locked, { code: 'busy', retryable: true });
   const future = daemon.rpc.call(hostname);
   const later = { code: 999, domain: 998, level: 2, int1: 0, int2: 0 };
   daemon.answer(await daemon.next(), encode(errorMessage, later), { status: MessageStatus.ERROR });
