@@ -11,6 +11,7 @@ export * from './qcow2-header.ts';
 export * from './qemu-arguments/command-text.ts';
 export * from './qemu-arguments/read-arguments.ts';
 export { type QemuChoices, writeQemuArguments } from './qemu-arguments/write-arguments.ts';
+export { type NamedFiles, namedFiles } from './named-files.ts';
 export * from './rdm/mapping-file.ts';
 export * from './rdm/new-mapping.ts';
 export * from './rdm/scsi-identity.ts';

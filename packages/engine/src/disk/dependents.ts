@@ -1,15 +1,8 @@
 /** Which other disks in a disk's folder need it: its children, and disks that name the same files. */
-import { open, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { FormatError, PrimaError, statIfThere, toPrimaError } from '@prima/base';
-import {
-  findParent,
-  localFolder,
-  type LinkText,
-  parseQcow2Header,
-  qcow2HeaderBytes,
-  readLinkText,
-} from '@prima/formats';
+import { PrimaError, statIfThere, toPrimaError } from '@prima/base';
+import { findParent, localFolder, type LinkText, namedFiles } from '@prima/formats';
 import { type DiskParts, redoLogName } from './disk-parts.ts';
 
 export interface Dependent {
@@ -21,7 +14,6 @@ export interface Dependent {
   text?: LinkText;
 }
 
-const headBytes = 512;
 const fileLimit = 10_000;
 
 /** Looks at every file in the folder of the disk. */
@@ -65,43 +57,16 @@ export async function assertNoDependents(disk: DiskParts, doing: string): Promis
 }
 
 async function dependentAt(path: string, own: ReadonlySet<string>): Promise<Dependent | undefined> {
-  const head = await headOf(path);
-  const text = head.toString('latin1');
-  if (text.startsWith('QFI\xfb')) {
-    const { backingFile = '', dataFile = '' } = qcow2Names(head);
-    if (own.has(resolve(dirname(path), backingFile))) return { path, how: 'child', format: 'qcow2' };
-    return own.has(resolve(dirname(path), dataFile)) ? { path, how: 'shares', format: 'qcow2' } : undefined;
-  }
-  const isVmdk = /^(?:KDMV|COWD|# disk descriptorfile)/i.test(text);
-  return isVmdk ? vmdkDependent(path, own) : undefined;
+  const named = await namedFiles(path);
+  if (named?.format === 'vmdk') return vmdkDependent(named.text, own);
+  if (named === undefined) return undefined;
+  const { format, backingFile = '', dataFile = '' } = named;
+  if (own.has(resolve(dirname(path), backingFile))) return { path, how: 'child', format };
+  return own.has(resolve(dirname(path), dataFile)) ? { path, how: 'shares', format } : undefined;
 }
 
-/** Of a file that begins like a qcow2 file and is none: nothing. */
-function qcow2Names(head: Buffer): { backingFile?: string; dataFile?: string } {
-  try {
-    return parseQcow2Header(head);
-  } catch (error) {
-    if (error instanceof FormatError) return {};
-    throw error;
-  }
-}
-
-/** The beginning, more of it for the formats that have names of files further on. */
-async function headOf(path: string): Promise<Buffer> {
-  try {
-    await using handle = await open(path, 'r');
-    const read = async (length: number) => {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, 0);
-      return buffer.subarray(0, bytesRead);
-    };
-    const head = await read(headBytes);
-    return head.toString('latin1', 0, 4) === 'QFI\xfb' ? await read(qcow2HeaderBytes) : head;
-  } catch (error) {
-    throw toPrimaError(error, `looking at ${path}`);
-  }
-}
-
-async function vmdkDependent(path: string, own: ReadonlySet<string>): Promise<Dependent | undefined> {
+async function vmdkDependent(text: LinkText, own: ReadonlySet<string>): Promise<Dependent | undefined> {
+  const { path, parent, descriptor } = text;
   const folder = localFolder([dirname(path)]);
   const reachable = async (task: () => Promise<string>) => {
     try {
@@ -112,9 +77,6 @@ async function vmdkDependent(path: string, own: ReadonlySet<string>): Promise<De
       throw error;
     }
   };
-  const text = await readText(path, folder);
-  if (text === undefined) return undefined;
-  const { parent, descriptor } = text;
   const parentPath = parent && (await reachable(() => findParent(path, parent, folder)));
   if (parentPath !== undefined && own.has(parentPath)) return { path, how: 'child', format: 'vmdk', text };
   if (text.format !== 'descriptor') return undefined;
@@ -123,14 +85,4 @@ async function vmdkDependent(path: string, own: ReadonlySet<string>): Promise<De
     if (extent !== undefined && own.has(extent)) return { path, how: 'shares', format: 'vmdk', text };
   }
   return undefined;
-}
-
-/** Undefined for what begins like a VMDK and is none: it names nobody. */
-async function readText(path: string, folder: ReturnType<typeof localFolder>): Promise<LinkText | undefined> {
-  try {
-    return await readLinkText(path, folder);
-  } catch (error) {
-    if (error instanceof FormatError) return undefined;
-    throw error;
-  }
 }

@@ -1,13 +1,7 @@
 /** Which files in a disk's folder stand on it or on its logs: what would change if the disk did. */
-import { open, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { toPrimaError } from '@prima/base';
-import { parseQcow2Header, qcow2HeaderBytes } from '../qcow2-header.ts';
-import { isCowd } from '../vmdk/cowd-header.ts';
-import { isDescriptor } from '../vmdk/descriptor.ts';
-import { isHostedHeader } from '../vmdk/hosted-header.ts';
-import { readLinkText } from '../vmdk/link-text.ts';
-import { localFolder } from '../vmdk/local-folder.ts';
+import { PrimaError } from '@prima/base';
+import { namedFiles } from '../named-files.ts';
 
 export interface Dependant {
   /** File names in the folder. */
@@ -22,23 +16,14 @@ export function isLogName(name: string, disk: string): boolean {
   return (name.startsWith(`${disk}.REDO`) || name.startsWith(`${stem}.REDO`)) && !name.endsWith('.redo.json');
 }
 
-/**
- * The file's parent by its base name; undefined when it has none, is no disk, is damaged, or has vanished. Raises what keeps it from being
- * read: it may be a child all the same.
- */
+/** The file's parent by its base name; undefined when it has none, or is of a version that nobody here could have made. */
 async function parentNameOf(path: string): Promise<string | undefined> {
   try {
-    const head = await firstBytes(path);
-    if (head.length >= 4 && head.readUInt32BE(0) === 0x514649fb) {
-      const { backingFile } = parseQcow2Header(head);
-      return backingFile === undefined ? undefined : lastPart(backingFile);
-    }
-    if (!isDescriptor(head) && !isHostedHeader(head) && !isCowd(head)) return undefined;
-    const { parent } = await readLinkText(path, localFolder([join(path, '..')]));
-    return parent && lastPart(parent.hint);
+    const named = await namedFiles(path);
+    const parent = named?.format === 'vmdk' ? named.text.parent?.hint : named?.backingFile;
+    return parent === undefined ? undefined : lastPart(parent);
   } catch (error) {
-    const { code } = toPrimaError(error, `looking at ${path}`);
-    if (code === 'not-found' || code === 'format' || code === 'unsupported') return undefined;
+    if (error instanceof PrimaError && error.code === 'unsupported') return undefined;
     throw error;
   }
 }
@@ -56,13 +41,6 @@ export async function findDependants(
     if (parent !== undefined && parents.has(parent)) found.push({ file, parent });
   }
   return found;
-}
-
-async function firstBytes(path: string): Promise<Buffer> {
-  if (!(await stat(path)).isFile()) return Buffer.alloc(0); // opening a named pipe would wait
-  await using file = await open(path, 'r');
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(qcow2HeaderBytes), 0, qcow2HeaderBytes, 0);
-  return buffer.subarray(0, bytesRead);
 }
 
 function lastPart(name: string): string {
