@@ -69,10 +69,21 @@ export class StagedFiles {
 }
 
 /** Which of the names are taken in the folder. */
-export async function takenNames(folder: string, names: readonly string[]): Promise<string[]> {
+async function takenNames(folder: string, names: readonly string[]): Promise<string[]> {
   const taken: string[] = [];
   for (const name of names) if (await isThere(join(folder, name))) taken.push(name);
   return taken;
+}
+
+/** Raises `exists` when a name is taken. @param instead what a person may name in its place: "another folder" */
+export async function assertFree(folder: string, names: readonly string[], instead: string): Promise<void> {
+  const taken = await takenNames(folder, names);
+  if (taken.length === 0) return;
+  throw new UserError(
+    'exists',
+    `${folder} already has ${taken.join(', ')}; nothing was written. Name ${instead}, or force it to be replaced`,
+    { details: { folder, taken } },
+  );
 }
 
 async function publishNew({ temporary, path }: StagedFile): Promise<void> {

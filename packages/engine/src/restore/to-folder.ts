@@ -1,22 +1,15 @@
 /** Restores a point to files in a folder: all of them or none, and never over what is there unasked. */
 import { stat, writeFile } from 'node:fs/promises';
-import {
-  type Logger,
-  type Progress,
-  silentLogger,
-  throwIfAborted,
-  toPrimaError,
-  UserError,
-} from '@prima/base';
-import type { Point, PointDevice, Repository } from '@prima/repository';
+import { type Logger, type Progress, silentLogger, throwIfAborted, toPrimaError } from '@prima/base';
+import type { Point, PointDevice, PointDisk, Repository } from '@prima/repository';
 import { stageMapping } from '../disk/raw-mapping.ts';
 import { writeDisk } from '../disk/write-disk.ts';
 import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
 import { findLuns, type LunChoice, lunNotes, writeLun } from './luns.ts';
 import { namesOf, type PlannedFile, plannedDisks, planFolder, type PlanOptions } from './plan.ts';
-import { assertRoom, dataBytes } from './space.ts';
-import { type StagedFile, StagedFiles, takenNames } from './staged-files.ts';
+import { assertRoom, neededBytes } from './space.ts';
+import { assertFree, type StagedFile, StagedFiles } from './staged-files.ts';
 
 export interface RestoreToFolderOptions extends PlanOptions {
   /** Replace files that are there. */
@@ -83,7 +76,8 @@ export async function restoreToFolder(
   const luns = options.luns && (await findLuns(chosen, options.luns, signal));
   const plan = planFolder(point, options, luns);
   const names = plan.flatMap(namesOf);
-  if (!force) await assertFree(folder, options.allowDamaged ? [...names, ...names.map(listName)] : names);
+  const written = options.allowDamaged ? [...names, ...names.map(listName)] : names;
+  if (!force) await assertFree(folder, written, 'another folder');
   const work: Work = {
     repository,
     point,
@@ -95,7 +89,7 @@ export async function restoreToFolder(
   const entry = await options.journal.begin(doing);
   try {
     const staged = await StagedFiles.begin(folder, entry);
-    await assertRoomFor(work, plan);
+    await assertRoom(folder, await neededBytes(work, plan.flatMap(copiedDisk), signal));
     for (const file of plan) await writeOne(work, file, staged);
     // last: it cannot be taken back
     for (const file of plan) if (file.kind === 'mapping') await overwriteOne(work, file);
@@ -112,28 +106,8 @@ export async function restoreToFolder(
   return work.result;
 }
 
-async function assertFree(folder: string, names: readonly string[]): Promise<void> {
-  const taken = await takenNames(folder, names);
-  if (taken.length === 0) return;
-  throw new UserError(
-    'exists',
-    `${folder} already has ${taken.join(', ')}; nothing was written. Name another folder, or force it to be replaced`,
-    { details: { folder, taken } },
-  );
-}
-
-/** Compressed formats take less; what is asked for is room for all the data. */
-async function assertRoomFor(work: Work, plan: readonly PlannedFile[]) {
-  const { repository, point, folder, options, damage } = work;
-  let needed = 0;
-  for (const file of plan) {
-    if (file.kind === 'file' || file.kind === 'mapping') continue;
-    await using device = closing(
-      await repository.openDisk(point, file.disk.name, damage.opening(file.disk.name)),
-    );
-    needed += await dataBytes(device.device, options.signal);
-  }
-  await assertRoom(folder, needed);
+function copiedDisk(file: PlannedFile): PointDisk[] {
+  return file.kind === 'disk' || file.kind === 'memory' ? [file.disk] : [];
 }
 
 async function writeOne(work: Work, file: PlannedFile, staged: StagedFiles): Promise<void> {

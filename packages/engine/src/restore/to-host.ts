@@ -14,7 +14,7 @@ import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
 import { findLuns, type LunChoice, lunNotes, writeLun } from './luns.ts';
 import type { FoundLuns } from './plan.ts';
-import { dataBytes } from './space.ts';
+import { neededBytes } from './space.ts';
 
 export interface RestoreToHostOptions {
   /** The machine's name there; default the one it had. */
@@ -102,6 +102,10 @@ async function requestOf(
   }
   const files: ConfigFile[] = [];
   for (const { name } of point.files) files.push({ name, bytes: await repository.readFile(point, name) });
+  const damage = new DamageLog(options.allowDamaged ?? false); // it is said when it is copied
+  const copied = [...point.disks, ...(point.memory ? [point.memory] : [])].filter(
+    ({ name }) => !options.found?.has(name),
+  );
   const isOwn = files.some(({ name }) => /\.vmx$/i.test(name));
   const foreign = isOwn ? undefined : files.find(({ name }) => /\.(?:ovf|xml)$/i.test(name));
   return {
@@ -114,27 +118,11 @@ async function requestOf(
       return { slot, name, size, format, ...(lun && { lun }) };
     }),
     memory: point.memory && { size: point.memory.size },
-    dataBytes: await neededBytes(repository, point, options),
+    dataBytes: await neededBytes({ repository, point, damage }, copied, options.signal),
     pool: options.pool,
     signal: options.signal,
     logger: options.logger,
   };
-}
-
-/** Of what is copied to the host. */
-async function neededBytes(repository: Repository, point: Point, options: HostOptions): Promise<number> {
-  const damage = new DamageLog(options.allowDamaged ?? false); // it is said when it is copied
-  const copied = point.disks.filter(({ name }) => !options.found?.has(name));
-  let bytes = 0;
-  for (const { name } of [...copied, ...(point.memory ? [point.memory] : [])]) {
-    const device = await repository.openDisk(point, name, damage.opening(name));
-    try {
-      bytes += await dataBytes(device, options.signal);
-    } finally {
-      await device.close();
-    }
-  }
-  return bytes;
 }
 
 interface Work {

@@ -8,7 +8,6 @@ import {
   silentLogger,
   throwIfAborted,
   toPrimaError,
-  UserError,
 } from '@prima/base';
 import { openGrowingFile } from '@prima/block';
 import {
@@ -33,8 +32,8 @@ import {
   packageDescription,
   type PackagedDisk,
 } from './package-description.ts';
-import { assertRoom, dataBytes } from './space.ts';
-import { StagedFiles, takenNames } from './staged-files.ts';
+import { assertRoom, neededBytes } from './space.ts';
+import { assertFree, StagedFiles } from './staged-files.ts';
 
 export const packageFormats = ['ova', 'ovf'] as const;
 export type PackageFormat = (typeof packageFormats)[number];
@@ -86,7 +85,7 @@ export async function restoreToPackage(
   const described = await packageDescription(repository, point);
   if (format === 'ovf') nameAfter(described, basename(path).replace(/\.ovf$/i, ''));
   const names = format === 'ova' ? [basename(path)] : namesOf(described);
-  if (!force) await assertFree(folder, names);
+  if (!force) await assertFree(folder, names, 'another file');
   const damage = new DamageLog(options.allowDamaged ?? false, logger);
   const result = { files: [], bytesRead: 0, bytesWritten: 0 };
   const work: Work = { repository, point, options, described, damage, result };
@@ -94,7 +93,8 @@ export async function restoreToPackage(
   const entry = await options.journal.begin(doing);
   try {
     const staged = await StagedFiles.begin(folder, entry);
-    await assertRoomFor(work, folder);
+    const disks = described.disks.map(({ disk }) => disk);
+    await assertRoom(folder, await neededBytes(work, disks, signal));
     if (format === 'ova') await writeArchive(work, staged, basename(path));
     else await writeFolder(work, staged);
     throwIfAborted(signal, doing);
@@ -120,30 +120,6 @@ function nameAfter(described: PackageDescription, base: string): void {
 
 function namesOf({ base, disks }: PackageDescription): string[] {
   return [`${base}.ovf`, `${base}.mf`, ...disks.map(({ file }) => file)];
-}
-
-async function assertFree(folder: string, names: readonly string[]): Promise<void> {
-  const taken = await takenNames(folder, names);
-  if (taken.length === 0) return;
-  throw new UserError(
-    'exists',
-    `${folder} already has ${taken.join(', ')}; nothing was written. Name another file, or force it to be replaced`,
-    { details: { folder, taken } },
-  );
-}
-
-/** Compressed it takes less; what is asked for is room for all the data. */
-async function assertRoomFor({ repository, point, described, damage, options }: Work, folder: string) {
-  let needed = 0;
-  for (const { disk } of described.disks) {
-    const device = await repository.openDisk(point, disk.name, damage.opening(disk.name));
-    try {
-      needed += await dataBytes(device, options.signal);
-    } finally {
-      await device.close();
-    }
-  }
-  await assertRoom(folder, needed);
 }
 
 async function writeArchive(work: Work, staged: StagedFiles, name: string): Promise<void> {
