@@ -183,6 +183,26 @@ test('a machine with a mapped device comes back with the mapping, under the name
   });
 });
 
+test('a block device that was backed up by itself is known again, and written over', async (t) => {
+  const { at, run, good } = await place(t);
+  await randomFile(at('lun.img'), { size, seed: 7 });
+  const before = await readFile(at('lun.img'));
+  const device = await loopOrSkip(t, at('lun.img'));
+  if (device === undefined) return;
+  await good('init');
+  await good('backup', device);
+  const [disk] = await pointDisks(good);
+  assert.equal(disk?.lun?.device, device);
+  assert.match(disk.lun.identities.join(), /^file\..*lun\.img$/);
+  await randomFile(at('lun.img'), { size, seed: 8 });
+  await randomFile(at('other.img'), { size, seed: 9 });
+  const other = await attachLoop(t, at('other.img'));
+  const wrong = await run('restore', 'latest', '--to-device', other, '--overwrite-lun');
+  assert.equal(wrong.status, 13, wrong.stderr);
+  await good('restore', 'latest', '--to-device', device, '--overwrite-lun');
+  assert.ok((await readFile(device)).equals(before));
+});
+
 test('redo logs over a mapping take its writes, and go into the device or away', async (t) => {
   const { at, run, good } = await place(t);
   await randomFile(at('lun.img'), { size, seed: 6 });

@@ -137,7 +137,7 @@ async function openFile(
     ...basedOn.map((file) => `read with the file that it is based on, ${file.path}`),
     `that nothing writes to ${path} meanwhile can be told only of QEMU on this computer and by the file's time`,
   ];
-  const lun = before.isFile ? opened.lun : { device: path, identities: await identitiesOf(path, signal) };
+  const lun = before.isFile ? opened.lun : await describeLun(path, why, signal);
   const others = files.filter((file) => file !== path);
   const identities = await Promise.all(others.map(async (file) => [file, await identify(file)] as const));
   const all = [[path, before] as const, ...identities];
@@ -149,6 +149,18 @@ async function openFile(
     lun,
     verify: async () => (await Promise.all(all.map((file) => verifyUnchanged(...file)))).flat(),
   };
+}
+
+/** Who a block device is, as far as it can be told: its backup does not need it. */
+async function describeLun(device: string, why: string[], signal?: AbortSignal): Promise<FoundLun> {
+  try {
+    return { device, identities: await identitiesOf(device, signal) };
+  } catch (error) {
+    const { code, message } = toPrimaError(error, `asking who ${device} is`);
+    if (code === 'internal') throw error;
+    why.push(`the point knows ${device} by its address alone: ${message}`);
+    return { device, identities: [] };
+  }
 }
 
 interface FileIdentity {
