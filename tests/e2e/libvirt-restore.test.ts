@@ -3,41 +3,9 @@ import assert from 'node:assert/strict';
 import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Cleanup, type PrimaResult, runPrima, temporaryFolder, waitUntil } from '@prima/testbed';
-import {
-  defineGuest,
-  type LibvirtWorld,
-  libvirtWorld,
-  shell,
-  startGuest,
-  verifyGuest,
-} from './libvirt-fixture.ts';
-
-interface CommandWorld extends LibvirtWorld {
-  env: Record<string, string>;
-  /** Raises unless it ended with 0; gives what it printed. */
-  prima: (...args: string[]) => Promise<string>;
-  run: (...args: string[]) => Promise<PrimaResult>;
-}
-
-async function commandWorld(t: Cleanup): Promise<CommandWorld> {
-  const world = await libvirtWorld(t);
-  const folder = await temporaryFolder(t);
-  const env = {
-    PRIMA_HOME: join(folder, 'home'),
-    PRIMA_REPO: join(folder, 'repository'),
-    PRIMA_PASSPHRASE: 'a passphrase of the tests',
-  };
-  const run = (...args: string[]) => runPrima(args, { env, within: world.daemon.within });
-  const prima = async (...args: string[]) => {
-    const { status, stdout, stderr } = await run(...args);
-    assert.equal(status, 0, `prima ${args.join(' ')}: ${stdout}${stderr}`);
-    return stdout;
-  };
-  await prima('init');
-  await prima('host', 'add', 'lab', 'qemu:///system');
-  return { ...world, env, prima, run };
-}
+import { waitUntil } from '@prima/testbed';
+import { type CommandWorld, commandWorld } from './libvirt-command-fixture.ts';
+import { defineGuest, shell, startGuest, verifyGuest } from './libvirt-fixture.ts';
 
 interface Backup {
   result: { results: [{ point: { disks: { whyFull?: string }[]; notes: string[]; mode: string } }] };

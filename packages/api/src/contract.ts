@@ -13,6 +13,7 @@ import type { MachineConfigurationApi } from './machine-configuration.ts';
 import type { MachinesApi } from './machines.ts';
 import type { MaintenanceApi } from './maintenance.ts';
 import type { PointsApi } from './points.ts';
+import type { RecoverApi } from './recover.ts';
 import type { RdmApi } from './disk-rdm.ts';
 import type { RedoApi } from './redo.ts';
 import type { RepositoryApi } from './repository.ts';
@@ -31,6 +32,7 @@ export interface PrimaApi
     MaintenanceApi,
     PointsApi,
     RdmApi,
+    RecoverApi,
     RedoApi,
     RepositoryApi,
     RestoreApi {

@@ -14,6 +14,7 @@ export type * from './machines.ts';
 export type * from './maintenance.ts';
 export type * from './partition-table.ts';
 export type * from './points.ts';
+export type * from './recover.ts';
 export type * from './redo.ts';
 export type * from './repository.ts';
 export type * from './restore.ts';

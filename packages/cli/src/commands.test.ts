@@ -86,6 +86,27 @@ const requests: readonly (readonly [string, Call])[] = [
     'restore latest --to-host lab --as web02 --start',
     { method: 'restoreToHost', request: { point: 'latest', host: 'lab', as: 'web02', start: true } },
   ],
+  ['recover latest --to-host lab', { method: 'recover', request: { point: 'latest', host: 'lab' } }],
+  [
+    'recover latest --to-host lab --as web02 --migrate-to fast --move-rate 50M --allow-damaged',
+    {
+      method: 'recover',
+      request: {
+        point: 'latest',
+        host: 'lab',
+        as: 'web02',
+        pool: 'fast',
+        moveRate: 50 * 1024 * 1024,
+        allowDamaged: true,
+      },
+    },
+  ],
+  [
+    'recover latest --to-host lab --no-migrate',
+    { method: 'recover', request: { point: 'latest', host: 'lab', move: false } },
+  ],
+  ['recover --resume lab/web01', { method: 'recoverResume', request: { machine: 'lab/web01' } }],
+  ['recover --cancel lab/web01', { method: 'recoverCancel', request: { machine: 'lab/web01' } }],
   ...(
     [
       ['copy 1f2e latest', { points: ['1f2e', 'latest'] }, {}],

@@ -142,6 +142,23 @@ export const answers: Answers = {
     damaged: [],
     elapsedMs: 900,
   }),
+  recover: ({ host, as = 'web01' }) => ({
+    point,
+    machine: { ...machine, host, name: as },
+    resumed: false,
+    startedMs: 2300,
+    disks: [{ disk: 'disk0', path: '/pool/web01.qcow2' }],
+    elapsedMs: 61_000,
+  }),
+  recoverResume: () => ({
+    point,
+    machine,
+    resumed: true,
+    startedMs: 700,
+    disks: [{ disk: 'disk0', path: '/pool/web01.qcow2' }],
+    elapsedMs: 11_000,
+  }),
+  recoverCancel: () => machine,
   restoreToDevice: ({ device }) => ({
     point,
     files: [{ disk: 'disk0', path: device, size: 900 * MiB }],

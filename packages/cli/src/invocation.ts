@@ -34,7 +34,9 @@ export interface CommandTraits {
 }
 
 export interface CallSettings {
-  /** Said at the first Ctrl-C. */
+  /** Said at the first Ctrl-C, which then does nothing else: ending has a price. The second cancels, the third leaves. */
+  firstInterrupt?: string;
+  /** Said at the Ctrl-C that cancels. */
   onInterrupt?: string;
   /** Takes log events instead of standard error: the story of a demonstration. */
   story?: (message: string) => void;
@@ -99,7 +101,12 @@ export class Invocation {
     }
     const stopper = new AbortController();
     const { signal } = stopper;
-    const release = this.environment.onInterrupt(() => this.#interrupted(stopper, settings));
+    let isWarned = settings.firstInterrupt === undefined;
+    const release = this.environment.onInterrupt(() => {
+      if (isWarned) this.#interrupted(stopper, settings);
+      else this.#view.message(`prima: ${settings.firstInterrupt}`);
+      isWarned = true;
+    });
     const stopTicking = this.environment.every(redrawMs, () => this.#view.tick());
     try {
       const api = await this.#open(signal);

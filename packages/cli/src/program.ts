@@ -20,6 +20,7 @@ const groups: Record<string, Record<string, () => Promise<Register>>> = {
     show: async () => (await import('./commands/show.ts')).registerShow,
     diff: async () => (await import('./commands/diff.ts')).registerDiff,
     restore: async () => (await import('./commands/restore.ts')).registerRestore,
+    recover: async () => (await import('./commands/recover.ts')).registerRecover,
     export: async () => (await import('./commands/export.ts')).registerExport,
   },
   'Repository:': {

@@ -55,6 +55,14 @@ export {
 } from './package/export-machine.ts';
 export { type PartitionTable, pointPartitions } from './partitions.ts';
 export {
+  type AttendRecoveryOptions,
+  cancelRecovery,
+  type RecoveredMachine,
+  recoverMachine,
+  type RecoverOptions,
+  resumeRecovery,
+} from './recover/recover-machine.ts';
+export {
   lookAtDiskLogs,
   mustNotBeSuspended,
   type RedoLog,

@@ -4,6 +4,7 @@
  */
 import type { Logger, Progress, Range } from '@prima/base';
 import type { BlockDevice, WritableDevice } from '@prima/block';
+import type { RecoveryPlatform } from './recovery.ts';
 
 export type MachineState = 'running' | 'paused' | 'suspended' | 'off' | 'unknown';
 
@@ -336,6 +337,8 @@ export interface Platform {
   doctor?(machine: Machine, options?: DoctorOptions): Promise<DoctorFinding[]>;
   /** Redo logs; undefined for hosts that have none. */
   readonly redo?: RedoPlatform;
+  /** Machines that run from a repository; undefined for hosts that cannot. */
+  readonly recovery?: RecoveryPlatform;
   /** Removes the machine with its disks; raises `state` when it runs. */
   delete(machine: Machine): Promise<void>;
   /** What would be needed to set up this host again; yields no machine's files. */

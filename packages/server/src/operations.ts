@@ -18,6 +18,7 @@ export function operations(
   const points = async () => (await import('./operations/points.ts')).pointOperations(context);
   const forget = async () => (await import('./operations/forget.ts')).forgetOperations(context);
   const restore = async () => (await import('./operations/restore.ts')).restoreOperations(context);
+  const recover = async () => (await import('./operations/recover.ts')).recoverOperations(context);
   const copy = async () => (await import('./operations/copy.ts')).copyOperations(context);
   const storage = async () => (await import('./operations/storage.ts')).storageOperations(context);
   const disks = async () => (await import('./operations/disks.ts')).diskOperations(context);
@@ -42,6 +43,7 @@ export function operations(
     ...later(points, ['points', 'show', 'diff', 'lock']),
     ...later(forget, ['forget']),
     ...later(restore, ['restoreToFolder', 'restoreToPackage', 'restoreToHost', 'restoreToDevice', 'export']),
+    ...later(recover, ['recover', 'recoverResume', 'recoverCancel']),
     ...later(copy, ['copy', 'copyCreate']),
     ...later(storage, ['storageTest', 'storageUndelete']),
     ...later(disks, ['diskInfo', 'diskMap', 'diskCompare']),

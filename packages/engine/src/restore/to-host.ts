@@ -8,12 +8,12 @@ import {
   UserError,
 } from '@prima/base';
 import { copyDevice, type CopyOptions, type CopyResult, type WritableDevice } from '@prima/block';
-import type { ConfigFile, Machine, Platform, RestoreRequest, RestoreTarget } from '@prima/platforms';
+import type { Machine, Platform, RestoreTarget } from '@prima/platforms';
 import type { Point, PointDevice, PointDisk, Repository } from '@prima/repository';
 import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
+import { hostRequest } from './host-request.ts';
 import { findLuns, type LunChoice, lunNotes, writeLun } from './luns.ts';
-import type { FoundLuns } from './plan.ts';
 import { neededBytes } from './space.ts';
 
 export interface RestoreToHostOptions {
@@ -56,7 +56,13 @@ export async function restoreToHost(
   const doing = `restoring ${point.machine.name} to the host ${platform.name}`;
   throwIfAborted(signal, doing);
   const luns = options.luns && (await findLuns(point.disks, options.luns, signal));
-  const request = await requestOf(repository, point, { ...options, found: luns });
+  const asked = await hostRequest(repository, point, { ...options, found: luns });
+  const copied = [...point.disks, ...(point.memory ? [point.memory] : [])].filter(
+    ({ name }) => !luns?.has(name),
+  );
+  const silent = new DamageLog(options.allowDamaged ?? false); // damage is said when it is copied
+  const dataBytes = await neededBytes({ repository, point, damage: silent }, copied, signal);
+  const request = { ...asked, dataBytes };
   await using entry = await options.journal.begin(doing, [{ kind: 'host', host: platform.name }]);
   const target = await platform.prepareRestore(request);
   try {
@@ -85,44 +91,6 @@ export async function restoreToHost(
     });
     throw failure;
   }
-}
-
-type HostOptions = RestoreToHostOptions & { found: FoundLuns | undefined };
-
-async function requestOf(
-  repository: Repository,
-  point: Point,
-  options: HostOptions,
-): Promise<RestoreRequest> {
-  if (point.files.length === 0) {
-    throw new UserError(
-      'unsupported',
-      `the point ${point.id.slice(0, 12)} is of the bare disk ${point.machine.name} and has no machine's configuration; restore it to a folder and create a machine with it`,
-    );
-  }
-  const files: ConfigFile[] = [];
-  for (const { name } of point.files) files.push({ name, bytes: await repository.readFile(point, name) });
-  const damage = new DamageLog(options.allowDamaged ?? false); // it is said when it is copied
-  const copied = [...point.disks, ...(point.memory ? [point.memory] : [])].filter(
-    ({ name }) => !options.found?.has(name),
-  );
-  const isOwn = files.some(({ name }) => /\.vmx$/i.test(name));
-  const foreign = isOwn ? undefined : files.find(({ name }) => /\.(?:ovf|xml)$/i.test(name));
-  return {
-    id: point.machine.id,
-    name: options.as ?? point.machine.name,
-    files: files.filter((file) => file !== foreign),
-    ...(foreign && { foreign }),
-    disks: point.disks.map(({ slot = '', name, size, format = 'raw' }) => {
-      const lun = options.found?.get(name);
-      return { slot, name, size, format, ...(lun && { lun }) };
-    }),
-    memory: point.memory && { size: point.memory.size },
-    dataBytes: await neededBytes({ repository, point, damage }, copied, options.signal),
-    pool: options.pool,
-    signal: options.signal,
-    logger: options.logger,
-  };
 }
 
 interface Work {

@@ -9,6 +9,7 @@ import { deleteCheckpoint, forgetCheckpoint, listCheckpoints, usableBitmaps } fr
 import type { Domain } from './domain.ts';
 import { currentBackup, currentJob } from './job.ts';
 import { machineDisk } from './plan.ts';
+import { readRecoveryNote } from './recovery/note.ts';
 import { readRunNote } from './run-note.ts';
 import { startStandIn } from './stand-in.ts';
 import { asLibvirtCheckpoint, checkpointPrefix, type TrackedDisk, whyNotTracked } from './tracking.ts';
@@ -24,6 +25,11 @@ export interface DoctorRequest {
 
 export async function examine(request: DoctorRequest): Promise<DoctorFinding[]> {
   const findings: DoctorFinding[] = [];
+  const recovery = await readRecoveryNote(request.connection, request.dom);
+  if (recovery) {
+    const found = `its disks come from the restore point ${recovery.point.slice(0, 12)}: prima recover --resume lets it go on`;
+    return [{ subject: request.dom.name, found }];
+  }
   const isUp = request.state === 'running' || request.state === 'paused';
   if (isUp && !(await examineRun(request, findings))) return findings;
   if (isUp) await examineGuest(request, findings);

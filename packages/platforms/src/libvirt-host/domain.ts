@@ -115,7 +115,7 @@ function diskOf(element: XmlElement): DomainDisk {
     target: valueOf(target, 'dev') ?? '',
     bus: valueOf(target, 'bus') ?? '',
     source,
-    location: locationOf(elementAt(element, 'source'), source),
+    location: diskLocation(element),
     format: valueOf(elementAt(element, 'driver'), 'type') ?? 'raw',
     element,
   };
@@ -137,7 +137,11 @@ function whyExcluded({ element, source, location }: DomainDisk): string | undefi
   return undefined;
 }
 
-/** What a disk's source names, in the field's ways of writing it. */
+/** What the source of a <disk> names, in the field's ways of writing it. */
+export function diskLocation(disk: XmlElement): string {
+  return locationOf(elementAt(disk, 'source'), (valueOf(disk, 'type') ?? 'file') as SourceType);
+}
+
 function locationOf(source: XmlElement | undefined, type: SourceType): string {
   const value = (name: string) => valueOf(source, name) ?? '';
   switch (type) {

@@ -24,6 +24,7 @@ import type {
   RestoreRequest,
   RestoreTarget,
 } from '../platform.ts';
+import type { RecoveringMachine, RecoveryPlatform, RecoveryRequest } from '../recovery.ts';
 import { examine } from './doctor.ts';
 import { type Domain, parseDomain } from './domain.ts';
 import { findDomain } from './find-domain.ts';
@@ -36,6 +37,9 @@ import { machineState, power } from './power.ts';
 import { runFolder } from './reach.ts';
 import { openRunning } from './reading.ts';
 import { recoverHost } from './recover.ts';
+import { findRecovery, LibvirtRecovery } from './recovery/machine.ts';
+import { checkNotRecovering } from './recovery/note.ts';
+import { prepareRecovery } from './recovery/prepare.ts';
 import { prepareRestore } from './restore.ts';
 import { screenshot } from './screen.ts';
 import { isStandIn } from './stand-in.ts';
@@ -73,6 +77,10 @@ function rootOf(uri: string): string {
 class LibvirtHost implements Platform {
   readonly kind = 'libvirt';
   readonly name: string;
+  readonly recovery: RecoveryPlatform = {
+    prepare: (request) => this.#prepareRecovery(request),
+    find: (machine) => this.#findRecovery(machine),
+  };
   readonly #link: HostLink;
   readonly #root: string;
 
@@ -161,6 +169,7 @@ class LibvirtHost implements Platform {
     if (mode === 'warm' && state !== 'running') {
       throw new PrimaError('state', `${dom.name} is ${state}; a warm backup needs it running`);
     }
+    await checkNotRecovering(connection, dom, 'backed up');
     const { files, notes } = await machineFiles({ connection, dom, domain, root: this.#root });
     const socketFolder = (run: DomainRef) => runFolder(join(this.#root, 'qemu'), run);
     const common = { link: this.#link, dom, domain, options, files, socketFolder };
@@ -183,6 +192,17 @@ class LibvirtHost implements Platform {
       socketFolder: (run) => runFolder(join(this.#root, 'qemu'), run),
       found: async (uuid) => this.find(uuid),
     });
+  }
+
+  async #prepareRecovery(request: RecoveryRequest): Promise<RecoveringMachine> {
+    const made = await prepareRecovery({ link: this.#link, request, root: this.#root });
+    const found = () => this.find(made.dom.uuid);
+    return new LibvirtRecovery({ link: this.#link, ...made, machine: await found(), found });
+  }
+
+  async #findRecovery(machine: Machine): Promise<RecoveringMachine | undefined> {
+    const { dom, machine: now } = await this.#open(machine);
+    return findRecovery(this.#link, dom, { machine: now, found: () => this.find(machine.id) });
   }
 
   async power(machine: Machine, action: PowerAction, options: PowerOptions = {}): Promise<Machine> {
@@ -221,6 +241,7 @@ class LibvirtHost implements Platform {
     }
     const { persistent } = await connection.call('domainIsPersistent', { dom });
     if (!persistent) return;
+    await checkNotRecovering(connection, dom, 'deleted');
     const flags =
       UndefineFlags.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
       UndefineFlags.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |

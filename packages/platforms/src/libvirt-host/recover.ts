@@ -4,6 +4,7 @@ import { DestroyFlags, type Domain as DomainRef, type LibvirtConnection } from '
 import type { Recovery } from '../platform.ts';
 import { parseDomain } from './domain.ts';
 import { deleteHostFile } from './host-files.ts';
+import { removeUnfinished } from './recovery/removal.ts';
 import { deadStandIn, isStandIn, undefineStandIn } from './stand-in.ts';
 import { undoLeftRun } from './undo.ts';
 
@@ -14,7 +15,11 @@ export async function recoverHost(connection: LibvirtConnection): Promise<Recove
     const recovery: Recovery = { machine: dom.name, undone: [], left: [] };
     try {
       if (isStandIn(dom.name)) recovery.undone.push(...(await removeStandIn(connection, dom, domains)));
-      else if (dom.id >= 0) recovery.undone.push(...(await undoLeftRun(connection, dom)));
+      else {
+        if (dom.id >= 0) recovery.undone.push(...(await undoLeftRun(connection, dom)));
+        const unfinished = await removeUnfinished(connection, dom);
+        if (unfinished !== undefined) recovery.undone.push(unfinished);
+      }
     } catch (error) {
       const { code, message } = toPrimaError(error, `recovering ${dom.name}`);
       if (connection.failure) throw error;

@@ -37,6 +37,8 @@ export interface NewDiskRequest {
   original: XmlElement | undefined;
   /** The pool that all disks go to. */
   pool?: string;
+  /** Of a file, where it is free. Default: the name that it had. */
+  fileName?: string;
   /** Where files go whose folder is not on this host, or that were none. */
   fallbackFolder: string;
   notes: string[];
@@ -136,8 +138,10 @@ async function makeFile(request: NewDiskRequest, pool: StoragePool, folder: stri
   const format = disk.format === 'qcow2' ? 'qcow2' : 'raw';
   if (format !== disk.format) notes.push(`${disk.name} was ${disk.format} and becomes raw`);
   const before = fileOf(original);
+  const own = before !== undefined && disk.format === format ? basename(before) : undefined;
+  const wanted = request.fileName ?? own;
   const names = [
-    ...(before !== undefined && disk.format === format ? [basename(before)] : []),
+    ...(wanted === undefined ? [] : [wanted]),
     ...Array.from({ length: 100 }, (_, index) =>
       index === 0 ? `${machine}-${target}.${format}` : `${machine}-${target}-${index}.${format}`,
     ),

@@ -15,16 +15,8 @@ import type { Machine, RestoreRequest, RestoreTarget } from '../platform.ts';
 import { parseDomain } from './domain.ts';
 import { exportDisks } from './exports.ts';
 import { findDomain } from './find-domain.ts';
-import { writeHostFile } from './host-files.ts';
 import type { HostLink } from './link.ts';
-import {
-  factsFileName,
-  type MachineFacts,
-  nvramFileName,
-  savedMemoryPath,
-  tpmFileName,
-  tpmPath,
-} from './machine-files.ts';
+import { savedMemoryPath } from './machine-files.ts';
 import { power } from './power.ts';
 import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
 import {
@@ -36,6 +28,7 @@ import {
   shapeDomain,
 } from './restore-domain.ts';
 import { makeDisk, makeNamedFile, type NewDisk } from './restore-disks.ts';
+import { writeMachineFiles } from './restore-files.ts';
 import { startStandIn, type StandIn, undefineStandIn } from './stand-in.ts';
 
 /** What the stand-in calls the file of the memory; no disk of a machine is called so. */
@@ -189,7 +182,8 @@ class Restore {
     const dom = await this.#define(connection, restored, disks);
     this.#isOver = true;
     try {
-      await this.#writeFiles(connection, dom);
+      const { root } = this.#work;
+      await writeMachineFiles({ connection, dom, request, root, notes: this.#notes });
       await this.#adaptMemory(connection, disks);
     } catch (error) {
       const flags = UndefineFlags.VIR_DOMAIN_UNDEFINE_NVRAM;
@@ -217,23 +211,6 @@ class Restore {
       throw new PrimaError('exists', `a machine ${identity.name} has come up on this host meanwhile`);
     }
     return (await connection.call('domainDefineXmlFlags', { xml })).dom;
-  }
-
-  /** What libvirt keeps beside the XML. */
-  async #writeFiles(connection: LibvirtConnection, dom: DomainRef): Promise<void> {
-    const { request, root } = this.#work;
-    const bytesOf = (name: string) => request.files.find((file) => file.name === name)?.bytes;
-    const { xml } = await connection.call('domainGetXmlDesc', { dom });
-    const { nvram, hasTpm } = parseDomain(xml, dom.name);
-    const [variables, state, facts] = [bytesOf(nvramFileName), bytesOf(tpmFileName), bytesOf(factsFileName)];
-    if (variables && nvram !== undefined) await writeHostFile(connection, nvram, variables);
-    if (state && hasTpm)
-      await writeHostFile(connection, tpmPath(root, dom.uuid), state, { makeFolders: true });
-    if (!facts) return;
-    const { autostart } = JSON.parse(Buffer.from(facts).toString()) as Partial<MachineFacts>;
-    if (autostart !== true) return;
-    if (dom.uuid === request.id) await connection.call('domainSetAutostart', { dom, autostart });
-    else this.#notes.push('the original starts with its host; this copy does not');
   }
 
   /** Saved memory has the machine's XML with it, which names the disks that the machine had. */

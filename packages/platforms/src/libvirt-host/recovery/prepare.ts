@@ -1,0 +1,163 @@
+/** Makes a machine whose disks come from exports: files and volumes first, then the machine, at once. */
+import { join } from 'node:path';
+import { ownIdentity, PrimaError, toPrimaError } from '@prima/base';
+import { elementAt, valueOf } from '@prima/formats';
+import { type Domain as DomainRef, type LibvirtConnection, UndefineFlags } from '@prima/libvirt';
+import type { RestoreDisk } from '../../platform.ts';
+import type { RecoveryRequest } from '../../recovery.ts';
+import { diskLocation } from '../domain.ts';
+import { findDomain } from '../find-domain.ts';
+import type { HostLink } from '../link.ts';
+import {
+  configurationOf,
+  diskElements,
+  identityOf,
+  type RestoredDomain,
+  shapeDomain,
+} from '../restore-domain.ts';
+import { makeDisk, type NewDisk, type NewDiskRequest } from '../restore-disks.ts';
+import { writeMachineFiles } from '../restore-files.ts';
+import { type NotedDisk, type RecoveryNote, writeRecoveryNote } from './note.ts';
+import { diskXml, recoveringXml } from './shape.ts';
+import { recoverySocket } from './socket.ts';
+
+export interface PrepareWork {
+  link: HostLink;
+  request: RecoveryRequest;
+  /** `/var/lib/libvirt` */
+  root: string;
+}
+
+export interface Prepared {
+  dom: DomainRef;
+  note: RecoveryNote;
+  notes: string[];
+}
+
+/** See `RecoveryPlatform.prepare`. On failure nothing is left. */
+export async function prepareRecovery({ link, request, root }: PrepareWork): Promise<Prepared> {
+  const { name, signal, memory } = request;
+  if (!link.isLocal) {
+    throw new PrimaError(
+      'unsupported',
+      `the daemon at ${link.uri} is on another computer, whose machines cannot reach exports of this one; run Prima there, or restore (prima restore … --to-host … --start)`,
+    );
+  }
+  const connection = await link.connection(signal);
+  if (await findDomain(connection, name)) {
+    throw new PrimaError(
+      'exists',
+      `there is a machine ${name} on this host; recover it under another name (--as)`,
+    );
+  }
+  const restored = configurationOf(request);
+  const notes = [...restored.notes];
+  if (memory) notes.push('the memory of the point is left out: the machine starts from its disks');
+  const made: NewDisk[] = [];
+  try {
+    const disks = await makeDisks({ connection, request, root, restored, made, notes });
+    return await define({ connection, request, root, restored, disks, notes });
+  } catch (error) {
+    const failure = toPrimaError(error, `recovering ${name}`);
+    for (const disk of made) await disk.remove(connection);
+    throw failure;
+  }
+}
+
+interface Making {
+  connection: LibvirtConnection;
+  request: RecoveryRequest;
+  root: string;
+  restored: RestoredDomain;
+  notes: string[];
+}
+
+interface MadeDisk {
+  noted: NotedDisk;
+  overlay: NewDisk;
+}
+
+/** Each disk where a restore would put it, and a qcow2 file to run on where that is none. */
+async function makeDisks(making: Making & { made: NewDisk[] }): Promise<MadeDisk[]> {
+  const { made } = making;
+  const disks: MadeDisk[] = [];
+  for (const disk of making.request.disks) {
+    const asked = diskRequest(making, disk);
+    const final = await makeDisk(asked);
+    made.push(final);
+    if (final.format === 'qcow2') {
+      disks.push({
+        noted: { target: final.target, disk: disk.name, overlay: final.path },
+        overlay: final,
+      });
+      continue;
+    }
+    const isFile = valueOf(final.element, 'type') === 'file';
+    const { pool: _pool, ...anywhere } = asked;
+    const overlay = await makeDisk({
+      ...(isFile ? asked : anywhere),
+      disk: { ...disk, format: 'qcow2' },
+      fileName: `${making.request.name}-${final.target}-recovery.qcow2`,
+    });
+    made.push(overlay);
+    const { element, path } = final;
+    const moved = { xml: diskXml(element), path, location: diskLocation(element), isFile };
+    disks.push({
+      noted: { target: final.target, disk: disk.name, overlay: overlay.path, final: moved },
+      overlay,
+    });
+  }
+  return disks;
+}
+
+function diskRequest(
+  { connection, request, root, restored, notes }: Making,
+  disk: RestoreDisk,
+): NewDiskRequest {
+  const target = restored.targetOf(disk.slot);
+  const original = diskElements(restored.document).find(
+    (element) => valueOf(elementAt(element, 'target'), 'dev') === target,
+  );
+  return {
+    connection,
+    disk,
+    target,
+    machine: request.name,
+    original,
+    ...(request.pool === undefined ? {} : { pool: request.pool }),
+    fallbackFolder: join(root, 'images'),
+    notes,
+  };
+}
+
+/** With the note in it that somebody is making it; the note changes when all is there. */
+async function define({ disks, ...making }: Making & { disks: MadeDisk[] }): Promise<Prepared> {
+  const { connection, request, root, restored, notes } = making;
+  const original = await findDomain(connection, request.id);
+  const { identity, notes: why } = identityOf(restored.document, request, original);
+  notes.push(...why);
+  const byTarget = new Map(disks.map(({ overlay }) => [overlay.target, overlay]));
+  const shaped = shapeDomain(restored, { identity, disks: byTarget, notes });
+  const { xml, note } = recoveringXml(shaped, {
+    version: 1,
+    maker: await ownIdentity(),
+    repository: request.repository,
+    point: request.point,
+    socket: recoverySocket(root, identity.uuid),
+    disks: disks.map(({ noted }) => noted),
+  });
+  if (await findDomain(connection, identity.name)) {
+    throw new PrimaError('exists', `a machine ${identity.name} has come up on this host meanwhile`);
+  }
+  const { dom } = await connection.call('domainDefineXmlFlags', { xml });
+  try {
+    await writeMachineFiles({ connection, dom, request, root, notes });
+    const { maker: _maker, ...whole } = note;
+    await writeRecoveryNote(connection, dom, whole, 'config');
+    return { dom, note: whole, notes };
+  } catch (error) {
+    const flags = UndefineFlags.VIR_DOMAIN_UNDEFINE_NVRAM;
+    await connection.call('domainUndefineFlags', { dom, flags });
+    throw error;
+  }
+}
