@@ -1,8 +1,9 @@
 /** The RPC client against a real libvirtd, with machines that need no guest. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { runProgram } from '@prima/base';
 import {
   BlockJobType,
   connectLibvirt,
@@ -10,6 +11,7 @@ import {
   DomainEventType,
   DomainState,
   LibvirtError,
+  MetadataType,
   paramValues,
   StatsTypes,
   XmlFlags,
@@ -158,6 +160,29 @@ test("QEMU's own events come through", async () => {
   await libvirt.call('domainUndefineFlags', { dom });
 });
 
+test('changes of settings are told', async () => {
+  const dom = await defined('told');
+  await libvirt.call('domainCreateWithFlags', { dom });
+  const seen: unknown[] = [];
+  const subscriptions = [
+    await libvirt.on('metadataChange', ({ type, uri }) => seen.push(['metadata', type, uri]), { dom }),
+    await libvirt.on('reboot', () => seen.push('reboot'), { dom }),
+  ];
+  const { VIR_DOMAIN_METADATA_TITLE: title, VIR_DOMAIN_METADATA_ELEMENT: element } = MetadataType;
+  await libvirt.call('domainSetMetadata', { dom, type: title, metadata: 'x', flags: 1 });
+  const own = { dom, type: element, key: 'p', uri: 'urn:p', flags: 1 };
+  await libvirt.call('domainSetMetadata', { ...own, metadata: '<a/>' });
+  await libvirt.call('domainReset', { dom });
+  await waitUntil(() => seen.includes('reboot'), { what: 'the event of a reboot' });
+  assert.deepEqual(seen.slice(0, 2), [
+    ['metadata', title, undefined],
+    ['metadata', element, 'urn:p'],
+  ]);
+  for (const subscription of subscriptions) await subscription.close();
+  await libvirt.call('domainDestroyFlags', { dom });
+  await libvirt.call('domainUndefineFlags', { dom });
+});
+
 test('many calls at once are all answered, more than the daemon takes', async () => {
   const answers = await Promise.all(
     Array.from({ length: 300 }, (_, i) =>
@@ -214,4 +239,21 @@ test('a daemon that hangs is given up', async () => {
   } finally {
     process.kill(daemon.pid, 'SIGCONT');
   }
+});
+
+test('polkit: root is let in, others are told what to do', async () => {
+  const config = join(daemon.folder, 'etc/libvirtd.conf');
+  const text = await readFile(config, 'utf8');
+  await writeFile(
+    config,
+    `${text.replace('auth_unix_rw = "none"', '')}auth_unix_rw = "polkit"\nunix_sock_rw_perms = "0777"\n`,
+  );
+  await chmod(daemon.folder, 0o755);
+  await daemon.restart();
+  await using own = await connectLibvirt(daemon.uri);
+  await own.call('connectGetHostname', {});
+  const reader = join(import.meta.dirname, 'libvirt-polkit-reader.ts');
+  const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, reader, daemon.uri];
+  const { stdout } = await runProgram('setpriv', nobody);
+  assert.match(stdout, /^permission connecting to .*: polkit does not let this user in .*group libvirt/);
 });

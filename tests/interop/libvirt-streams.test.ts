@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { KiB, MiB, runProgram, seededRandom } from '@prima/base';
+import { KiB, MiB, runProgram, seededRandom, systemClock } from '@prima/base';
 import {
   AgentState,
   connectLibvirt,
@@ -20,7 +20,11 @@ import {
 } from '@prima/libvirt';
 import { buildTinyGuest, startLibvirtDaemon, waitUntil } from '@prima/testbed';
 
-const daemon = await startLibvirtDaemon({ after });
+// a daemon that is quick to give up clients that show no sign of life
+const daemon = await startLibvirtDaemon(
+  { after },
+  { config: 'keepalive_interval = 1\nkeepalive_count = 2\n' },
+);
 const libvirt = await connectLibvirt(daemon.uri);
 after(() => libvirt.close());
 const sparse = StorageVolDownloadFlags.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
@@ -256,6 +260,17 @@ test("a console ends with the machine's end", async () => {
   const error = await ended;
   assert.ok(error === undefined || error instanceof LibvirtError, String(error));
   await assert.rejects(libvirt.openStream('domainOpenConsole', { dom }), { code: 'state' });
+});
+
+test('a reader may take its time: both sides know that the other lives', async () => {
+  await using own = await connectLibvirt(daemon.uri, { keepAlive: { intervalMs: 300, count: 3 } });
+  const vol = await volume('slow', 32 * MiB);
+  const stream = await own.openStream('storageVolDownload', { vol });
+  await systemClock.sleep(5000); // the daemon gives up a silent client after 3 s
+  let length = 0;
+  for await (const piece of stream) length += piece.length;
+  assert.equal(length, 32 * MiB);
+  await own.call('connectGetHostname', {});
 });
 
 test('the same bytes as virsh reads', async () => {
