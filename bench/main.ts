@@ -3,7 +3,7 @@
  * measured and how to read it is in docs/operating/benchmarks.md.
  *
  * usage: npm run bench [-- [--rounds N] [--only NAME]… [--tebibytes N] [--json]]
- *        NAME: backup, unchanged, restore, incremental, s3, points, index, nbd, convert
+ *        NAME: backup, unchanged, restore, incremental, s3, points, index, nbd, convert, libvirt
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg } from 'node:os';
@@ -16,6 +16,7 @@ import { race, type Stage, stages } from './disk-race.ts';
 import { benchIncremental, type IncrementalResult } from './incremental.ts';
 import { indexRows } from './index-rows.ts';
 import { pointsRows } from './many-points.ts';
+import { libvirtRows, raceOnLibvirt } from './libvirt-host.ts';
 import { benchNbd } from './nbd.ts';
 import { raceOnS3 } from './on-s3.ts';
 import {
@@ -30,7 +31,7 @@ import {
 import { isHeld, median, renderRows, type Row } from './results.ts';
 import { buildTestDisk, type TestDisk } from './test-disk.ts';
 
-const names = [...stages, 'incremental', 's3', 'points', 'index', 'nbd', 'convert'] as const;
+const names = [...stages, 'incremental', 's3', 'points', 'index', 'nbd', 'convert', 'libvirt'] as const;
 type Name = (typeof names)[number];
 
 const passphrase = 'not a secret: the benchmark';
@@ -151,6 +152,14 @@ async function measureAll(bench: Bench): Promise<{ rows: Row[]; details: object 
     details['s3'] = Object.fromEntries(entries);
     rows.push(...s3Rows(entries, disk));
     bench.log.info(`\n${renderEntries(entries)}`);
+  }
+  if (only.has('libvirt')) {
+    const disk = await buildTestDisk({ log: bench.log, size: 'small' });
+    const folder = join(bench.folder, 'libvirt');
+    await mkdir(folder);
+    const race = await raceOnLibvirt({ folder, disk: disk.path, rounds: bench.rounds, passphrase });
+    details['libvirt'] = race;
+    rows.push(...libvirtRows(race));
   }
   return { rows, details };
 }

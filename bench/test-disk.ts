@@ -1,6 +1,6 @@
 /**
- * The disk that the benchmark backs up: 8 GiB, ext4, filled with some 3 GiB of real files of this machine, sparse.
- * Built once and kept in the test bed's cache.
+ * The disks that the benchmark backs up, ext4 with real files of this machine, sparse: 8 GiB with some 3 GiB in it, and 4 GiB
+ * with 1.8 GiB. Built once and kept in the test bed's cache.
  */
 import { createCipheriv, createHash } from 'node:crypto';
 import {
@@ -47,17 +47,25 @@ export interface TestDisk {
   facts: TestDiskFacts;
 }
 
-const sizeBytes = 8 * GiB;
-const contentBytes = 3 * GiB;
+const shapes = {
+  large: { sizeBytes: 8 * GiB, contentBytes: 3 * GiB, folder: 'bench-disk' },
+  small: { sizeBytes: 4 * GiB, contentBytes: 1.8 * GiB, folder: 'bench-disk-small' },
+} as const;
+type Shape = (typeof shapes)[keyof typeof shapes];
+
 const largestFileBytes = 256 * MiB;
 const sources = ['/usr', '/var/lib', '/opt'];
 const recipe = 1; // raise it when what is built changes
 
 /** Builds the disk, or finds it in the cache. Takes a minute the first time, and 4 GiB of room. */
-export async function buildTestDisk(options: { log?: Logger } = {}): Promise<TestDisk> {
-  const { log = silentLogger } = options;
+export async function buildTestDisk(
+  options: { log?: Logger; size?: keyof typeof shapes } = {},
+): Promise<TestDisk> {
+  const { log = silentLogger, size = 'large' } = options;
+  const shape = shapes[size];
+  const { contentBytes } = shape;
   const cache = await testbedCache();
-  const folder = join(cache, `bench-disk-${recipe}`);
+  const folder = join(cache, `${shape.folder}-${recipe}`);
   await using _lock = await lockFile(join(cache, 'bench-disk.lock'));
   const stored = await readFile(join(folder, 'facts.json'), 'utf8').catch((error: unknown) => {
     if (systemErrorCode(error) !== 'ENOENT') throw error;
@@ -73,7 +81,7 @@ export async function buildTestDisk(options: { log?: Logger } = {}): Promise<Tes
   }
   const building = await mkdtemp(join(cache, `${temporaryPrefix}bench-`));
   try {
-    const facts = await build(building);
+    const facts = await build(building, shape);
     await rm(join(building, 'stage'), { recursive: true });
     await writeFile(join(building, 'facts.json'), JSON.stringify(facts, null, 2));
     await rename(building, folder);
@@ -84,13 +92,13 @@ export async function buildTestDisk(options: { log?: Logger } = {}): Promise<Tes
   }
 }
 
-async function build(folder: string): Promise<TestDiskFacts> {
+async function build(folder: string, { sizeBytes, contentBytes }: Shape): Promise<TestDiskFacts> {
   const stage = join(folder, 'stage');
   await mkdir(stage);
-  const staged = stageReal(stage);
+  const staged = stageReal(stage, contentBytes);
   const varied = stageVaried(stage, staged.paths, contentBytes - staged.bytes);
   const path = join(folder, 'disk.raw');
-  await makeFileSystem(stage, path);
+  await makeFileSystem(stage, path, sizeBytes);
   const allocatedBytes = (await stat(path)).blocks * 512;
   const files = staged.paths.length + varied.files;
   const more = varied.bytes === 0 ? '' : `, and ${formatBytes(varied.bytes)} of copies varied every 4 KiB`;
@@ -107,7 +115,7 @@ async function build(folder: string): Promise<TestDiskFacts> {
 }
 
 /** Puts this machine's files, in the order of their names, into `stage` until there are enough. */
-function stageReal(stage: string): { bytes: number; paths: string[] } {
+function stageReal(stage: string, contentBytes: number): { bytes: number; paths: string[] } {
   const paths: string[] = [];
   const seen = new Set<number>();
   let bytes = 0;
@@ -185,7 +193,7 @@ function stageVaried(
 }
 
 /** The same content gives the same disk: fixed identifiers and times. */
-async function makeFileSystem(stage: string, path: string): Promise<void> {
+async function makeFileSystem(stage: string, path: string, sizeBytes: number): Promise<void> {
   await writeFile(path, '');
   await truncate(path, sizeBytes);
   const uuid = '6d61c2f0-5b0e-4b6e-9a55-7072696d6101';

@@ -69,7 +69,7 @@ const packages: Record<Purpose, readonly string[]> = {
   // an S3 server: Ceph's object gateway
   objects: ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw', 'util-linux'],
   // the peers that the benchmark measures
-  bench: ['restic', 'borgbackup', 'zstd', 'libnbd-bin', 'nbdkit', 'qemu-utils', 'e2fsprogs'],
+  bench: ['restic', 'borgbackup', 'zstd', 'libnbd-bin', 'nbdkit', 'qemu-utils', 'e2fsprogs', 'virtnbdbackup'],
 };
 
 /** The packages for one or more purposes, each once, sorted. */
