@@ -14,8 +14,8 @@ import { decode, encode, safeInt64, struct, uint32 } from './xdr.ts';
 export type StreamPiece = { readonly data: Uint8Array } | { readonly holeBytes: number };
 
 const heldLimitBytes = 4 * 1024 * 1024;
-/** What a hole counts for, so that a daemon cannot fill memory with them. */
-const holeWeightBytes = 64;
+/** What a piece counts for besides its bytes, so that a daemon cannot fill memory with holes and single bytes. */
+const pieceWeightBytes = 64;
 const idleTimeoutMs = 60_000;
 
 const hole = struct({ length: safeInt64, flags: uint32 });
@@ -139,11 +139,11 @@ export class RpcStream<Reply> {
     } else if (message.status === MessageStatus.OK) this.#settle();
     else if (this.#isOver) return;
     else if (message.type === MessageType.STREAM_HOLE) {
-      this.#hold({ holeBytes: decode(hole, message.payload).length }, holeWeightBytes);
+      this.#hold({ holeBytes: decode(hole, message.payload).length });
     } else if (message.payload.length === 0) {
       this.#atEnd = true;
       this.#wake?.();
-    } else this.#hold({ data: message.payload }, message.payload.length);
+    } else this.#hold({ data: message.payload });
   }
 
   /** For the connection: it is over. */
@@ -159,15 +159,15 @@ export class RpcStream<Reply> {
     await promise;
   }
 
-  #hold(piece: StreamPiece, weightBytes: number): void {
+  #hold(piece: StreamPiece): void {
     this.#pieces.push(piece);
-    this.#heldBytes += weightBytes;
+    this.#heldBytes += weightOf(piece);
     if (this.#heldBytes > heldLimitBytes) this.#letGo ??= this.#wire.hold();
     this.#wake?.();
   }
 
   #taken(piece: StreamPiece): void {
-    this.#heldBytes -= 'data' in piece ? piece.data.length : holeWeightBytes;
+    this.#heldBytes -= weightOf(piece);
     if (this.#heldBytes < heldLimitBytes / 2) this.#listenAgain();
   }
 
@@ -221,4 +221,8 @@ export class RpcStream<Reply> {
   #doing(what: string): string {
     return `${what} the stream of ${this.#options.name} at ${this.#wire.peer}`;
   }
+}
+
+function weightOf(piece: StreamPiece): number {
+  return pieceWeightBytes + ('data' in piece ? piece.data.length : 0);
 }

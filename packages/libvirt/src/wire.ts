@@ -37,6 +37,8 @@ export class Wire {
   readonly #parser = new MessageParser();
   readonly #events: WireEvents;
   #failure: PrimaError | undefined;
+  #draining: Promise<void> | undefined;
+  #drained: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastHeard = performance.now();
   #unanswered = 0;
@@ -50,6 +52,7 @@ export class Wire {
     this.closed = new Promise((resolve) => stream.once('close', resolve));
     stream.on('data', (bytes: Buffer) => this.#receive(bytes));
     stream.on('error', (error) => this.fail(this.#lost(error.message, error)));
+    stream.on('drain', () => this.#drained?.());
     stream.on('end', () => this.fail(this.#lost('the daemon closed it')));
     stream.on('close', () => this.fail(this.#lost('it was closed')));
   }
@@ -68,10 +71,13 @@ export class Wire {
   /** Resolves when what was sent has left, and when the connection has ended. */
   async drained(): Promise<void> {
     if (this.#failure || !this.#stream.writableNeedDrain) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#stream.once('drain', resolve).once('close', resolve);
-    await promise;
-    this.#stream.off('drain', resolve).off('close', resolve);
+    this.#draining ??= new Promise((resolve) => {
+      this.#drained = () => {
+        this.#draining = undefined;
+        resolve();
+      };
+    });
+    await this.#draining;
   }
 
   /** Nothing more is read until the function that it returns is called, once. */
@@ -109,6 +115,7 @@ export class Wire {
     this.#failure = error;
     clearInterval(this.#timer);
     this.#stream.destroy();
+    this.#drained?.();
     this.#events.onEnd(error);
   }
 

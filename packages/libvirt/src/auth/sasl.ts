@@ -67,9 +67,7 @@ export interface SaslOptions extends CallOptions {
 /** Raises `permission` when the daemon does not let us in, `unsupported` when there is no mechanism that both have. */
 export async function authenticateBySasl(rpc: RpcConnection, options: SaslOptions): Promise<void> {
   const { uri } = options;
-  const call = { name: 'authSaslInit', procedure: authCalls.authSaslInit, args: {} };
-  const { mechanisms: offered } = await rpc.call(call, options);
-  const mechanism = chooseMechanism(offered, options);
+  const mechanism = chooseMechanism(await offeredMechanisms(rpc, options), options);
   if (!options.credentials) {
     throw new PrimaError(
       'permission',
@@ -87,6 +85,24 @@ export async function authenticateBySasl(rpc: RpcConnection, options: SaslOption
       throw new PrimaError('permission', text, { cause: error, details: error.details });
     }
     throw error;
+  }
+}
+
+/** A daemon that has none for this kind of connection says that authentication has failed, before it began. */
+async function offeredMechanisms(rpc: RpcConnection, options: SaslOptions): Promise<string> {
+  const call = { name: 'authSaslInit', procedure: authCalls.authSaslInit, args: {} };
+  try {
+    return (await rpc.call(call, options)).mechanisms;
+  } catch (error) {
+    if (!(error instanceof LibvirtError)) throw error;
+    const why = options.isPrivate
+      ? 'its log says why (/etc/sasl2/libvirt.conf names them)'
+      : 'without TLS it takes only those that encrypt, which Prima has not: take TLS or SSH';
+    throw new PrimaError(
+      'permission',
+      `connecting to ${options.uri}: the daemon offers no SASL mechanism; ${why}`,
+      { cause: error, details: error.details },
+    );
   }
 }
 
