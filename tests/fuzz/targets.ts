@@ -46,6 +46,7 @@ import {
 } from '../../packages/formats/src/vmdk/stream-fixture.ts';
 import { guestSpaceTargets } from './guest-space-targets.ts';
 import { libvirtTargets } from './libvirt-targets.ts';
+import { recordTargets } from './record-targets.ts';
 
 export interface FuzzTarget {
   input(random: Random): Buffer;
@@ -80,6 +81,7 @@ export const fuzzTargets: Readonly<Record<string, (random: Random) => FuzzTarget
   'vmdk-stream': () => changed(streams(), readStream),
   ...guestSpaceTargets,
   ...libvirtTargets,
+  ...recordTargets,
 };
 
 /** Inputs that are nearly one of `originals`. */

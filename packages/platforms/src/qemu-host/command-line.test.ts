@@ -119,6 +119,27 @@ test('the command line has the machine, and nothing that QEMU would guess', () =
   assert.deepEqual(waiting.slice(0, -2), args);
 });
 
+test('a mapped device is what the guest gets, by the name that it has now', () => {
+  const mapped = parseVmx('scsi0:0.fileName = "lun.vmdk"\nscsi0:0.deviceType = "rdm"\n');
+  const { disks, ...rest } = machineConfig(mapped, '/m', 'm');
+  assert.equal(disks[0]?.kind, 'virtio-scsi');
+  const lun = { host: 'san', port: 3260, target: 'iqn.x', lun: 3 };
+  const found: ImageFile[] = [
+    { ...image('/dev/sdb', 'raw'), isBlockDevice: true },
+    { ...image('iscsi://san:3260/iqn.x/3', 'raw'), lun },
+  ];
+  const nodes = found.map((file) => {
+    const attached = new Map([['scsi0:0', [{ ...file, node: nodeName('scsi0:0') }]]]);
+    const choices = { accelerator: 'tcg', machineType: 'pc-q35-7.2', chains: attached } as const;
+    const args = commandLine({ disks, ...rest }, choices, '/m/.run');
+    return (JSON.parse(args[args.indexOf('-blockdev') + 1] ?? '') as { file: object }).file;
+  });
+  assert.deepEqual(nodes, [
+    { driver: 'host_device', filename: '/dev/sdb', discard: 'unmap' },
+    { driver: 'iscsi', transport: 'tcp', portal: 'san:3260', target: 'iqn.x', lun: 3 },
+  ]);
+});
+
 test('a disk that QEMU cannot have stops the start, and is named', () => {
   const choices = { accelerator: 'kvm', machineType: 'pc-q35-7.2', chains } as const;
   assert.throws(() => commandLine(config, choices, '/r'), /scsi1:4.*rawdisk|rawDisk/i);
