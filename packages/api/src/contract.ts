@@ -8,6 +8,7 @@ import type { DatastoresApi } from './datastores.ts';
 import type { DemoApi } from './demo.ts';
 import type { DiskChangeApi } from './disk-change.ts';
 import type { DiskFileApi } from './disk-file.ts';
+import type { HostConfigurationApi } from './host-configuration.ts';
 import type { KeysApi } from './keys.ts';
 import type { MachineConfigurationApi } from './machine-configuration.ts';
 import type { MachinesApi } from './machines.ts';
@@ -26,6 +27,7 @@ export interface PrimaApi
     DemoApi,
     DiskChangeApi,
     DiskFileApi,
+    HostConfigurationApi,
     KeysApi,
     MachineConfigurationApi,
     MachinesApi,

@@ -8,6 +8,7 @@ export type * from './demo.ts';
 export type * from './disk-change.ts';
 export type * from './disk-file.ts';
 export type * from './disk-rdm.ts';
+export type * from './host-configuration.ts';
 export type * from './keys.ts';
 export type * from './machine-configuration.ts';
 export type * from './machines.ts';

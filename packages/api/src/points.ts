@@ -30,6 +30,8 @@ export interface PointDto extends FiguresDto {
   machine: string;
   machineId: string;
   host?: string;
+  /** It is of the host's own configuration: no disks, and not a machine's. */
+  isHost?: boolean;
   time: string;
   finished: string;
   mode: 'hot' | 'warm' | 'cold';

@@ -292,6 +292,25 @@ const requests: readonly (readonly [string, Call])[] = [
   ],
   ['host test lab', { method: 'hostTest', request: { name: 'lab' } }],
   ['host remove lab', { method: 'hostRemove', request: { name: 'lab' } }],
+  [
+    'host backup lab --tag x --lock 1d',
+    { method: 'hostBackup', request: { host: 'lab', tags: ['x'], lockMs: 86_400_000 } },
+  ],
+  ['host diff 1f2e', { method: 'hostDiff', request: { point: '1f2e' } }],
+  ['host diff 1f2e lab', { method: 'hostDiff', request: { point: '1f2e', with: 'lab' } }],
+  [
+    'host restore 1f2e --to-host new --only networks --only etc/libvirt --replace --dry-run',
+    {
+      method: 'hostRestore',
+      request: {
+        point: '1f2e',
+        host: 'new',
+        only: ['networks', 'etc/libvirt'],
+        replace: true,
+        dryRun: true,
+      },
+    },
+  ],
   ['machine list', { method: 'machineList', request: {} }],
   ['machine list lab', { method: 'machineList', request: { host: 'lab' } }],
   ['machine show lab/web01', { method: 'machineShow', request: { machine: 'lab/web01' } }],

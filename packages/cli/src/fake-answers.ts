@@ -3,6 +3,7 @@ import type { DiskDto, MachineDto, PointDto, RedoResultDto, RepairRequest, Repos
 import { datastoreAnswers } from './fake-datastore-answers.ts';
 import { diskAnswers } from './fake-disk-answers.ts';
 import type { Answers } from './fake-environment.ts';
+import { hostAnswers } from './fake-host-answers.ts';
 
 const MiB = 1024 * 1024;
 
@@ -281,17 +282,7 @@ export const answers: Answers = {
   storageUndelete: ({ url }) => ({ url, keys: ['p/config'] }),
   ...diskAnswers,
   ...datastoreAnswers,
-  hostList: () => [{ name: 'lab', platform: 'qemu', location: '/machines' }],
-  hostAdd: (request) => request,
-  hostTest: () => ({
-    host: { name: 'lab', platform: 'qemu', location: '/machines' },
-    ok: false,
-    checks: [
-      { name: 'folder', ok: true, detail: '/machines can be read' },
-      { name: 'qemu', ok: false, detail: 'qemu-system-x86_64 is not installed' },
-    ],
-  }),
-  hostRemove: () => undefined,
+  ...hostAnswers(point),
   machineConfiguration: ({ source, as = 'json' }) => ({
     from: source,
     dialect: 'vmx',

@@ -92,3 +92,11 @@ export {
   type RetentionDecision,
   type RetentionOptions,
 } from './retention.ts';
+export { compareItems, type HostItemChange } from './host-configuration/compare.ts';
+export {
+  type RestoreConfigurationOptions,
+  restoreConfiguration,
+  type RestoredItem,
+} from './host-configuration/restore.ts';
+export { currentConfiguration, hostSource } from './host-configuration/source.ts';
+export { isHostPoint, type StoredConfiguration, storedConfiguration } from './host-configuration/stored.ts';

@@ -4,6 +4,7 @@
  */
 import type { Logger, Progress, Range } from '@prima/base';
 import type { BlockDevice, WritableDevice } from '@prima/block';
+import type { HostConfigurationPlatform, HostItem } from './host-item.ts';
 import type { RecoveryPlatform } from './recovery.ts';
 
 export type MachineState = 'running' | 'paused' | 'suspended' | 'off' | 'unknown';
@@ -76,7 +77,7 @@ export interface Checkpoint {
   [key: string]: unknown;
 }
 
-/** A small file that belongs to a point or to a host's configuration. */
+/** A small file that belongs to a point. */
 export interface ConfigFile {
   /** A plain name, or a relative path with `/`. */
   name: string;
@@ -341,8 +342,13 @@ export interface Platform {
   readonly recovery?: RecoveryPlatform;
   /** Removes the machine with its disks; raises `state` when it runs. */
   delete(machine: Machine): Promise<void>;
-  /** What would be needed to set up this host again; yields no machine's files. */
-  hostConfiguration(): AsyncIterable<ConfigFile>;
+  /**
+   * What would be needed to set up this host again, but for its machines. What cannot be read is left out, and `warn` is told
+   * in a sentence.
+   */
+  hostConfiguration(warn?: (text: string) => void): AsyncIterable<HostItem>;
+  /** Puts a host's configuration back; undefined for hosts where that is not done. */
+  readonly configurations?: HostConfigurationPlatform;
   /** Undoes what dead processes of ours left on this host's machines; leaves alone what is under way. */
   recover(): Promise<Recovery[]>;
   /** Lets the host go: its connections end. What is open on it has to be closed before. May be called again. */

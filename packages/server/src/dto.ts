@@ -16,6 +16,7 @@ export function pointDto(point: Point): PointDto {
     machine: machine.name,
     machineId: machine.id,
     host: machine.host,
+    ...(machine.id.startsWith('host:') ? { isHost: true } : {}),
     time: rest.time,
     finished: rest.finished,
     mode: rest.mode,

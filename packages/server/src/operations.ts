@@ -28,6 +28,8 @@ export function operations(
   const rdm = async () => (await import('./operations/rdm.ts')).rdmOperations(context);
   const redo = async () => (await import('./operations/redo.ts')).redoOperations(context);
   const hosts = async () => (await import('./operations/hosts.ts')).hostOperations(context);
+  const hostConfigurations = async () =>
+    (await import('./operations/host-configurations.ts')).hostConfigurationOperations(context);
   const machines = async () => (await import('./operations/machines.ts')).machineOperations(context);
   const configurations = async () =>
     (await import('./operations/machine-configurations.ts')).configurationOperations(context);
@@ -53,6 +55,7 @@ export function operations(
     ...later(rdm, ['rdmCreate', 'rdmQuery', 'rdmRemap']),
     ...later(redo, ['redoList', 'redoAdd', 'redoCommit', 'redoDiscard']),
     ...later(hosts, ['hostList', 'hostAdd', 'hostTest', 'hostRemove']),
+    ...later(hostConfigurations, ['hostBackup', 'hostDiff', 'hostRestore']),
     ...later(machines, ['machineList', 'machineShow', 'machineCreate', 'machinePower', 'machineDelete']),
     ...later(machines, ['machineImport', 'machineExport', 'machineScreenshot', 'machineConsole']),
     ...later(machines, ['machineDoctor']),

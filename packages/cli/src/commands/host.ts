@@ -7,9 +7,12 @@ import type { Cli } from '../cli.ts';
 import type { Page } from '../terminal/style.ts';
 import { type Column, table } from '../terminal/table.ts';
 import { printable } from '../terminal/width.ts';
+import { registerHostConfiguration } from './host-configuration.ts';
 
 export function registerHost(program: Command, cli: Cli): void {
-  const host = program.command('host').description('list, add, test and remove hosts');
+  const host = program
+    .command('host')
+    .description('list, add, test and remove hosts; back up what is defined on them');
   host
     .command('list')
     .description('list the hosts')
@@ -61,6 +64,7 @@ export function registerHost(program: Command, cli: Cli): void {
         );
       }),
     );
+  registerHostConfiguration(host, cli);
 }
 
 const columns: readonly Column<HostDto>[] = [

@@ -164,15 +164,12 @@ function head(point: PointDto, page: Page): string {
       ['Point', point.id],
       ['Name', point.name],
       [
-        'Machine',
+        point.isHost ? 'Configuration of' : 'Machine',
         `${point.machine}${point.host === undefined ? '' : ` on ${point.host}`} (${point.machineId})`,
       ],
       ['Time', `${formatMoment(point.time)} (${formatAge(point.time, page.now)})`],
       ['Stored by', `${formatMoment(point.finished)} (${took} later)`],
-      ['Mode', [modeWords(point), ...pauses].join(', ')],
-      ['Memory', point.memory === undefined ? 'not included' : `${formatBytes(point.memory.size)} included`],
-      ['Size', `${formatBytes(point.size)} in ${count(point.disks.length, 'disk')}`],
-      ['Cost', figures(point)],
+      ...(point.isHost ? [] : machineFacts(point, pauses)),
       ['Tags', point.tags.join(', ')],
       ['Based on', point.parent],
       ['Locked until', point.lockedUntil && formatMoment(point.lockedUntil)],
@@ -182,8 +179,23 @@ function head(point: PointDto, page: Page): string {
   );
 }
 
-function restoreAdvice({ id, host }: PointDto): string[] {
+function machineFacts(point: PointDto, pauses: readonly string[]): [string, string][] {
+  return [
+    ['Mode', [modeWords(point), ...pauses].join(', ')],
+    ['Memory', point.memory === undefined ? 'not included' : `${formatBytes(point.memory.size)} included`],
+    ['Size', `${formatBytes(point.size)} in ${count(point.disks.length, 'disk')}`],
+    ['Cost', figures(point)],
+  ];
+}
+
+function restoreAdvice({ id, host, isHost }: PointDto): string[] {
   const short = shortId(id);
+  if (isHost) {
+    return [
+      `prima host diff ${short}`,
+      `prima host restore ${short} --to-host ${host === undefined ? 'HOST' : printable(host)}`,
+    ];
+  }
   return [
     `prima restore ${short} --to FOLDER`,
     `prima restore ${short} --to-host ${host === undefined ? 'HOST' : printable(host)} --start`,

@@ -2,7 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Logger, silentLogger, temporaryPrefix, throwIfAborted, toPrimaError } from '@prima/base';
+import {
+  type Logger,
+  PrimaError,
+  silentLogger,
+  temporaryPrefix,
+  throwIfAborted,
+  toPrimaError,
+} from '@prima/base';
 import { type BlockDevice, openRawFile, overlayDevice } from '@prima/block';
 import { type NbdTarget, serveNbd, writeNbdUri } from '@prima/nbd';
 import type { Point, PointDisk, Repository } from '@prima/repository';
@@ -48,6 +55,8 @@ export async function exportPoint(
   const doing = `exporting ${point.machine.name} (${point.id.slice(0, 12)})`;
   throwIfAborted(signal, doing);
   const disks = options.disk === undefined ? point.disks : [selectDisk(point, options.disk)];
+  if (disks.length === 0)
+    throw new PrimaError('unsupported', `${doing}: the point has no disks; restore its files to a folder`);
   await using stack = new AsyncDisposableStack();
   const entry = options.writable ? await options.journal.begin(doing) : undefined;
   if (entry) stack.defer(() => entry.undo());

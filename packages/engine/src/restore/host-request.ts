@@ -2,6 +2,7 @@
 import { type Logger, UserError } from '@prima/base';
 import type { ConfigFile, RestoreRequest } from '@prima/platforms';
 import type { Point, Repository } from '@prima/repository';
+import { isHostPoint } from '../host-configuration/stored.ts';
 import type { FoundLuns } from './plan.ts';
 
 export interface HostRequestOptions {
@@ -20,6 +21,12 @@ export async function hostRequest(
   point: Point,
   options: HostRequestOptions,
 ): Promise<RestoreRequest> {
+  if (isHostPoint(point)) {
+    throw new UserError(
+      'unsupported',
+      `the point ${point.id.slice(0, 12)} is of the host ${point.machine.host}, not of a machine; put it back with: prima host restore ${point.id.slice(0, 12)} --to-host HOST`,
+    );
+  }
   if (point.files.length === 0) {
     throw new UserError(
       'unsupported',

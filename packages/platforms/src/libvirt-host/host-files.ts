@@ -3,13 +3,14 @@
  * the moment. Its `dir` pools leave folders and files as they are.
  */
 import { randomBytes } from 'node:crypto';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { formatBytes, PrimaError, toPrimaError } from '@prima/base';
-import { elementMaker, newDocument, writeXml } from '@prima/formats';
+import { elementAt, elementMaker, newDocument, parseXml, textAt, writeXml } from '@prima/formats';
 import {
   type LibvirtConnection,
   type StoragePool,
   StoragePoolCreateFlags,
+  StorageVolType,
   type StorageVolume,
 } from '@prima/libvirt';
 
@@ -66,14 +67,78 @@ export async function readHostFile(
 ): Promise<Uint8Array | undefined> {
   return withVolume(connection, path, async (vol) => {
     const { allocation, capacity } = await connection.call('storageVolGetInfo', { vol });
-    if (Math.max(capacity, Math.min(allocation, capacity)) > limitBytes) {
-      throw new PrimaError(
-        'unsupported',
-        `${path} has ${formatBytes(capacity)}; at most ${formatBytes(limitBytes)} was expected of such a file`,
-      );
-    }
+    if (Math.max(capacity, Math.min(allocation, capacity)) > limitBytes)
+      throw tooLarge(path, capacity, limitBytes);
     return download(connection, vol, { offset: 0, limitBytes, path });
   });
+}
+
+export interface HostFile {
+  name: string;
+  bytes: Uint8Array;
+  permissions: FilePermissions;
+}
+
+/** The mode in octal; the user and group by number, the daemon's own where they are left out. */
+export interface FilePermissions {
+  mode: string;
+  owner?: string;
+  group?: string;
+}
+
+/** The files of a folder whose name fits `wanted`; none where there is no such folder. Raises `unsupported` above `limitBytes`. */
+export async function readHostFolder(
+  connection: LibvirtConnection,
+  folder: string,
+  { wanted, limitBytes }: { wanted: RegExp; limitBytes: number },
+): Promise<HostFile[]> {
+  const files: HostFile[] = [];
+  try {
+    await withPoolOver(connection, folder, async (pool) => {
+      const { volumes } = await connection.call('storagePoolListAllVolumes', { pool });
+      for (const vol of volumes) {
+        if (!wanted.test(vol.name)) continue;
+        const { type, capacity } = await connection.call('storageVolGetInfo', { vol });
+        if (type !== StorageVolType.VIR_STORAGE_VOL_FILE) continue;
+        const path = join(folder, vol.name);
+        if (capacity > limitBytes) throw tooLarge(path, capacity, limitBytes);
+        const { xml } = await connection.call('storageVolGetXmlDesc', { vol });
+        const bytes = await download(connection, vol, {
+          offset: 0,
+          ...(capacity === 0 ? { length: 0 } : {}),
+          limitBytes,
+          path,
+        });
+        files.push({ name: vol.name, bytes, permissions: permissionsOf(xml, path) });
+      }
+    });
+  } catch (error) {
+    if (isAbsentFolder(error)) return [];
+    throw error;
+  }
+  return files.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function isAbsentFolder(error: unknown): boolean {
+  const { code, message } = toPrimaError(error, 'reading a folder');
+  return code === 'not-found' || /No such file or directory|Not a directory/.test(message);
+}
+
+function permissionsOf(xml: string, path: string): FilePermissions {
+  const found = elementAt(parseXml(xml, `the volume ${path}`).root, 'target', 'permissions');
+  const [owner, group] = [textAt(found, 'owner'), textAt(found, 'group')];
+  return {
+    mode: textAt(found, 'mode') ?? '0600',
+    ...(owner === undefined ? {} : { owner }),
+    ...(group === undefined ? {} : { group }),
+  };
+}
+
+function tooLarge(path: string, bytes: number, limitBytes: number): PrimaError {
+  return new PrimaError(
+    'unsupported',
+    `${path} has ${formatBytes(bytes)}; at most ${formatBytes(limitBytes)} was expected of such a file`,
+  );
 }
 
 /** The last `bytes` of a file that may grow; undefined when there is no such file. */
@@ -112,8 +177,9 @@ export async function writeHostFile(
   connection: LibvirtConnection,
   path: string,
   bytes: Uint8Array,
-  options: { makeFolders?: boolean } = {},
+  options: { makeFolders?: boolean; permissions?: FilePermissions } = {},
 ): Promise<void> {
+  const { mode, owner, group } = options.permissions ?? { mode: '0600' };
   const write = async (pool: StoragePool) => {
     const name = basename(path);
     await deleteVolume(connection, pool, name);
@@ -124,7 +190,11 @@ export async function writeHostFile(
           make('capacity', { unit: 'bytes' }, [String(bytes.length)]),
           make('target', {}, [
             make('format', { type: 'raw' }),
-            make('permissions', {}, [make('mode', {}, ['0600'])]),
+            make('permissions', {}, [
+              make('mode', {}, [mode]),
+              ...(owner === undefined ? [] : [make('owner', {}, [owner])]),
+              ...(group === undefined ? [] : [make('group', {}, [group])]),
+            ]),
           ]),
         ]),
         "'",

@@ -24,11 +24,13 @@ import type {
   RestoreRequest,
   RestoreTarget,
 } from '../platform.ts';
+import type { HostConfigurationPlatform, HostItem } from '../host-item.ts';
 import type { RecoveringMachine, RecoveryPlatform, RecoveryRequest } from '../recovery.ts';
 import { examine } from './doctor.ts';
 import { type Domain, parseDomain } from './domain.ts';
 import { findDomain } from './find-domain.ts';
-import { hostConfiguration } from './host-configuration.ts';
+import { hostConfiguration, versionText } from './host-configuration.ts';
+import { putHostItem, whyHostItemNotPut } from './put-host-item.ts';
 import { deleteHostFile, readHostFileEnd } from './host-files.ts';
 import { HostLink } from './link.ts';
 import { domainFileName, machineFiles, savedMemoryPath } from './machine-files.ts';
@@ -253,9 +255,14 @@ class LibvirtHost implements Platform {
     }
   }
 
-  async *hostConfiguration(): AsyncGenerator<ConfigFile> {
-    yield* hostConfiguration(await this.#link.connection());
+  async *hostConfiguration(warn: (text: string) => void = () => undefined): AsyncGenerator<HostItem> {
+    yield* hostConfiguration(await this.#link.connection(), warn);
   }
+
+  readonly configurations: HostConfigurationPlatform = {
+    whyNotPut: whyHostItemNotPut,
+    put: async (item, options) => putHostItem(await this.#link.connection(), item, options),
+  };
 
   async doctor(machine: Machine, options: DoctorOptions = {}): Promise<DoctorFinding[]> {
     const { connection, dom, domain, state } = await this.#open(machine);
@@ -338,10 +345,6 @@ async function domainsOf(connection: LibvirtConnection): Promise<DomainRef[]> {
 function agentOf({ agent, hasAgentChannel }: Domain, isUp: boolean): Machine['agent'] {
   if (!isUp || !hasAgentChannel) return 'unknown';
   return agent === 'connected' ? 'answers' : 'silent';
-}
-
-function versionText(version: number): string {
-  return `${Math.floor(version / 1_000_000)}.${Math.floor((version % 1_000_000) / 1000)}.${version % 1000}`;
 }
 
 function needsVersion(version: number, least: number, text: string, what: string): string {

@@ -1,5 +1,6 @@
 /** A plain QEMU host: a folder of machines, each a folder with a .vmx and its disks, run by QEMU under QMP. */
 import { readdir, readFile, realpath } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { forEachBounded, PrimaError, runProgram, toPrimaError } from '@prima/base';
 import { parseVmx } from '@prima/formats';
@@ -18,6 +19,7 @@ import type {
   RestoreRequest,
   RestoreTarget,
 } from '../platform.ts';
+import type { HostItem } from '../host-item.ts';
 import { openCold } from './cold-reading.ts';
 import { createMachine } from './create.ts';
 import { describeDisks } from './disk-files.ts';
@@ -230,7 +232,7 @@ class QemuHost implements Platform {
     });
   }
 
-  async *hostConfiguration(): AsyncGenerator<ConfigFile> {
+  async *hostConfiguration(): AsyncGenerator<HostItem> {
     const { kind, reason } = await accelerator();
     const machines = (await this.inventory()).map(({ id, name, folder, state }) => ({
       id,
@@ -239,8 +241,9 @@ class QemuHost implements Platform {
       state,
     }));
     const qemu = await firstLine('qemu-system-x86_64', ['--version']);
-    const host = { version: 1, name: this.name, root: this.#root, qemu, accelerator: kind, reason, machines };
-    yield { name: 'qemu-host.json', bytes: Buffer.from(`${JSON.stringify(host, null, 2)}\n`) };
+    const host = { name: this.name, root: this.#root, qemu, accelerator: kind, reason, machines };
+    const content = Buffer.from(`${JSON.stringify(host, null, 2)}\n`);
+    yield { name: 'host', content, state: { hostname: hostname(), qemu, accelerator: kind } };
   }
 
   /** Nothing is held between calls. */
