@@ -4,7 +4,15 @@
  * are given to who registered for them.
  */
 import type { Duplex } from 'node:stream';
-import { PrimaError, ProtocolError, RemoteError, Semaphore, throwIfAborted, withDeadline } from '@prima/base';
+import {
+  PrimaError,
+  ProtocolError,
+  RemoteError,
+  Semaphore,
+  throwIfAborted,
+  toPrimaError,
+  withDeadline,
+} from '@prima/base';
 import type { Procedure } from './calls/procedure.ts';
 import { errorMessage, LibvirtError } from './errors.ts';
 import { type Message, MessageStatus, MessageType } from './message.ts';
@@ -120,13 +128,17 @@ export class RpcConnection {
       // the daemon may begin to send before it answers
       this.#streams.set(serial, stream);
       const onReply = (reply: Reply) => stream.opened(reply);
+      const discard = () => stream.discard(); // nobody waits for it any more
+      signal.addEventListener('abort', discard, { once: true });
       try {
         await this.#exchange(call, { serial, payload, release, onReply });
       } catch (error) {
-        this.#streams.delete(serial);
+        stream.ended(toPrimaError(error, name));
         throw error;
+      } finally {
+        signal.removeEventListener('abort', discard);
       }
-      if (signal.aborted) await stream.abort(); // nobody waits for it any more
+      if (signal.aborted) await stream.abort();
       return stream;
     });
   }
@@ -135,10 +147,6 @@ export class RpcConnection {
   async close(): Promise<void> {
     this.#wire.fail(new RemoteError(`the connection to ${this.peer} was closed`));
     await this.#wire.closed;
-  }
-
-  fail(error: PrimaError): void {
-    this.#wire.fail(error);
   }
 
   async #withDeadline<T>(

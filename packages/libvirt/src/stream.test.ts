@@ -70,6 +70,52 @@ test('a daemon may begin to send before it answers the call', async (test) => {
   assert.equal(await stream.read(), undefined);
 });
 
+test('however much comes before the answer, the answer is read', async (test) => {
+  const daemon = fakeDaemon();
+  test.after(() => daemon.rpc.close());
+  const name = 'storageVolDownload';
+  const opening = daemon.rpc.openStream({ name, procedure: calls[name], args: { vol } }, { timeoutMs: 5000 });
+  const call = await daemon.next();
+  const of = {
+    program: call.program,
+    procedure: call.procedure,
+    serial: call.serial,
+    type: MessageType.STREAM,
+  };
+  const count = 40; // 10 MiB
+  for (let i = 0; i < count; i += 1) daemon.send({ ...of, ...data(Buffer.alloc(streamPayloadBytes, i)) });
+  daemon.answer(call, Buffer.alloc(0));
+  daemon.send({ ...of, ...end });
+  const stream = await opening;
+  void daemon.next().then(() => daemon.send(of));
+  let length = 0;
+  for await (const bytes of stream) length += bytes.length;
+  assert.equal(length, count * streamPayloadBytes);
+});
+
+test('a stream whose opening was given up is aborted as soon as it is open', async (test) => {
+  const daemon = fakeDaemon();
+  test.after(() => daemon.rpc.close());
+  const name = 'storageVolDownload';
+  const opening = daemon.rpc.openStream({ name, procedure: calls[name], args: { vol } }, { timeoutMs: 5 });
+  const call = await daemon.next();
+  await assert.rejects(opening, { code: 'timeout' });
+  const of = {
+    program: call.program,
+    procedure: call.procedure,
+    serial: call.serial,
+    type: MessageType.STREAM,
+  };
+  for (let i = 0; i < 40; i += 1) daemon.send({ ...of, ...data(Buffer.alloc(streamPayloadBytes, i)) });
+  daemon.answer(call, Buffer.alloc(0));
+  const abort = await daemon.next();
+  assert.deepEqual(
+    [abort.type, abort.status, abort.serial],
+    [MessageType.STREAM, MessageStatus.ERROR, call.serial],
+  );
+  daemon.send(of);
+});
+
 test('who stops early aborts, and what still comes is dropped', async (test) => {
   const { daemon, stream, send } = await opened(test, 'storageVolDownload');
   send(data(Buffer.from('ab')));

@@ -3,7 +3,7 @@
  * arrived and is not taken is bounded: beyond that the connection is not read until somebody takes it, and its
  * other calls wait, too. Long transfers are best given a connection of their own.
  */
-import { assert, type PrimaError, RemoteError, withDeadline } from '@prima/base';
+import { assert, type PrimaError, ProtocolError, RemoteError, withDeadline } from '@prima/base';
 import { errorMessage, LibvirtError } from './errors.ts';
 import { type Message, MessageStatus, MessageType, streamPayloadBytes } from './message.ts';
 import type { CallOptions } from './rpc.ts';
@@ -14,6 +14,8 @@ import { decode, encode, safeInt64, struct, uint32 } from './xdr.ts';
 export type StreamPiece = { readonly data: Uint8Array } | { readonly holeBytes: number };
 
 const heldLimitBytes = 4 * 1024 * 1024;
+/** The same before the daemon has answered the call: its answer comes behind what it has sent, so we have to go on reading. */
+const earlyLimitBytes = 64 * 1024 * 1024;
 /** What a piece counts for besides its bytes, so that a daemon cannot fill memory with holes and single bytes. */
 const pieceWeightBytes = 64;
 const idleTimeoutMs = 60_000;
@@ -35,6 +37,8 @@ export class RpcStream<Reply> {
   readonly #confirmed = Promise.withResolvers<void>();
   readonly #pieces: StreamPiece[] = [];
   #reply: Reply | undefined;
+  #isOpen = false;
+  #isUnwanted = false;
   #heldBytes = 0;
   #letGo: (() => void) | undefined;
   #wake: (() => void) | undefined;
@@ -130,6 +134,15 @@ export class RpcStream<Reply> {
   /** For the connection: the call has been answered. */
   opened(reply: Reply): void {
     this.#reply = reply;
+    this.#isOpen = true;
+    this.#bound();
+  }
+
+  /** For the connection: nobody waits for it any more, but it cannot be aborted before the call has been answered. */
+  discard(): void {
+    this.#isUnwanted = true;
+    this.#pieces.length = 0;
+    this.#heldBytes = 0;
   }
 
   /** For the connection: a message of this stream, or an error that answers one of ours. Raises `protocol`. */
@@ -137,7 +150,7 @@ export class RpcStream<Reply> {
     if (message.status === MessageStatus.ERROR) {
       this.ended(new LibvirtError(this.#doing('using'), decode(errorMessage, message.payload)));
     } else if (message.status === MessageStatus.OK) this.#settle();
-    else if (this.#isOver) return;
+    else if (this.#isOver || this.#isUnwanted) return;
     else if (message.type === MessageType.STREAM_HOLE) {
       this.#hold({ holeBytes: decode(hole, message.payload).length });
     } else if (message.payload.length === 0) {
@@ -162,8 +175,15 @@ export class RpcStream<Reply> {
   #hold(piece: StreamPiece): void {
     this.#pieces.push(piece);
     this.#heldBytes += weightOf(piece);
-    if (this.#heldBytes > heldLimitBytes) this.#letGo ??= this.#wire.hold();
+    this.#bound();
     this.#wake?.();
+  }
+
+  #bound(): void {
+    if (!this.#isOpen && this.#heldBytes > earlyLimitBytes) {
+      throw new ProtocolError(`the stream of ${this.#options.name} comes without an answer to the call`);
+    }
+    if (this.#isOpen && this.#heldBytes > heldLimitBytes) this.#letGo ??= this.#wire.hold();
   }
 
   #taken(piece: StreamPiece): void {
