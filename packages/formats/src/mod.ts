@@ -7,6 +7,7 @@ export * from './ovf/ova-file.ts';
 export * from './ovf/read-ovf.ts';
 export { isMemberName } from './ovf/tar-reader.ts';
 export { type OvfChoices, type OvfWritten, writeOvf } from './ovf/write-ovf.ts';
+export * from './qcow2/write-qcow2.ts';
 export * from './qcow2-header.ts';
 export * from './qemu-arguments/command-text.ts';
 export * from './qemu-arguments/read-arguments.ts';

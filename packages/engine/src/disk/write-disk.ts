@@ -1,8 +1,7 @@
 /** Writes what a device holds to a new file in one of the formats that Prima makes. */
 import type { Progress } from '@prima/base';
 import { type BlockDevice, copyDevice, openRawFile } from '@prima/block';
-import { writeVmdkStreamFile } from '@prima/formats';
-import { writeImage } from '@prima/qemu';
+import { writeQcow2File, writeVmdkStreamFile } from '@prima/formats';
 
 export const imageFormats = ['raw', 'qcow2', 'vmdk'] as const;
 export type ImageFormat = (typeof imageFormats)[number];
@@ -21,7 +20,7 @@ export async function writeDisk(
   path: string,
   { format, fileName, ...options }: WriteDiskOptions,
 ): Promise<{ read: number; written: number }> {
-  if (format === 'qcow2') return writeImage(source, path, { ...options, format });
+  if (format === 'qcow2') return writeQcow2File(source, path, options);
   // compressed and in one piece: what ESX, OVF and archives take
   if (format === 'vmdk') return writeVmdkStreamFile(source, path, { ...options, fileName });
   const image = await openRawFile(path, { create: { size: source.size } });
