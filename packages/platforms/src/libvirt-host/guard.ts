@@ -21,7 +21,15 @@ const startTimeoutMs = 30_000;
 const patienceMs = 30_000;
 
 /** What a connection to the daemon may need; our own environment may hold a passphrase, which a process that outlives us does not get. */
-const passed = ['PATH', 'HOME', 'SSH_AUTH_SOCK', 'XDG_RUNTIME_DIR', 'XDG_CONFIG_HOME', 'USER'];
+const passed = [
+  'NODE_COMPILE_CACHE',
+  'PATH',
+  'HOME',
+  'SSH_AUTH_SOCK',
+  'XDG_RUNTIME_DIR',
+  'XDG_CONFIG_HOME',
+  'USER',
+];
 
 /** Starts the guardian of one run on one machine, and waits until it listens. */
 export async function startGuard(uri: string, machine: string, run: string): Promise<Guard> {

@@ -66,7 +66,8 @@ class RunningReading {
   readonly #logger: Logger;
   readonly #run = randomBytes(4).toString('hex');
   readonly #devices: BlockDevice[] = [];
-  #guard: Guard | undefined;
+  /** Begun at once: it takes as long as all that comes before it is needed. */
+  #guard: Promise<Guard> | undefined;
   #note: RunNote | undefined;
   #watch: ScratchWatch | undefined;
   #reached: Reached | undefined;
@@ -85,6 +86,8 @@ class RunningReading {
     const connection = await link.connection(signal);
     for (const undone of await undoLeftRun(connection, dom)) this.#logger.warn(undone);
     await checkNoJob(connection, dom);
+    this.#guard = startGuard(link.uri, domain.uuid, this.#run);
+    this.#guard.catch(() => undefined); // told when it is needed
     const planning = { connection, dom, domain, options, run: this.#run, isLocal: link.isLocal };
     const plan = await planBackup(planning);
     const why = [...plan.why];
@@ -118,7 +121,7 @@ class RunningReading {
 
   /** Written down, and guarded, before anything is done. Raises `busy` where somebody else is at work. */
   async #announce(connection: LibvirtConnection, plan: Plan, freezes: boolean): Promise<RunNote> {
-    const { link, dom, domain, machine, mode, options, socketFolder } = this.#request;
+    const { dom, machine, mode, options, socketFolder } = this.#request;
     const note: RunNote = {
       version: 1,
       run: this.#run,
@@ -132,7 +135,7 @@ class RunningReading {
       socket: join(socketFolder(dom), `prima-${this.#run}.sock`),
       ...(mode === 'warm' ? { memoryFile: join(plan.scratchFolder, `prima-${this.#run}.memory`) } : {}),
     };
-    this.#guard = await startGuard(link.uri, domain.uuid, this.#run);
+    await this.#guard;
     this.#note = note;
     await writeRunNote(connection, dom, note);
     const winner = await readRunNote(connection, dom);
@@ -218,24 +221,25 @@ class RunningReading {
     await this.#watch?.stop();
     await this.#reached?.close();
     await this.#memory?.close();
+    const { link, dom } = this.#request;
+    const guard = await this.#guard?.catch(() => undefined); // without it nothing was begun
     if (!this.#note) {
-      await this.#guard?.release();
+      await guard?.release();
       return;
     }
-    const { link, dom } = this.#request;
     try {
       const keep = this.#succeeded ? 'keep' : 'discard';
       await undoRun(await link.connection(), dom, this.#note, keep);
     } catch (error) {
       // the daemon does not answer, or the machine hangs: the guardian looks, and tries longer
       this.#logger.warn(`taking a backup back: ${toPrimaError(error, 'undoing').message}`);
-      if (await this.#guard?.abandon()) return;
+      if (await guard?.abandon()) return;
       this.#logger.warn(
         `${dom.name}: a guardian process goes on trying to take the backup back until the host can be reached`,
       );
       return;
     }
-    await this.#guard?.release();
+    await guard?.release();
   }
 
   /** After a failure to open: everything back; the error to raise says it when that failed as well. */
