@@ -5,7 +5,7 @@ import { mkdir, open, readFile, truncate, writeFile } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import { MiB, toPrimaError } from '@prima/base';
 import { openVmdk } from '@prima/formats';
-import { mappingOpener } from '@prima/qemu';
+import { mappingOpener, openWithQemu } from '@prima/qemu';
 import { randomFile, startIscsiTarget } from '@prima/testbed';
 import { attachLoop, detachLoop, place } from './prima-fixture.ts';
 
@@ -199,6 +199,11 @@ test('a block device that was backed up by itself is known again, and written ov
   const other = await attachLoop(t, at('other.img'));
   const wrong = await run('restore', 'latest', '--to-device', other, '--overwrite-lun');
   assert.equal(wrong.status, 13, wrong.stderr);
+  const used = await openWithQemu(device, { format: 'raw', writable: true });
+  const busy = await run('restore', 'latest', '--to-device', device, '--overwrite-lun');
+  await used.close();
+  assert.equal(busy.status, 5, busy.stderr);
+  assert.match(busy.stderr, /a QEMU on this computer has it open; nothing was written/);
   await good('restore', 'latest', '--to-device', device, '--overwrite-lun');
   assert.ok((await readFile(device)).equals(before));
 });
