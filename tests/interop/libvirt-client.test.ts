@@ -1,6 +1,6 @@
 /** The RPC client against a real libvirtd, with machines that need no guest. */
 import assert from 'node:assert/strict';
-import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { runProgram } from '@prima/base';
@@ -16,7 +16,7 @@ import {
   StatsTypes,
   XmlFlags,
 } from '@prima/libvirt';
-import { startLibvirtDaemon, waitUntil } from '@prima/testbed';
+import { startLibvirtDaemon, temporaryFolder, waitUntil } from '@prima/testbed';
 
 const daemon = await startLibvirtDaemon({ after });
 const libvirt = await connectLibvirt(daemon.uri);
@@ -204,6 +204,20 @@ test('a connection for looking may not change anything', async () => {
   await assert.rejects(looking.call('domainDefineXmlFlags', { xml: machine('x') }), { code: 'permission' });
 });
 
+test('where there is no libvirtd, the daemon of QEMU alone is taken', async (test) => {
+  const runtime = await temporaryFolder(test);
+  await mkdir(join(runtime, 'libvirt'));
+  await symlink(daemon.socket, join(runtime, 'libvirt/virtqemud-sock'));
+  const before = process.env['XDG_RUNTIME_DIR'];
+  test.after(() => {
+    if (before === undefined) delete process.env['XDG_RUNTIME_DIR'];
+    else process.env['XDG_RUNTIME_DIR'] = before;
+  });
+  process.env['XDG_RUNTIME_DIR'] = runtime;
+  await using own = await connectLibvirt('qemu:///session?name=qemu:///system');
+  assert.deepEqual(await own.call('connectGetUri', {}), { uri: 'qemu:///system' });
+});
+
 test('nobody at the socket: the sentence says where it was looked for', async () => {
   await assert.rejects(connectLibvirt(`qemu+unix:///system?socket=${daemon.folder}/none`), {
     code: 'remote',
@@ -244,16 +258,20 @@ test('a daemon that hangs is given up', async () => {
 test('polkit: root is let in, others are told what to do', async () => {
   const config = join(daemon.folder, 'etc/libvirtd.conf');
   const text = await readFile(config, 'utf8');
-  await writeFile(
-    config,
-    `${text.replace('auth_unix_rw = "none"', '')}auth_unix_rw = "polkit"\nunix_sock_rw_perms = "0777"\n`,
-  );
-  await chmod(daemon.folder, 0o755);
+  await writeFile(config, text.replace('auth_unix_rw = "none"', 'auth_unix_rw = "polkit"'));
   await daemon.restart();
   await using own = await connectLibvirt(daemon.uri);
   await own.call('connectGetHostname', {});
+  // another user, who may all the same enter the tests' folders
+  const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+  const capability = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
   const reader = join(import.meta.dirname, 'libvirt-polkit-reader.ts');
-  const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, reader, daemon.uri];
-  const { stdout } = await runProgram('setpriv', nobody);
+  const { stdout } = await runProgram('setpriv', [
+    ...nobody,
+    ...capability,
+    process.execPath,
+    reader,
+    daemon.uri,
+  ]);
   assert.match(stdout, /^permission connecting to .*: polkit does not let this user in .*group libvirt/);
 });
