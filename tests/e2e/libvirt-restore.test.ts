@@ -89,3 +89,45 @@ test('a warm point, and one of a suspended machine, go on where their memory was
   assert.equal(cold.mode, 'cold');
   await comesBack();
 });
+
+test('a machine is restored in its place, or one disk of it; formats and networks are chosen', async (t) => {
+  const world = await commandWorld(t);
+  const { prima, daemon, platform } = world;
+  const web = await startGuest(world, await defineGuest(world, 'web'));
+  const before = await verifyGuest(world, 'web');
+  await prima('backup', 'lab/web');
+  const running = await world.run('restore', 'latest', '--to-host', 'lab', '--replace');
+  assert.match(running.stderr, /web is running; stop it before it is replaced/);
+  await shell(world, 'web', 'rm -r /data/records; sync');
+  await platform.power(web, 'stop');
+  const old = (await platform.find('web')).disks.map(({ path }) => path);
+  await prima('restore', 'latest', '--to-host', 'lab', '--replace', '--format', 'raw', '--start');
+  const back = await startGuest(world, web);
+  assert.equal(back.id, web.id);
+  assert.deepEqual(
+    back.disks.map(({ format }) => format),
+    ['raw', 'raw'],
+  );
+  for (const path of old) await assert.rejects(access(path), path);
+  const after = await verifyGuest(world, 'web');
+  assert.equal(after.bad, 0);
+  assert.ok(after.last >= before.last);
+
+  await shell(world, 'web', 'rm -r /data/records; touch /kept; sync');
+  await platform.power(web, 'stop');
+  await prima('restore', 'latest', '--to-host', 'lab', '--replace', '--disk', 'vdb', '--start');
+  const partly = await startGuest(world, web);
+  assert.deepEqual(
+    partly.disks.map(({ format }) => format),
+    ['raw', 'qcow2'],
+  );
+  assert.equal(await shell(world, 'web', 'ls /kept'), '/kept');
+  assert.ok((await verifyGuest(world, 'web')).last >= before.last);
+  assert.deepEqual((await readdir(daemon.disks)).filter((name) => /\.(raw|qcow2)$/.test(name)).length, 2);
+
+  const none = await world.run('restore', 'latest', '--to-host', 'lab', '--as', 'no', '--replace');
+  assert.match(none.stderr, /no machine no on this host to be replaced/);
+  const rule = await world.run('restore', 'latest', '--to-host', 'lab', '--as', 'x', '--network', 'lan=none');
+  assert.match(rule.stderr, /no network card of the machine is on lan/);
+  assert.deepEqual((await daemon.virsh('list', '--all', '--name')).trim(), 'web');
+});

@@ -58,6 +58,14 @@ export interface RestoreToHostRequest {
   as?: string;
   /** The host's storage pool that all disks go to; default: where they were. */
   pool?: string;
+  /** The format that all disks get there; default: the one they had. */
+  format?: 'raw' | 'qcow2';
+  /** From the network or bridge that a card was on to one of the host, or to `none`. */
+  networks?: Record<string, string>;
+  /** Take the place of the machine of that name, which is off and keeps its identity. */
+  replace?: boolean;
+  /** With `replace`: only this disk. */
+  disk?: string;
   start?: boolean;
   allowDamaged?: boolean;
   /** Default: disks that were devices become disk files. */

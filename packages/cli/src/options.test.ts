@@ -22,7 +22,7 @@ const wrong: readonly (readonly [string, RegExp])[] = [
   ['restore latest --to a.ova --map-luns', /a package holds its disks/],
   ['restore latest --to a --to-host b', /one of them/],
   ['restore latest --to a --start', /--start go with --to-host/],
-  ['restore latest --to-host b --force', /go with --to FOLDER/],
+  ['restore latest --to-host b --force', /goes with --to FOLDER/],
   ['restore latest --to a --format vdi', /Allowed choices are raw, qcow2, vmdk/],
   ['export latest', /--socket PATH or --listen ADDR:PORT/],
   ['export latest --socket a --listen b', /one of them/],

@@ -181,6 +181,17 @@ export interface RestoreRequest {
   memory?: { size: number };
   /** The host's storage pool that all disks go to. Raises `unsupported` on hosts without pools. */
   pool?: string;
+  /** The format that all disks get; default: the one they had. Raises `unsupported` where the host cannot choose. */
+  format?: 'raw' | 'qcow2';
+  /** From the network or bridge that a card was on to one of this host, or to `none`. Raises `unsupported` likewise. */
+  networks?: Readonly<Record<string, string>>;
+  /**
+   * Takes the place of the machine of that name, which is off and keeps its identity; its old disks go. Raises `not-found` where
+   * there is none, `unsupported` on hosts that cannot.
+   */
+  replace?: boolean;
+  /** With `replace`: only `disks` are replaced; all else of the machine stays as the host has it. */
+  onlyDisks?: boolean;
   /** Bytes that are going to be written to all of these, as far as it is known; for hosts that can tell whether there is room. */
   dataBytes?: number;
   signal?: AbortSignal;

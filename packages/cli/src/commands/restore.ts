@@ -9,7 +9,7 @@ import type {
   RestoreResult,
 } from '@prima/api';
 import { errorCodes, formatBytes, formatDuration, UserError } from '@prima/base';
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Cli } from '../cli.ts';
 import type { Invocation } from '../invocation.ts';
 import { count, shortId } from '../render/point.ts';
@@ -25,6 +25,8 @@ interface RestoreOptions {
   toHost?: string;
   as?: string;
   toPool?: string;
+  network?: Record<string, string>;
+  replace?: boolean;
   start?: boolean;
   allowDamaged?: boolean;
   toDevice?: string;
@@ -40,15 +42,12 @@ export function registerRestore(program: Command, cli: Cli): void {
     .argument('<point>', 'id or its beginning, latest, MACHINE@latest or MACHINE@TIME')
     .option('--to <folder>', 'write the disks and files into this folder; FILE.ova or FILE.ovf: a package')
     .addOption(
-      new Option('--format <format>', 'with --to: of the disks, or a package of the machine').choices([
-        'raw',
-        'qcow2',
-        'vmdk',
-        'ova',
-        'ovf',
-      ]),
+      new Option(
+        '--format <format>',
+        'with --to: of the disks, or a package of the machine; with --to-host: raw or qcow2',
+      ).choices(['raw', 'qcow2', 'vmdk', 'ova', 'ovf']),
     )
-    .option('--disk <disk>', 'with --to and --to-device: only this disk, by its number or name')
+    .option('--disk <disk>', 'with --to, --to-device and --replace: only this disk, by its number or name')
     .option(
       '--force',
       'with --to: overwrite files that are there; with --to-device: another device than it was',
@@ -56,6 +55,12 @@ export function registerRestore(program: Command, cli: Cli): void {
     .option('--to-host <host>', 'make a machine of it on this host')
     .option('--as <name>', "with --to-host: the new machine's name")
     .option('--to-pool <pool>', 'with --to-host: put all disks into this storage pool of a libvirt host')
+    .option(
+      '--network <from=to>',
+      'with --to-host: plug cards of a network in at another, or "none" (repeatable)',
+      collectPair,
+    )
+    .option('--replace', 'with --to-host: take the place of the machine of that name, which is off')
     .option('--start', 'with --to-host: start it')
     .option('--to-device <device>', 'write one disk over a block device, or iscsi://HOST[:PORT]/TARGET/LUN')
     .option('--map-luns', 'disks that were LUNs stand for these again, wherever they are now')
@@ -96,6 +101,10 @@ function restore(
     const how = {
       ...(as !== undefined && { as }),
       ...(pool !== undefined && { pool }),
+      ...(options.network && { networks: options.network }),
+      ...(options.replace && { replace: true }),
+      ...(disk !== undefined && { disk }),
+      ...(format !== undefined && { format: hostFormat(format) }),
       ...(start && { start }),
       ...damage,
       ...luns,
@@ -112,6 +121,20 @@ function restore(
   const image = format as ImageFormat | undefined;
   const what = { ...(image && { format: image }), ...(disk !== undefined && { disk }) };
   return api.restoreToFolder({ point, folder: resolve(to), ...what, ...over, ...damage, ...luns }, call);
+}
+
+function hostFormat(format: NonNullable<RestoreOptions['format']>): 'raw' | 'qcow2' {
+  if (format === 'raw' || format === 'qcow2') return format;
+  throw new UserError('usage', `--format ${format} goes with --to; disks on a host are raw or qcow2`);
+}
+
+/** `FROM=TO`, gathered. */
+function collectPair(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const [, from, to] = /^([^=]+)=([^=]+)$/.exec(text) ?? [];
+  if (from === undefined || to === undefined) {
+    throw new InvalidArgumentError('write FROM=TO: lan=default, br0=none');
+  }
+  return { ...before, [from]: to };
 }
 
 /** By the ending of the target, or as it was told; undefined for a folder. Raises `usage` where the two disagree. */
@@ -141,7 +164,7 @@ const parsedDevice = (text: string): string => (/^iscsi:/i.test(text) ? text : r
 
 /** Raises `usage` unless exactly one target is named, with options that belong to it. */
 function check(options: RestoreOptions): void {
-  const { to, toHost, toDevice, format, disk, force, as, toPool, start } = options;
+  const { to, toHost, toDevice, format, disk, force, as, toPool, start, network, replace } = options;
   const targets = [to, toHost, toDevice].filter((target) => target !== undefined);
   if (targets.length !== 1) {
     throw new UserError(
@@ -149,16 +172,20 @@ function check(options: RestoreOptions): void {
       'say where to restore to: --to FOLDER, --to-host HOST or --to-device DEVICE (one of them)',
     );
   }
-  const wholeDisk = disk !== undefined || force !== undefined;
-  if (toHost !== undefined && (format !== undefined || wholeDisk)) {
-    throw new UserError('usage', '--format, --disk and --force go with --to FOLDER, not with --to-host');
-  }
-  if (toDevice !== undefined && format !== undefined)
-    throw new UserError('usage', '--format goes with --to FOLDER: a device holds the disk as it is');
-  if (toHost === undefined && (as !== undefined || start !== undefined || toPool !== undefined))
+  if (toHost !== undefined && force !== undefined)
+    throw new UserError('usage', '--force goes with --to FOLDER; --replace takes the place of a machine');
+  if (toHost !== undefined && disk !== undefined && !replace)
     throw new UserError(
       'usage',
-      '--as, --to-pool and --start go with --to-host HOST, not with another target',
+      '--disk with --to-host needs --replace: it goes into a machine that is there',
+    );
+  if (toDevice !== undefined && format !== undefined)
+    throw new UserError('usage', '--format goes with --to FOLDER: a device holds the disk as it is');
+  const hostOnly = [as, start, toPool, network, replace].some((option) => option !== undefined);
+  if (toHost === undefined && hostOnly)
+    throw new UserError(
+      'usage',
+      '--as, --to-pool, --network, --replace and --start go with --to-host HOST, not with another target',
     );
   checkLuns(options);
 }

@@ -3,12 +3,17 @@ import { type Logger, UserError } from '@prima/base';
 import type { ConfigFile, RestoreRequest } from '@prima/platforms';
 import type { Point, Repository } from '@prima/repository';
 import { isHostPoint } from '../host-configuration/stored.ts';
-import type { FoundLuns } from './plan.ts';
+import { type FoundLuns, plannedDisks } from './plan.ts';
 
 export interface HostRequestOptions {
   /** The machine's name; default the one it had. */
   as?: string;
   pool?: string;
+  format?: 'raw' | 'qcow2';
+  networks?: Readonly<Record<string, string>>;
+  replace?: boolean;
+  /** Only this disk, by its name or number; with `replace`. */
+  disk?: string;
   /** Disks that stand for these devices. */
   found?: FoundLuns | undefined;
   signal?: AbortSignal;
@@ -33,6 +38,12 @@ export async function hostRequest(
       `the point ${point.id.slice(0, 12)} is of the bare disk ${point.machine.name} and has no machine's configuration; restore it to a folder and create a machine with it`,
     );
   }
+  if (options.disk !== undefined && options.replace !== true) {
+    throw new UserError(
+      'usage',
+      'one disk alone goes into a machine that is there: restore it with --replace',
+    );
+  }
   const files: ConfigFile[] = [];
   for (const { name } of point.files) files.push({ name, bytes: await repository.readFile(point, name) });
   const isOwn = files.some(({ name }) => /\.vmx$/i.test(name));
@@ -42,12 +53,16 @@ export async function hostRequest(
     name: options.as ?? point.machine.name,
     files: files.filter((file) => file !== foreign),
     ...(foreign && { foreign }),
-    disks: point.disks.map(({ slot = '', name, size, format = 'raw' }) => {
+    disks: plannedDisks(point, options).map(({ slot = '', name, size, format = 'raw' }) => {
       const lun = options.found?.get(name);
       return { slot, name, size, format, ...(lun && { lun }) };
     }),
-    memory: point.memory && { size: point.memory.size },
+    memory: options.disk === undefined ? point.memory && { size: point.memory.size } : undefined,
     pool: options.pool,
+    format: options.format,
+    networks: options.networks,
+    replace: options.replace,
+    onlyDisks: options.disk === undefined ? undefined : true,
     signal: options.signal,
     logger: options.logger,
   };

@@ -14,6 +14,7 @@ import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
 import { hostRequest } from './host-request.ts';
 import { findLuns, type LunChoice, lunNotes, writeLun } from './luns.ts';
+import { plannedDisks } from './plan.ts';
 import { neededBytes } from './space.ts';
 
 export interface RestoreToHostOptions {
@@ -21,6 +22,14 @@ export interface RestoreToHostOptions {
   as?: string;
   /** The host's storage pool that all disks go to. */
   pool?: string;
+  /** The format that all disks get there. */
+  format?: 'raw' | 'qcow2';
+  /** From the network that a card was on to one of the host, or to `none`. */
+  networks?: Readonly<Record<string, string>>;
+  /** Take the place of the machine of that name, which is off and keeps its identity. */
+  replace?: boolean;
+  /** With `replace`: only this disk, by its name or number. */
+  disk?: string;
   /** Run it, or let it go on where its memory was taken. */
   start?: boolean;
   /** Go on where a disk cannot be read: with zeros, which the result lists. */
@@ -57,31 +66,33 @@ export async function restoreToHost(
   throwIfAborted(signal, doing);
   const luns = options.luns && (await findLuns(point.disks, options.luns, signal));
   const asked = await hostRequest(repository, point, { ...options, found: luns });
-  const copied = [...point.disks, ...(point.memory ? [point.memory] : [])].filter(
-    ({ name }) => !luns?.has(name),
-  );
+  const disks = plannedDisks(point, options);
+  const memory = options.disk === undefined ? point.memory : undefined;
+  const copied = [...disks, ...(memory ? [memory] : [])].filter(({ name }) => !luns?.has(name));
   const silent = new DamageLog(options.allowDamaged ?? false); // damage is said when it is copied
   const dataBytes = await neededBytes({ repository, point, damage: silent }, copied, signal);
   const request = { ...asked, dataBytes };
   await using entry = await options.journal.begin(doing, [{ kind: 'host', host: platform.name }]);
   const target = await platform.prepareRestore(request);
   try {
+    const told = target.notes.length;
     for (const note of target.notes) logger.info(note);
     const result = { files: [] as HostRestore['files'], notes: target.notes, bytesRead: 0, bytesWritten: 0 };
     const damage = new DamageLog(options.allowDamaged ?? false, logger);
     const work: Work = { repository, point, options, result, damage };
-    for (const disk of point.disks) {
+    for (const disk of disks) {
       const found = target.disks.find(({ slot }) => slot === disk.slot);
       if (!found) throw new UserError('unsupported', `${doing}: the host has no place for ${disk.name}`);
       if (found.device && luns?.has(disk.name)) throw mapsNone(platform, disk);
       if (found.device) await copy(work, disk, found.device);
       result.files.push({ disk: disk.name, path: found.path, size: disk.size });
     }
-    if (point.memory) await copyMemory(work, point.memory, target);
-    for (const disk of point.disks) await overwrite(work, disk, luns?.get(disk.name)?.device);
+    if (memory) await copyMemory(work, memory, target);
+    for (const disk of disks) await overwrite(work, disk, luns?.get(disk.name)?.device);
     throwIfAborted(signal, doing);
     const machine = await target.commit({ start: options.start ?? false });
     await entry.end();
+    for (const note of target.notes.slice(told)) logger.info(note);
     for (const note of lunNotes(point.disks, luns, options.luns)) logger.info(note);
     return { ...result, machine, damaged: damage.all() };
   } catch (error) {

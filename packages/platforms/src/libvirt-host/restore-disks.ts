@@ -37,6 +37,8 @@ export interface NewDiskRequest {
   original: XmlElement | undefined;
   /** The pool that all disks go to. */
   pool?: string;
+  /** Instead of the one it had. */
+  format?: 'raw' | 'qcow2';
   /** Of a file, where it is free. Default: the name that it had. */
   fileName?: string;
   /** Where files go whose folder is not on this host, or that were none. */
@@ -135,8 +137,9 @@ export async function makeNamedFile(
 
 async function makeFile(request: NewDiskRequest, pool: StoragePool, folder: string): Promise<NewDisk> {
   const { connection, disk, target, machine, notes, original } = request;
-  const format = disk.format === 'qcow2' ? 'qcow2' : 'raw';
-  if (format !== disk.format) notes.push(`${disk.name} was ${disk.format} and becomes raw`);
+  const format = request.format ?? (disk.format === 'qcow2' ? 'qcow2' : 'raw');
+  if (format !== disk.format && request.format === undefined)
+    notes.push(`${disk.name} was ${disk.format} and becomes raw`);
   const before = fileOf(original);
   const own = before !== undefined && disk.format === format ? basename(before) : undefined;
   const wanted = request.fileName ?? own;

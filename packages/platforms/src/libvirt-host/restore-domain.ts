@@ -50,6 +50,12 @@ export function configurationOf({ files, foreign, name }: RestoreRequest): Resto
   return translated(other);
 }
 
+/** A machine as its host has it. */
+export function asDefined(xml: string): RestoredDomain {
+  const document = parseXml(xml, 'the machine that is replaced');
+  return { document, targetOf: (slot) => slot, isTranslated: false, notes: [] };
+}
+
 function translated({ name, bytes }: ConfigFile): RestoredDomain {
   const read = readConfiguration(bytes, name);
   const notes = read.notCarried.map(({ where, what }) => `left out: ${where} (${what})`);
@@ -118,10 +124,15 @@ export interface ShapeOptions {
   /** By target. */
   disks: ReadonlyMap<string, NewDisk>;
   notes: string[];
+  /** Disks that are not in `disks` stay what they are. */
+  keepsOthers?: boolean;
 }
 
 /** The machine as it will be defined. */
-export function shapeDomain({ document }: RestoredDomain, { identity, disks, notes }: ShapeOptions): string {
+export function shapeDomain(
+  { document }: RestoredDomain,
+  { identity, disks, notes, keepsOthers = false }: ShapeOptions,
+): string {
   const { root } = document;
   const isOther =
     elementTextOf(root, 'uuid') !== identity.uuid || elementTextOf(root, 'name') !== identity.name;
@@ -133,7 +144,7 @@ export function shapeDomain({ document }: RestoredDomain, { identity, disks, not
     const target = valueOf(elementAt(disk, 'target'), 'dev') ?? '';
     const made = disks.get(target);
     if (made) placeDisk(disk, made);
-    else if (devices) {
+    else if (devices && !keepsOthers) {
       removeChild(devices, disk);
       notes.push(`${target} is not in the point and is left out of the machine`);
     }

@@ -17,9 +17,12 @@ import { exportDisks } from './exports.ts';
 import { findDomain } from './find-domain.ts';
 import type { HostLink } from './link.ts';
 import { savedMemoryPath } from './machine-files.ts';
+import { mapNetworks } from './map-networks.ts';
 import { power } from './power.ts';
+import { forgetCheckpoints, removeOldDisks, type Replaced, toBeReplaced } from './replaced.ts';
 import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
 import {
+  asDefined,
   configurationOf,
   diskElements,
   identityOf,
@@ -66,6 +69,7 @@ class Restore {
   readonly #notes: string[] = [];
   readonly #devices: WritableDevice[] = [];
   readonly #made: NewDisk[] = [];
+  #replaced: Replaced | undefined;
   #standIn: StandIn | undefined;
   #reached: Reached | undefined;
   #isOver = false;
@@ -77,14 +81,11 @@ class Restore {
   async prepare(): Promise<RestoreTarget> {
     const { link, request } = this.#work;
     const connection = await link.connection(request.signal);
-    if (await findDomain(connection, request.name)) {
-      throw new PrimaError(
-        'exists',
-        `there is a machine ${request.name} on this host; restore it under another name`,
-      );
-    }
-    const restored = configurationOf(request);
+    this.#replaced = await this.#findReplaced(connection);
+    const restored =
+      this.#replaced && request.onlyDisks === true ? asDefined(this.#replaced.xml) : configurationOf(request);
     this.#notes.push(...restored.notes);
+    await this.#mapNetworks(connection, restored);
     const disks = await this.#makeDisks(connection, restored);
     const memory = await this.#makeMemory(connection, restored);
     const targets = await this.#openDisks(connection, disks);
@@ -95,6 +96,36 @@ class Restore {
       commit: async ({ start = false } = {}) => this.#commit(restored, disks, start),
       abort: () => this.abort(),
     };
+  }
+
+  /** Raises `exists` and `not-found` where the name is taken or not, against what was asked for. */
+  async #findReplaced(connection: LibvirtConnection): Promise<Replaced | undefined> {
+    const { name, replace } = this.#work.request;
+    const found = await findDomain(connection, name);
+    if (found && replace === true) return await toBeReplaced(connection, found);
+    if (found) {
+      const choices = 'restore it under another name (--as), or in its place (--replace)';
+      throw new PrimaError('exists', `there is a machine ${name} on this host; ${choices}`);
+    }
+    if (replace !== true) return undefined;
+    throw new PrimaError('not-found', `there is no machine ${name} on this host to be replaced`);
+  }
+
+  async #mapNetworks(connection: LibvirtConnection, restored: RestoredDomain): Promise<void> {
+    const { networks = {}, onlyDisks } = this.#work.request;
+    if (onlyDisks === true) return;
+    const present = (await connection.call('connectListAllNetworks', {})).networks.map(({ name }) => name);
+    const devices = elementAt(restored.document.root, 'devices');
+    this.#notes.push(...mapNetworks(devices, { map: networks, present }));
+  }
+
+  async #identity(connection: LibvirtConnection, restored: RestoredDomain) {
+    const { request } = this.#work;
+    if (this.#replaced) {
+      const { name, uuid } = this.#replaced.dom;
+      return { identity: { name, uuid, renewsMacs: false }, notes: [] };
+    }
+    return identityOf(restored.document, request, await findDomain(connection, request.id));
   }
 
   /** By slot of the request. */
@@ -113,6 +144,7 @@ class Restore {
         machine: request.name,
         original,
         ...(request.pool === undefined ? {} : { pool: request.pool }),
+        ...(request.format === undefined ? {} : { format: request.format }),
         fallbackFolder: join(root, 'images'),
         notes: this.#notes,
       });
@@ -129,8 +161,7 @@ class Restore {
   async #makeMemory(connection: LibvirtConnection, restored: RestoredDomain): Promise<NewDisk | undefined> {
     const { request, root } = this.#work;
     if (!request.memory) return undefined;
-    const original = await findDomain(connection, request.id);
-    const { identity } = identityOf(restored.document, request, original);
+    const { identity } = await this.#identity(connection, restored);
     if (identity.uuid !== request.id || restored.isTranslated) {
       const why = restored.isTranslated ? 'it is of another kind of host' : 'it gets another identity';
       this.#notes.push(`the memory of the point is left out: ${why}; the machine starts from its disks`);
@@ -186,14 +217,26 @@ class Restore {
       await writeMachineFiles({ connection, dom, request, root, notes: this.#notes });
       await this.#adaptMemory(connection, disks);
     } catch (error) {
-      const flags = UndefineFlags.VIR_DOMAIN_UNDEFINE_NVRAM;
-      await connection.call('domainUndefineFlags', { dom, flags });
+      await this.#takeBack(connection, dom);
       this.#isOver = false;
       throw error;
+    }
+    if (this.#replaced) {
+      const targets = new Set(this.#made.map(({ target }) => target));
+      this.#notes.push(...(await removeOldDisks(connection, this.#replaced, targets)));
     }
     if (this.#standIn) await undefineStandIn(connection, this.#standIn.dom);
     if (start) await power(connection, dom, 'start', { signal: request.signal, logger: request.logger });
     return this.#work.found(dom.uuid);
+  }
+
+  async #takeBack(connection: LibvirtConnection, dom: DomainRef): Promise<void> {
+    if (this.#replaced) {
+      await connection.call('domainDefineXmlFlags', { xml: this.#replaced.xml });
+      return;
+    }
+    const flags = UndefineFlags.VIR_DOMAIN_UNDEFINE_NVRAM;
+    await connection.call('domainUndefineFlags', { dom, flags });
   }
 
   async #define(
@@ -201,13 +244,15 @@ class Restore {
     restored: RestoredDomain,
     disks: ReadonlyMap<string, NewDisk>,
   ): Promise<DomainRef> {
-    const { request } = this.#work;
-    const original = await findDomain(connection, request.id);
-    const { identity, notes } = identityOf(restored.document, request, original);
+    const { identity, notes } = await this.#identity(connection, restored);
     this.#notes.push(...notes);
     const byTarget = new Map([...disks.values()].map((disk) => [disk.target, disk]));
-    const xml = shapeDomain(restored, { identity, disks: byTarget, notes: this.#notes });
-    if (await findDomain(connection, identity.name)) {
+    const keepsOthers = this.#work.request.onlyDisks === true;
+    const xml = shapeDomain(restored, { identity, disks: byTarget, notes: this.#notes, keepsOthers });
+    if (this.#replaced) {
+      await toBeReplaced(connection, this.#replaced.dom); // it may have been started meanwhile
+      if (!keepsOthers) await forgetCheckpoints(connection, this.#replaced);
+    } else if (await findDomain(connection, identity.name)) {
       throw new PrimaError('exists', `a machine ${identity.name} has come up on this host meanwhile`);
     }
     return (await connection.call('domainDefineXmlFlags', { xml })).dom;

@@ -35,8 +35,12 @@ interface StagedDisk {
 export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> {
   const { root, request } = work;
   checkMachineName(request.name);
-  if (request.pool !== undefined) {
-    throw new PrimaError('unsupported', `a plain QEMU host has no storage pools; leave --to-pool out`);
+  const { pool, format, networks, replace } = request;
+  if (pool !== undefined || format !== undefined || networks !== undefined || replace === true) {
+    throw new PrimaError(
+      'unsupported',
+      'plain QEMU hosts have no pools and networks to choose from, keep formats and replace no machine: leave --to-pool, --format, --network and --replace out',
+    );
   }
   if (work.present.some(({ name }) => name === request.name)) {
     throw new PrimaError(

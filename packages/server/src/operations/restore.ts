@@ -66,8 +66,8 @@ export function restoreOperations(context: Context): RestoreOperations {
         const journal = await context.recover(logger);
         const point = await namedPoint(repository, request.point);
         const platform = await context.platform(request.host);
-        const { as, start, pool, allowDamaged, luns } = request;
-        const work = { as, start, pool, allowDamaged, luns, journal, signal, logger, onProgress };
+        const { point: _point, host: _host, ...how } = request;
+        const work = { ...how, journal, signal, logger, onProgress };
         const { machine, files, bytesRead, bytesWritten, damaged } = await restoreToHost(
           repository,
           point,

@@ -1,0 +1,59 @@
+/** A machine that a restore replaces: it keeps its identity; its old disks go once the new ones are its own. */
+import { PrimaError } from '@prima/base';
+import { type Domain as DomainRef, type LibvirtConnection, XmlFlags } from '@prima/libvirt';
+import { forgetCheckpoint, listCheckpoints } from './checkpoints.ts';
+import { type Domain, parseDomain } from './domain.ts';
+import { deleteHostFile } from './host-files.ts';
+import { machineState } from './power.ts';
+
+export interface Replaced {
+  dom: DomainRef;
+  domain: Domain;
+  /** As it is defined, to be defined again should the restore fail. */
+  xml: string;
+}
+
+/** Raises `state` unless it is off, `refused` while it has snapshots: they would be of disks that are gone. */
+export async function toBeReplaced(connection: LibvirtConnection, dom: DomainRef): Promise<Replaced> {
+  const state = await machineState(connection, dom);
+  if (state !== 'off') {
+    throw new PrimaError(
+      'state',
+      `${dom.name} is ${state}; stop it before it is replaced (prima machine stop)`,
+    );
+  }
+  const { snapshots } = await connection.call('domainListAllSnapshots', { dom });
+  if (snapshots.length > 0) {
+    const names = snapshots.map(({ name }) => name).join(', ');
+    throw new PrimaError(
+      'refused',
+      `${dom.name} has snapshots (${names}), which would be of disks that are gone; delete them before it is replaced`,
+    );
+  }
+  const flags = XmlFlags.VIR_DOMAIN_XML_INACTIVE | XmlFlags.VIR_DOMAIN_XML_SECURE;
+  const { xml } = await connection.call('domainGetXmlDesc', { dom, flags });
+  return { dom, domain: parseDomain(xml, dom.name), xml };
+}
+
+/** What libvirt knows of bitmaps is of the disks that were. */
+export async function forgetCheckpoints(connection: LibvirtConnection, { dom }: Replaced): Promise<void> {
+  for (const { name } of await listCheckpoints(connection, dom))
+    await forgetCheckpoint(connection, dom, name);
+}
+
+/** @param targets the disks that were replaced. Answers what is left, for people. */
+export async function removeOldDisks(
+  connection: LibvirtConnection,
+  { domain }: Replaced,
+  targets: ReadonlySet<string>,
+): Promise<string[]> {
+  const notes: string[] = [];
+  for (const { target, source, location } of domain.disks) {
+    if (!targets.has(target) || location === '') continue;
+    if (source === 'file') {
+      await deleteHostFile(connection, location);
+      notes.push(`the old disk ${location} is removed`);
+    } else notes.push(`the old disk ${location} is left: it is no file`);
+  }
+  return notes;
+}
