@@ -18,6 +18,7 @@ import type { RecoverApi } from './recover.ts';
 import type { RdmApi } from './disk-rdm.ts';
 import type { RedoApi } from './redo.ts';
 import type { RepositoryApi } from './repository.ts';
+import type { ResourcesApi } from './resources.ts';
 import type { RestoreApi } from './restore.ts';
 
 export interface PrimaApi
@@ -37,6 +38,7 @@ export interface PrimaApi
     RecoverApi,
     RedoApi,
     RepositoryApi,
+    ResourcesApi,
     RestoreApi {
   close(): Promise<void>;
 }

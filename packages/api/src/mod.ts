@@ -18,4 +18,5 @@ export type * from './points.ts';
 export type * from './recover.ts';
 export type * from './redo.ts';
 export type * from './repository.ts';
+export type * from './resources.ts';
 export type * from './restore.ts';

@@ -377,6 +377,23 @@ const requests: readonly (readonly [string, Call])[] = [
     'machine doctor lab/web01 --take-over',
     { method: 'machineDoctor', request: { machine: 'lab/web01', takeOver: true } },
   ],
+  ['machine resources lab/web01', { method: 'machineResources', request: { machine: 'lab/web01' } }],
+  [
+    'machine resources set lab/web01 --cpu-shares 512 --cpu-quota none --memory 1G --disk vda:read-bytes=50M --disk vda:total-iops=0 --disk vdb:write-bytes=1M',
+    {
+      method: 'machineResourcesSet',
+      request: {
+        machine: 'lab/web01',
+        settings: {
+          machine: { 'cpu-shares': 512, 'cpu-quota': -1, memory: 1024 ** 3 },
+          disks: [
+            { disk: 'vda', limits: { 'read-bytes': 50 * 1024 ** 2, 'total-iops': 0 } },
+            { disk: 'vdb', limits: { 'write-bytes': 1024 ** 2 } },
+          ],
+        },
+      },
+    },
+  ],
   ['machine delete lab/web01', { method: 'machineDelete', request: { machine: 'lab/web01' } }],
   [
     'machine console lab/web01 --bytes 100',

@@ -323,6 +323,22 @@ export const answers: Answers = {
       { subject: 'checkpoint prima-1', found: 'no point of this repository needs it', done: 'it is removed' },
     ],
   }),
+  machineResources: ({ machine: name }) => ({
+    machine: name,
+    live: { machine: { memory: 256 * MiB, 'cpu-shares': 2048 }, disks: [] },
+    config: {
+      machine: { memory: 512 * MiB, 'cpu-quota': -1 },
+      disks: [{ disk: 'vda', limits: { 'read-bytes': 50 * MiB, 'total-iops': 500 } }],
+    },
+    notes: ['blkio-weight as they are now: cgroups are not mounted'],
+  }),
+  machineResourcesSet: ({ machine: name }) => ({
+    machine: name,
+    done: [
+      { settings: ['memory'], config: true, live: true },
+      { settings: ['cpu-shares'], config: true, live: false, why: 'it holds from the next start on' },
+    ],
+  }),
   machineDelete: () => undefined,
   machineScreenshot: () => new Uint8Array([0x89, 0x50, 0x4e, 0x47]),
   machineConsole: () => 'login: \u001b[31mred\u001b[0m\r\nok\n',

@@ -4,3 +4,4 @@ export * from './platform.ts';
 export type * from './recovery.ts';
 export { openLibvirtHost } from './libvirt-host/libvirt-host.ts';
 export { openFolder, openQemuHost } from './qemu-host/qemu-host.ts';
+export * from './resources.ts';

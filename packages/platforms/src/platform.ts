@@ -6,6 +6,7 @@ import type { Logger, Progress, Range } from '@prima/base';
 import type { BlockDevice, WritableDevice } from '@prima/block';
 import type { HostConfigurationPlatform, HostItem } from './host-item.ts';
 import type { RecoveryPlatform } from './recovery.ts';
+import type { ResourcePlatform } from './resources.ts';
 
 export type MachineState = 'running' | 'paused' | 'suspended' | 'off' | 'unknown';
 
@@ -349,6 +350,8 @@ export interface Platform {
   doctor?(machine: Machine, options?: DoctorOptions): Promise<DoctorFinding[]>;
   /** Redo logs; undefined for hosts that have none. */
   readonly redo?: RedoPlatform;
+  /** What machines may use of the host; undefined for hosts that do not limit it. */
+  readonly resources?: ResourcePlatform;
   /** Machines that run from a repository; undefined for hosts that cannot. */
   readonly recovery?: RecoveryPlatform;
   /** Removes the machine with its disks; raises `state` when it runs. */

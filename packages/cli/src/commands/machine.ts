@@ -14,6 +14,7 @@ import { registerMachineCreate } from './machine-create.ts';
 import { registerMachineDoctor } from './machine-doctor.ts';
 import { registerMachineExport } from './machine-export.ts';
 import { registerMachineImport } from './machine-import.ts';
+import { registerMachineResources } from './machine-resources.ts';
 
 export function registerMachine(program: Command, cli: Cli): void {
   const machine = program.command('machine').description('list, create, run and look at machines');
@@ -24,6 +25,7 @@ export function registerMachine(program: Command, cli: Cli): void {
   registerMachineDoctor(machine, cli);
   registerMachineExport(machine, cli);
   registerMachineImport(machine, cli);
+  registerMachineResources(machine, cli);
   registerStart(machine, cli);
   registerStop(machine, cli);
   for (const [action, description] of [

@@ -25,6 +25,7 @@ import type {
   RestoreTarget,
 } from '../platform.ts';
 import type { HostConfigurationPlatform, HostItem } from '../host-item.ts';
+import type { ResourcePlatform } from '../resources.ts';
 import type { RecoveringMachine, RecoveryPlatform, RecoveryRequest } from '../recovery.ts';
 import { examine } from './doctor.ts';
 import { type Domain, parseDomain } from './domain.ts';
@@ -42,6 +43,7 @@ import { recoverHost } from './recover.ts';
 import { findRecovery, LibvirtRecovery } from './recovery/machine.ts';
 import { checkNotRecovering } from './recovery/note.ts';
 import { prepareRecovery } from './recovery/prepare.ts';
+import { readResources, type ResourceRequest, setResources } from './resources.ts';
 import { prepareRestore } from './restore.ts';
 import { screenshot } from './screen.ts';
 import { isStandIn } from './stand-in.ts';
@@ -257,6 +259,16 @@ class LibvirtHost implements Platform {
 
   async *hostConfiguration(warn: (text: string) => void = () => undefined): AsyncGenerator<HostItem> {
     yield* hostConfiguration(await this.#link.connection(), warn);
+  }
+
+  readonly resources: ResourcePlatform = {
+    read: async (machine) => readResources(await this.#resourcesOf(machine)),
+    set: async (machine, settings) => setResources(await this.#resourcesOf(machine), settings),
+  };
+
+  async #resourcesOf(machine: Machine): Promise<ResourceRequest> {
+    const { connection, dom, state } = await this.#open(machine);
+    return { connection, dom, isUp: state === 'running' || state === 'paused' };
   }
 
   readonly configurations: HostConfigurationPlatform = {
