@@ -21,7 +21,6 @@ import {
   parseManifest,
   parseQcow2Header,
   parseVmx,
-  parseXml,
   readConfiguration,
   readGrains,
   readPartitions,
@@ -30,9 +29,9 @@ import {
   writeDescriptor,
   writeManifest,
   writeVmx,
-  writeXml,
 } from '@prima/formats';
 import { mutate } from '@prima/testbed';
+import { parseXml, writeXml } from '@prima/xml';
 import { randomDescription } from '../../packages/formats/src/machine/description-fixture.ts';
 import { ovirt, virtualBox, vmware } from '../../packages/formats/src/ovf/ovf-fixture.ts';
 import { writeTar } from '../../packages/formats/src/ovf/tar-writer.ts';

@@ -16,9 +16,9 @@ import {
   writeOva,
   writeOvf,
   writeQemuArguments,
-  writeXml,
 } from '@prima/formats';
 import { temporaryFolder } from '@prima/testbed';
+import { writeXml } from '@prima/xml';
 import { writeTar } from '../../packages/formats/src/ovf/tar-writer.ts';
 import { randomDescription } from '../../packages/formats/src/machine/description-fixture.ts';
 

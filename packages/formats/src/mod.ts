@@ -62,17 +62,6 @@ export * from './machine/description.ts';
 export { type NotCarried, type Translation } from './machine/translation.ts';
 export * from './vmx/read-description.ts';
 export { type VmxChoices, writeVmxDescription } from './vmx/write-description.ts';
-export { parseXml, type XmlDocument, type XmlElement } from './xml/xml.ts';
-export {
-  elementMaker,
-  insertChild,
-  newDocument,
-  removeChild,
-  setAttribute,
-  setText,
-  writeXml,
-} from './xml/write-xml.ts';
-export { elementAt, elementsOf, textAt, valueOf } from './xml/xml-query.ts';
 export type { Partition, PartitionTable } from './partitions/partition-table.ts';
 export { readPartitions } from './partitions/read-partitions.ts';
 export type { FileSystemInfo } from './partitions/signatures.ts';

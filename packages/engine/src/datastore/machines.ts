@@ -2,7 +2,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { PrimaError, toPrimaError } from '@prima/base';
-import { configurationLimitBytes, parseVmx, parseXml, readConfiguration, slotName } from '@prima/formats';
+import { configurationLimitBytes, parseVmx, readConfiguration, slotName } from '@prima/formats';
+import { parseXml } from '@prima/xml';
 import type { Unreadable } from './scan.ts';
 
 /** A disk or another file that a configuration names. */

@@ -12,10 +12,10 @@ import {
   type ReadConfiguration,
   readConfiguration,
   writeConfiguration,
-  writeXml,
 } from '@prima/formats';
 import type { Machine, Platform } from '@prima/platforms';
 import type { Point, Repository } from '@prima/repository';
+import { writeXml } from '@prima/xml';
 
 export interface FoundConfiguration {
   /** Where it was found, for people. */

@@ -25,9 +25,9 @@ import {
   openOva,
   openVmdk,
   parseManifest,
-  parseXml,
 } from '@prima/formats';
 import { imageChain, openImageInFile } from '@prima/qemu';
+import { parseXml } from '@prima/xml';
 import { formatOf, openDiskFile } from '../disk/open-disk.ts';
 import type { FoundConfiguration } from '../machine/configuration.ts';
 import type { FileTimes } from './file-times.ts';

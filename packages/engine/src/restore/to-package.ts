@@ -20,10 +20,9 @@ import {
   writeOvaFile,
   writeOvf,
   writeVmdkStream,
-  writeXml,
-  type XmlDocument,
 } from '@prima/formats';
 import type { Point, Repository } from '@prima/repository';
+import { writeXml, type XmlDocument } from '@prima/xml';
 import type { Journal } from '../journal.ts';
 import { DamageLog, type DamagedRange } from './damage-log.ts';
 import {

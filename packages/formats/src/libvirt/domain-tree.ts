@@ -1,6 +1,5 @@
 /** Finding and making elements in a domain that is written. */
-import { elementMaker, insertChild, removeChild } from '../xml/write-xml.ts';
-import type { XmlElement } from '../xml/xml.ts';
+import { elementMaker, insertChild, removeChild, type XmlElement } from '@prima/xml';
 
 const element = elementMaker({});
 

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FormatError, GiB, MiB, seededRandom } from '@prima/base';
+import { parseXml, writeXml } from '@prima/xml';
 import { assertCarried } from '../machine/carried-fixture.ts';
 import { randomDescription } from '../machine/description-fixture.ts';
-import { parseXml } from '../xml/xml.ts';
-import { writeXml } from '../xml/write-xml.ts';
 import { readDomain } from './read-domain.ts';
 import { writeDomain } from './write-domain.ts';
 

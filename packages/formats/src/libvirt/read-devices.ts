@@ -10,8 +10,7 @@ import type {
 } from '../machine/description.ts';
 import { multiply, oneOf, parseBelow, parseMac, parseWhole } from '../machine/numbers.ts';
 import { defined, type Losses } from '../machine/translation.ts';
-import type { XmlElement } from '../xml/xml.ts';
-import type { XmlReading } from '../xml/xml-reading.ts';
+import type { XmlElement, XmlReading } from '@prima/xml';
 import { nameOf, nicModelNames } from './domain-names.ts';
 import { bootIndexOf } from './read-drives.ts';
 

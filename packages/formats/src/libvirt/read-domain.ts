@@ -1,10 +1,9 @@
 /** libvirt's domain XML → description. Which element is which member: docs/format/machine-configuration.md. */
 import { FormatError } from '@prima/base';
+import { type XmlDocument, type XmlElement, XmlReading } from '@prima/xml';
 import type { CpuTopology, Cpus, Firmware, MachineDescription } from '../machine/description.ts';
 import { multiply, oneOf, parseBelow, parseUuid, parseWhole } from '../machine/numbers.ts';
 import { defined, Losses, type Translation } from '../machine/translation.ts';
-import type { XmlDocument, XmlElement } from '../xml/xml.ts';
-import { XmlReading } from '../xml/xml-reading.ts';
 import { nameOf, scsiModelNames, unitBytes } from './domain-names.ts';
 import { readDomainDevices } from './read-devices.ts';
 import { readDomainDrives } from './read-drives.ts';

@@ -9,8 +9,7 @@ import {
 } from '../machine/description.ts';
 import { oneOf, parseBelow } from '../machine/numbers.ts';
 import { defined } from '../machine/translation.ts';
-import type { XmlElement } from '../xml/xml.ts';
-import type { XmlReading } from '../xml/xml-reading.ts';
+import type { XmlElement, XmlReading } from '@prima/xml';
 import { diskIndex } from './domain-names.ts';
 
 export function readDomainDrives(

@@ -1,9 +1,8 @@
 /** Network cards, screens, serial ports and the TPM of a description → elements of a libvirt domain. */
 import { KiB } from '@prima/base';
+import { elementMaker, removeChild, setAttribute, type XmlElement } from '@prima/xml';
 import type { Display, MachineDescription, Nic, NicNetwork, SerialPort } from '../machine/description.ts';
 import { type Losses, sameValue } from '../machine/translation.ts';
-import { elementMaker, removeChild, setAttribute } from '../xml/write-xml.ts';
-import type { XmlElement } from '../xml/xml.ts';
 import { nicModelNames } from './domain-names.ts';
 import {
   ensureChild,

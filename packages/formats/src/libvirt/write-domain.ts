@@ -1,10 +1,19 @@
 /** Description → libvirt's domain XML, new or over one that is there: its order, comments and unknown elements stay. */
 import { KiB } from '@prima/base';
+import {
+  elementMaker,
+  insertChild,
+  newDocument,
+  setAttribute,
+  setText,
+  writeXml,
+  parseXml,
+  type XmlDocument,
+  type XmlElement,
+} from '@prima/xml';
 import type { Cpus, Firmware, MachineDescription } from '../machine/description.ts';
 import { withAbsolutePaths } from '../machine/paths.ts';
 import { Losses, sameValue, type Translation, withXmlText } from '../machine/translation.ts';
-import { elementMaker, insertChild, newDocument, setAttribute, setText, writeXml } from '../xml/write-xml.ts';
-import { parseXml, type XmlDocument, type XmlElement } from '../xml/xml.ts';
 import { libosinfoUri, nameOf, scsiModelNames } from './domain-names.ts';
 import { ensureChild, findChild, removeChildren } from './domain-tree.ts';
 import { readDomain } from './read-domain.ts';

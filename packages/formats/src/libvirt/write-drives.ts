@@ -10,9 +10,15 @@ import {
 } from '../machine/description.ts';
 import { type DialectPlaces, type Drive, drivesIn } from '../machine/drives.ts';
 import { sameValue } from '../machine/translation.ts';
-import { elementMaker, insertChild, removeChild, setAttribute, setText } from '../xml/write-xml.ts';
-import type { XmlElement } from '../xml/xml.ts';
-import { XmlReading } from '../xml/xml-reading.ts';
+import {
+  elementMaker,
+  insertChild,
+  removeChild,
+  setAttribute,
+  setText,
+  type XmlElement,
+  XmlReading,
+} from '@prima/xml';
 import { diskLetters, libvirtBuses, targetPrefixes } from './domain-names.ts';
 import {
   ensureChild,

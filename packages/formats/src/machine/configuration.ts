@@ -7,6 +7,7 @@
  */
 import { basename } from 'node:path';
 import { FormatError, PrimaError } from '@prima/base';
+import { writeXml, parseXml } from '@prima/xml';
 import { readDomain } from '../libvirt/read-domain.ts';
 import { writeDomain } from '../libvirt/write-domain.ts';
 import { readOvf } from '../ovf/read-ovf.ts';
@@ -17,8 +18,6 @@ import { writeQemuArguments } from '../qemu-arguments/write-arguments.ts';
 import { readVmxDescription } from '../vmx/read-description.ts';
 import { parseVmx, type Vmx, writeVmx } from '../vmx/vmx.ts';
 import { writeVmxDescription } from '../vmx/write-description.ts';
-import { writeXml } from '../xml/write-xml.ts';
-import { parseXml } from '../xml/xml.ts';
 import { type Disk, type MachineDescription, slotName } from './description.ts';
 import type { Translation } from './translation.ts';
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PrimaError } from '@prima/base';
 import { fuzzRun, mutate } from '@prima/testbed';
+import { writeXml, parseXml } from '@prima/xml';
 import { readDomain } from '../libvirt/read-domain.ts';
 import { writeDomain } from '../libvirt/write-domain.ts';
 import { parseManifest, writeManifest } from '../ovf/manifest.ts';
@@ -15,8 +16,6 @@ import { writeQemuArguments } from '../qemu-arguments/write-arguments.ts';
 import { readVmxDescription } from '../vmx/read-description.ts';
 import { parseVmx, writeVmx } from '../vmx/vmx.ts';
 import { writeVmxDescription } from '../vmx/write-description.ts';
-import { writeXml } from '../xml/write-xml.ts';
-import { parseXml } from '../xml/xml.ts';
 import { randomDescription } from './description-fixture.ts';
 
 /** Runs `read` on what became of one of `valid`; anything but a format error is a failure. */

@@ -1,5 +1,5 @@
 /** Translating between descriptions and dialects: what comes out, and a list of everything that does not. */
-import { toXmlText } from '../xml/write-xml.ts';
+import { toXmlText } from '@prima/xml';
 import type { MachineDescription } from './description.ts';
 
 export interface NotCarried {

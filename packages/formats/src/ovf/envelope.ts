@@ -7,9 +7,8 @@
  *   oVirt, OVF 0.9       <Section xsi:type="ovf:DiskSection_Type">, <Content xsi:type="ovf:VirtualSystem_Type">
  */
 import { FormatError, GiB } from '@prima/base';
+import { type XmlDocument, type XmlElement, XmlReading } from '@prima/xml';
 import { multiply, parseWhole } from '../machine/numbers.ts';
-import type { XmlDocument, XmlElement } from '../xml/xml.ts';
-import { XmlReading } from '../xml/xml-reading.ts';
 import { parseAllocationUnits } from './allocation-units.ts';
 
 export interface OvfFile {

@@ -1,6 +1,5 @@
 /** Items of a VirtualHardwareSection in the making, numbered from 1. Their children are in the order of the alphabet, as CIM's schema wants. */
-import { elementMaker } from '../xml/write-xml.ts';
-import type { XmlElement } from '../xml/xml.ts';
+import { elementMaker, type XmlElement } from '@prima/xml';
 import { ovfNamespaces } from './ovf-names.ts';
 
 const element = elementMaker(ovfNamespaces);

@@ -7,8 +7,7 @@
  *   header, envelope + line ends | header, manifest | header, member … | 1024 zeros
  */
 import { FormatError } from '@prima/base';
-import type { XmlDocument } from '../xml/xml.ts';
-import { writeXml } from '../xml/write-xml.ts';
+import { type XmlDocument, writeXml } from '@prima/xml';
 import { ManifestDigest, type ManifestEntry, writeManifest } from './manifest.ts';
 import { tarEndBytes, tarMemberHeader } from './tar-writer.ts';
 import { tarPadding } from './tar-header.ts';

@@ -15,8 +15,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { FormatError, IntegrityError, toPrimaError } from '@prima/base';
-import { parseXml, type XmlDocument } from '../xml/xml.ts';
-import { writeXml } from '../xml/write-xml.ts';
+import { parseXml, type XmlDocument, writeXml } from '@prima/xml';
 import {
   compareManifest,
   type ManifestAlgorithm,

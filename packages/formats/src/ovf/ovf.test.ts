@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FormatError, GiB, seededRandom } from '@prima/base';
+import { writeXml, parseXml } from '@prima/xml';
 import { assertCarried } from '../machine/carried-fixture.ts';
 import { randomDescription } from '../machine/description-fixture.ts';
-import { writeXml } from '../xml/write-xml.ts';
-import { parseXml } from '../xml/xml.ts';
 import { parseAllocationUnits } from './allocation-units.ts';
 import { fromGuestId, toGuestId } from './ovf-names.ts';
 import { ovirt, virtualBox, vmware } from './ovf-fixture.ts';

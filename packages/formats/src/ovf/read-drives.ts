@@ -11,7 +11,7 @@ import type {
 import { slotName } from '../machine/description.ts';
 import { parseBelow } from '../machine/numbers.ts';
 import { defined, type Losses } from '../machine/translation.ts';
-import type { XmlReading } from '../xml/xml-reading.ts';
+import type { XmlReading } from '@prima/xml';
 import type { OvfEnvelope, OvfItem } from './envelope.ts';
 import { formatOf, resourceType, scsiSubTypes, subTypeOf } from './ovf-names.ts';
 

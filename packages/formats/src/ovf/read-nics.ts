@@ -2,7 +2,7 @@
 import type { Nic } from '../machine/description.ts';
 import { parseMac } from '../machine/numbers.ts';
 import { defined } from '../machine/translation.ts';
-import type { XmlReading } from '../xml/xml-reading.ts';
+import type { XmlReading } from '@prima/xml';
 import type { OvfEnvelope } from './envelope.ts';
 import { nicSubTypes, resourceType, subTypeOf } from './ovf-names.ts';
 

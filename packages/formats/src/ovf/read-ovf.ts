@@ -1,10 +1,9 @@
 /** OVF envelope → description. Which element is which member: docs/format/machine-configuration.md. */
 import { KiB, MiB } from '@prima/base';
+import { type XmlDocument, type XmlElement, XmlReading } from '@prima/xml';
 import type { CpuShare, MachineDescription, MemoryShare } from '../machine/description.ts';
 import { multiply, parseBelow, parseUuid, parseWhole } from '../machine/numbers.ts';
 import { defined, Losses, type Translation } from '../machine/translation.ts';
-import type { XmlDocument, XmlElement } from '../xml/xml.ts';
-import { XmlReading } from '../xml/xml-reading.ts';
 import { parseAllocationUnits } from './allocation-units.ts';
 import { type OvfEnvelope, type OvfItem, readEnvelope, sections } from './envelope.ts';
 import { fromGuestId, resourceType } from './ovf-names.ts';

@@ -8,8 +8,7 @@ import {
 } from '../machine/description.ts';
 import { type Drive, drivesIn } from '../machine/drives.ts';
 import type { Losses } from '../machine/translation.ts';
-import { elementMaker } from '../xml/write-xml.ts';
-import type { XmlElement } from '../xml/xml.ts';
+import { elementMaker, type XmlElement } from '@prima/xml';
 import type { ItemMaker } from './items.ts';
 import { formatUri, ovfNamespaces, resourceType, scsiSubTypes } from './ovf-names.ts';
 import type { FileNames } from './write-ovf.ts';

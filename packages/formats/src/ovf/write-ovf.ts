@@ -4,10 +4,9 @@
  */
 import { basename } from 'node:path';
 import { MiB } from '@prima/base';
+import { elementMaker, newDocument, type XmlDocument, type XmlElement } from '@prima/xml';
 import type { MachineDescription } from '../machine/description.ts';
 import { Losses, type Translation, withXmlText } from '../machine/translation.ts';
-import { elementMaker, newDocument } from '../xml/write-xml.ts';
-import type { XmlDocument, XmlElement } from '../xml/xml.ts';
 import { kindOf } from './envelope.ts';
 import { ovfNamespaces, resourceType, toGuestId, fromGuestId } from './ovf-names.ts';
 import { type ItemMaker, makeItems } from './items.ts';

@@ -9,7 +9,7 @@ import {
   valueOf,
   writeXml,
   type XmlElement,
-} from '@prima/formats';
+} from '@prima/xml';
 
 const make = elementMaker({});
 

@@ -1,6 +1,6 @@
 /** What a copy of a machine must not share with its original: files that are written to, sockets, ports of displays. */
 import { basename, dirname, join } from 'node:path';
-import { elementAt, elementsOf, removeChild, setAttribute, valueOf, type XmlElement } from '@prima/formats';
+import { elementAt, elementsOf, removeChild, setAttribute, valueOf, type XmlElement } from '@prima/xml';
 
 const characterDevices = new Set([
   'serial',

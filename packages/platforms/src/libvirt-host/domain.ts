@@ -1,15 +1,15 @@
 /** What Prima needs to know of a libvirt domain, from its XML (https://libvirt.org/formatdomain.html). */
 import { FormatError } from '@prima/base';
+import { unitBytes } from '@prima/formats';
 import {
   elementAt,
   elementsOf,
   parseXml,
   textAt,
-  unitBytes,
   valueOf,
   type XmlDocument,
   type XmlElement,
-} from '@prima/formats';
+} from '@prima/xml';
 
 export type SourceType = 'file' | 'block' | 'network' | 'volume' | 'dir' | 'nvme' | 'vhostuser' | 'vhostvdpa';
 

@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { PrimaError, withShortSocketPath } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
-import { elementMaker } from '@prima/formats';
 import type { LibvirtConnection } from '@prima/libvirt';
 import { connectNbd } from '@prima/nbd';
+import { elementMaker } from '@prima/xml';
 import type { Domain } from './domain.ts';
 import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
 import { standInAlias, startStandIn, type StandIn } from './stand-in.ts';

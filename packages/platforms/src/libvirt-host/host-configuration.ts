@@ -1,6 +1,5 @@
 /** What would be needed to set up a libvirt host again: everything that is defined there but the machines, and files that rule it. */
 import { MiB, toPrimaError } from '@prima/base';
-import { elementAt, parseXml, valueOf } from '@prima/formats';
 import {
   type LibvirtConnection,
   LibvirtError,
@@ -10,6 +9,7 @@ import {
   type StoragePool,
   StorageXmlFlags,
 } from '@prima/libvirt';
+import { elementAt, parseXml, valueOf } from '@prima/xml';
 import type { HostItem, HostItemState } from '../host-item.ts';
 import { readHostFolder } from './host-files.ts';
 

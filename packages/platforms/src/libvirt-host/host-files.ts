@@ -5,7 +5,6 @@
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { formatBytes, PrimaError, toPrimaError } from '@prima/base';
-import { elementAt, elementMaker, newDocument, parseXml, textAt, writeXml } from '@prima/formats';
 import {
   type LibvirtConnection,
   type StoragePool,
@@ -13,6 +12,7 @@ import {
   StorageVolType,
   type StorageVolume,
 } from '@prima/libvirt';
+import { elementAt, elementMaker, newDocument, parseXml, textAt, writeXml } from '@prima/xml';
 
 const make = elementMaker({});
 

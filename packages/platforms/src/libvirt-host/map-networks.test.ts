@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseXml, writeXml } from '@prima/formats';
+import { parseXml, writeXml } from '@prima/xml';
 import { mapNetworks } from './map-networks.ts';
 
 const xml = `<devices><interface type='network'><mac address='52:54:00:00:00:01'/><source network='lan'/><model type='virtio'/></interface><interface type='bridge'><source bridge='br0'/></interface><interface type='user'/></devices>`;

@@ -9,7 +9,7 @@ import {
   setAttribute,
   valueOf,
   type XmlElement,
-} from '@prima/formats';
+} from '@prima/xml';
 
 const make = elementMaker({});
 

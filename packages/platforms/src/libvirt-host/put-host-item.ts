@@ -1,7 +1,7 @@
 /** Puts one item of a libvirt host's configuration back: host-configuration.ts in the other direction. */
 import { PrimaError, toPrimaError } from '@prima/base';
-import { elementAt, parseXml, removeChild, setText, textAt, valueOf, writeXml } from '@prima/formats';
 import type { LibvirtConnection } from '@prima/libvirt';
+import { elementAt, parseXml, removeChild, setText, textAt, valueOf, writeXml } from '@prima/xml';
 import type { HostItem, PutHostItemOptions } from '../host-item.ts';
 import { type FilePermissions, writeHostFile } from './host-files.ts';
 

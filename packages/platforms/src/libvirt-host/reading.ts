@@ -83,11 +83,11 @@ class RunningReading {
   async open(): Promise<MachineReading> {
     const { link, dom, domain, mode, options, machine } = this.#request;
     const { signal } = options;
+    this.#guard = startGuard(link.uri, domain.uuid, this.#run);
+    this.#guard.catch(() => undefined); // told when it is needed
     const connection = await link.connection(signal);
     for (const undone of await undoLeftRun(connection, dom)) this.#logger.warn(undone);
     await checkNoJob(connection, dom);
-    this.#guard = startGuard(link.uri, domain.uuid, this.#run);
-    this.#guard.catch(() => undefined); // told when it is needed
     const planning = { connection, dom, domain, options, run: this.#run, isLocal: link.isLocal };
     const plan = await planBackup(planning);
     const why = [...plan.why];

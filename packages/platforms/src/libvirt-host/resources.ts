@@ -1,6 +1,6 @@
 /** Processors, memory and disk limits of a libvirt machine: through libvirt's own calls, live and in the configuration. */
 import { PrimaError, toPrimaError } from '@prima/base';
-import { elementAt, parseXml, textAt, unitBytes, valueOf, type XmlElement } from '@prima/formats';
+import { unitBytes } from '@prima/formats';
 import {
   AffectFlags,
   type Domain as DomainRef,
@@ -12,6 +12,7 @@ import {
   VIR_TYPED_PARAM_STRING_OKAY,
   XmlFlags,
 } from '@prima/libvirt';
+import { elementAt, parseXml, textAt, valueOf, type XmlElement } from '@prima/xml';
 import {
   type DiskResourceName,
   diskResourceNames,

@@ -1,6 +1,7 @@
 /** New disks for a machine that is being restored: volumes of the pool over their folder, or of one that was named. */
 import { basename, dirname, join } from 'node:path';
 import { PrimaError, toPrimaError } from '@prima/base';
+import type { LibvirtConnection, StoragePool, StorageVolume } from '@prima/libvirt';
 import {
   elementAt,
   elementMaker,
@@ -10,8 +11,7 @@ import {
   valueOf,
   writeXml,
   type XmlElement,
-} from '@prima/formats';
-import type { LibvirtConnection, StoragePool, StorageVolume } from '@prima/libvirt';
+} from '@prima/xml';
 import type { RestoreDisk } from '../platform.ts';
 import { withPoolOver } from './host-files.ts';
 

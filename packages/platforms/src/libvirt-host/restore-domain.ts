@@ -1,22 +1,21 @@
 /** The XML of a machine that is being restored: the point's, with another identity and other disks where that is needed. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { PrimaError } from '@prima/base';
+import { readConfiguration, writeConfiguration } from '@prima/formats';
 import {
   elementAt,
   elementMaker,
   elementsOf,
   insertChild,
   parseXml,
-  readConfiguration,
   removeChild,
   setAttribute,
   setText,
   valueOf,
-  writeConfiguration,
   writeXml,
   type XmlDocument,
   type XmlElement,
-} from '@prima/formats';
+} from '@prima/xml';
 import type { ConfigFile, RestoreRequest } from '../platform.ts';
 import { deconflict } from './deconflict.ts';
 import type { NewDisk } from './restore-disks.ts';

@@ -2,7 +2,6 @@
 import { join } from 'node:path';
 import { PrimaError, toPrimaError, withShortSocketPath } from '@prima/base';
 import type { WritableDevice } from '@prima/block';
-import { elementAt, valueOf } from '@prima/formats';
 import {
   type Domain as DomainRef,
   type LibvirtConnection,
@@ -11,6 +10,7 @@ import {
   XmlFlags,
 } from '@prima/libvirt';
 import { connectNbd } from '@prima/nbd';
+import { elementAt, valueOf } from '@prima/xml';
 import type { Machine, RestoreRequest, RestoreTarget } from '../platform.ts';
 import { parseDomain } from './domain.ts';
 import { exportDisks } from './exports.ts';

@@ -3,7 +3,6 @@
  * gets into the machine's configuration), so that whoever finds it can undo it: the run itself, its guardian, the next run.
  */
 import { type ProcessIdentity, PrimaError } from '@prima/base';
-import { elementMaker, newDocument, parseXml, textAt, writeXml } from '@prima/formats';
 import {
   AffectFlags,
   type Domain as DomainRef,
@@ -11,6 +10,7 @@ import {
   type LibvirtConnection,
   MetadataType,
 } from '@prima/libvirt';
+import { elementMaker, newDocument, parseXml, textAt, writeXml } from '@prima/xml';
 
 /** The namespace of the element, by which libvirt finds it. */
 const uri = 'urn:prima:run:1';

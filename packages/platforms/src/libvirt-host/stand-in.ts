@@ -6,6 +6,13 @@
 import { randomBytes } from 'node:crypto';
 import { livenessOfTag, ownTag, PrimaError, toPrimaError } from '@prima/base';
 import {
+  CreateFlags,
+  DestroyFlags,
+  type Domain as DomainRef,
+  type LibvirtConnection,
+  UndefineFlags,
+} from '@prima/libvirt';
+import {
   elementAt,
   elementMaker,
   elementsOf,
@@ -14,14 +21,7 @@ import {
   valueOf,
   writeXml,
   type XmlElement,
-} from '@prima/formats';
-import {
-  CreateFlags,
-  DestroyFlags,
-  type Domain as DomainRef,
-  type LibvirtConnection,
-  UndefineFlags,
-} from '@prima/libvirt';
+} from '@prima/xml';
 import type { Domain } from './domain.ts';
 
 const make = elementMaker({});

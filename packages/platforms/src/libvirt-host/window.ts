@@ -3,8 +3,8 @@
  * stop · save the memory · begin the job · go on.
  */
 import { systemClock, toPrimaError } from '@prima/base';
-import { elementMaker, newDocument, writeXml } from '@prima/formats';
 import { type Domain as DomainRef, type LibvirtConnection, SnapshotCreateFlags } from '@prima/libvirt';
+import { elementMaker, newDocument, writeXml } from '@prima/xml';
 import type { Domain } from './domain.ts';
 import { thawGuest } from './undo.ts';
 

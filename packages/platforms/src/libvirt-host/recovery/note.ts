@@ -3,7 +3,6 @@
  * that any Prima can go on or take it back.
  */
 import { FormatError, type ProcessIdentity, PrimaError } from '@prima/base';
-import { elementMaker, parseXml, textAt, type XmlElement } from '@prima/formats';
 import {
   AffectFlags,
   type Domain as DomainRef,
@@ -11,6 +10,7 @@ import {
   type LibvirtConnection,
   MetadataType,
 } from '@prima/libvirt';
+import { elementMaker, parseXml, textAt, type XmlElement } from '@prima/xml';
 
 /** The namespace of the element, by which libvirt finds it. */
 export const recoveryUri = 'urn:prima:recovery:1';

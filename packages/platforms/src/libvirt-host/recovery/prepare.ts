@@ -1,8 +1,8 @@
 /** Makes a machine whose disks come from exports: files and volumes first, then the machine, at once. */
 import { join } from 'node:path';
 import { ownIdentity, PrimaError, toPrimaError } from '@prima/base';
-import { elementAt, valueOf } from '@prima/formats';
 import { type Domain as DomainRef, type LibvirtConnection, UndefineFlags } from '@prima/libvirt';
+import { elementAt, valueOf } from '@prima/xml';
 import type { RestoreDisk } from '../../platform.ts';
 import type { RecoveryRequest } from '../../recovery.ts';
 import { diskLocation } from '../domain.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseXml } from '@prima/formats';
+import { parseXml } from '@prima/xml';
 import { parseDomain } from '../domain.ts';
 import { diskElements } from '../restore-domain.ts';
 import type { RecoveryNote } from './note.ts';

@@ -11,7 +11,7 @@ import {
   valueOf,
   writeXml,
   type XmlElement,
-} from '@prima/formats';
+} from '@prima/xml';
 import { diskLocation } from '../domain.ts';
 import { diskElements } from '../restore-domain.ts';
 import { type NotedDisk, recoveryElement, type RecoveryNote, recoveryUri } from './note.ts';

@@ -3,9 +3,9 @@ import { chmod, chown, mkdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Logger, PrimaError, systemErrorCode, toPrimaError } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
-import { elementAt, elementsOf, parseXml, textAt, valueOf, type XmlElement } from '@prima/formats';
 import type { LibvirtConnection } from '@prima/libvirt';
 import { serveNbd } from '@prima/nbd';
+import { elementAt, elementsOf, parseXml, textAt, valueOf, type XmlElement } from '@prima/xml';
 
 /** sun_path holds 108 bytes with its NUL (unix(7)). */
 const socketPathBytes = 107;
