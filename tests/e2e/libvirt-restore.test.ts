@@ -1,6 +1,6 @@
 /** Backups and restores of a libvirt host's machines by the command line, where the daemon's folders are at their usual places. */
 import assert from 'node:assert/strict';
-import { access, readdir } from 'node:fs/promises';
+import { access, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { waitUntil } from '@prima/testbed';
@@ -130,4 +130,34 @@ test('a machine is restored in its place, or one disk of it; formats and network
   const rule = await world.run('restore', 'latest', '--to-host', 'lab', '--as', 'x', '--network', 'lan=none');
   assert.match(rule.stderr, /no network card of the machine is on lan/);
   assert.deepEqual((await daemon.virsh('list', '--all', '--name')).trim(), 'web');
+});
+
+test('the variables of UEFI and the state of a TPM go with a machine', async (t) => {
+  const world = await commandWorld(t);
+  const { prima, daemon, platform } = world;
+  const os = `<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader><nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'/>`;
+  const devices = `<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>`;
+  const web = await defineGuest(world, 'web', { os, devices });
+  await daemon.virsh('start', 'web', '--paused'); // both are made by a start
+  await daemon.virsh('destroy', 'web');
+  const nvram = join(daemon.root, 'qemu/nvram/web_VARS.fd');
+  const tpm = (uuid: string) => join(daemon.root, 'swtpm', uuid, 'tpm2/tpm2-00.permall');
+  const [variables, state] = [await readFile(nvram), await readFile(tpm(web.id))];
+  variables.write('changed by a guest', 4096);
+  await writeFile(nvram, variables);
+  await prima('backup', 'lab/web');
+  await prima('machine', 'delete', 'lab/web');
+  await assert.rejects(access(nvram));
+  await rm(join(daemon.root, 'swtpm', web.id), { recursive: true, force: true });
+  await prima('restore', 'latest', '--to-host', 'lab');
+  assert.deepEqual(await readFile(nvram), variables);
+  assert.deepEqual(await readFile(tpm(web.id)), state);
+  await prima('restore', 'latest', '--to-host', 'lab', '--as', 'copy');
+  const copy = await platform.find('copy');
+  assert.deepEqual(await readFile(join(daemon.root, 'qemu/nvram/copy_VARS.fd')), variables);
+  assert.deepEqual(await readFile(tpm(copy.id)), state);
+  for (const name of ['web', 'copy']) {
+    await daemon.virsh('start', name, '--paused');
+    await daemon.virsh('destroy', name);
+  }
 });
