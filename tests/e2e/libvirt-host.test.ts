@@ -2,7 +2,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { temporaryFolder } from '@prima/testbed';
+import { MiB } from '@prima/base';
+import { openRawFile } from '@prima/block';
+import { serveNbd } from '@prima/nbd';
+import { randomFile, temporaryFolder } from '@prima/testbed';
+import { attachLoop } from '../interop/prima-fixture.ts';
 import { defineGuest, libvirtWorld, shell, startGuest, verifyGuest } from './libvirt-fixture.ts';
 import { applyChanges, assertSameFiles, saveReading } from './qemu-host-fixture.ts';
 
@@ -74,4 +78,50 @@ test('a machine is seen, started, looked at, read hot and incrementally, and sto
   assert.equal((await daemon.virsh('checkpoint-list', 'web', '--name')).trim(), cold.checkpoint['name']);
   assert.equal((await verifyGuest(world, 'web')).bad, 0);
   assert.ok(join(folder));
+});
+
+test('disks of other kinds: a block device, an NBD export, a volume of a pool', async (t) => {
+  const world = await libvirtWorld(t);
+  const { platform, daemon } = world;
+  const folder = await temporaryFolder(t);
+  const at = (name: string) => join(daemon.disks, name);
+  for (const [index, name] of ['block.raw', 'export.raw', 'volume.raw'].entries())
+    await randomFile(at(name), { size: 16 * MiB, dataFraction: 0.5, seed: index });
+  const loop = await attachLoop(t, at('block.raw'));
+  const socket = at('nbd.sock');
+  const device = await openRawFile(at('export.raw'), { writable: true });
+  const server = await serveNbd({
+    listen: { socketPath: socket },
+    exports: [{ name: 'e', device, writable: true }],
+  });
+  t.after(async () => {
+    await server.close();
+    await device.close();
+  });
+  await daemon.virsh('pool-create-as', 'pool', 'dir', '--target', daemon.disks);
+  const disk = (type: string, source: string, target: string) =>
+    `<disk type='${type}' device='disk'><driver name='qemu' type='raw'/>${source}<target dev='${target}' bus='virtio'/></disk>`;
+  const devices = [
+    disk('block', `<source dev='${loop}'/>`, 'vdc'),
+    disk(
+      'network',
+      `<source protocol='nbd' name='e'><host transport='unix' socket='${socket}'/></source>`,
+      'vdd',
+    ),
+    disk('volume', `<source pool='pool' volume='volume.raw'/>`, 'vde'),
+  ];
+  const machine = await defineGuest(world, 'web', { devices: devices.join('') });
+  await daemon.virsh('start', 'web', '--paused');
+  for (const mode of ['hot', 'cold'] as const) {
+    if (mode === 'cold') await daemon.virsh('destroy', 'web');
+    const reading = await platform.openForBackup(machine, { mode, owner: 'a' });
+    assert.deepEqual(
+      reading.disks.map(({ disk: { name, format } }) => `${name} ${format}`),
+      ['vda qcow2', 'vdb qcow2', 'vdc raw', 'vdd raw', 'vde raw'],
+    );
+    const files = await saveReading(reading, folder, mode);
+    for (const [index, name] of ['block.raw', 'export.raw', 'volume.raw'].entries())
+      await assertSameFiles(files[index + 2] ?? '', at(name));
+    await reading.close();
+  }
 });
