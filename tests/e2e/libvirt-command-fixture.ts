@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import {
   type Cleanup,
+  type LibvirtDaemonOptions,
   type PrimaProcess,
   type PrimaResult,
   spawnPrima,
@@ -19,8 +20,8 @@ export interface CommandWorld extends LibvirtWorld {
   spawn: (...args: string[]) => PrimaProcess;
 }
 
-export async function commandWorld(t: Cleanup): Promise<CommandWorld> {
-  const world = await libvirtWorld(t);
+export async function commandWorld(t: Cleanup, options: LibvirtDaemonOptions = {}): Promise<CommandWorld> {
+  const world = await libvirtWorld(t, options);
   const folder = await temporaryFolder(t);
   const env = {
     PRIMA_HOME: join(folder, 'home'),

@@ -1,6 +1,6 @@
 /** A libvirt host with the tiny guest in it, for end-to-end tests; everything is ended and removed afterwards. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { chmod, cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runProgram } from '@prima/base';
 import { connectLibvirt, type LibvirtConnection } from '@prima/libvirt';
@@ -9,6 +9,7 @@ import {
   buildTinyGuest,
   type Cleanup,
   type LibvirtDaemon,
+  type LibvirtDaemonOptions,
   startLibvirtDaemon,
   type TinyGuest,
   waitUntil,
@@ -19,19 +20,26 @@ export interface LibvirtWorld {
   platform: Platform;
   connection: LibvirtConnection;
   guest: TinyGuest;
+  /** What the guest starts from. */
+  boot: { kernel: string; initrd: string };
 }
 
-export async function libvirtWorld(test: Cleanup): Promise<LibvirtWorld> {
+export async function libvirtWorld(test: Cleanup, options: LibvirtDaemonOptions = {}): Promise<LibvirtWorld> {
   const guest = await buildTinyGuest();
   const opened: { close(): Promise<void> }[] = [];
   test.after(async () => {
     for (const one of opened) await one.close();
   });
-  const daemon = await startLibvirtDaemon(test);
+  const daemon = await startLibvirtDaemon(test, options);
+  // machines may run as somebody else than we: the way to their files is open, and the kernel is not the cached one
+  await chmod(daemon.folder, 0o711);
+  const boot = { kernel: join(daemon.disks, 'kernel'), initrd: join(daemon.disks, 'initrd') };
+  await cp(guest.kernel, boot.kernel);
+  await cp(guest.initrd, boot.initrd);
   const platform = openLibvirtHost('lab', daemon.uri, { root: daemon.root });
   const connection = await connectLibvirt(daemon.uri);
   opened.push(platform, connection);
-  return { daemon, platform, connection, guest };
+  return { daemon, platform, connection, guest, boot };
 }
 
 export interface GuestOptions {
@@ -42,15 +50,18 @@ export interface GuestOptions {
   /** More of <os>. */
   os?: string;
   sizeBytes?: number;
+  /** Run it as nobody in particular, as distributions run theirs. Needs `dynamic_ownership = 1`. */
+  isUnprivileged?: boolean;
 }
 
 /** A machine that writes records to its second disk; off. */
 export async function defineGuest(
-  { daemon, platform, guest }: LibvirtWorld,
+  { daemon, platform, guest, boot }: LibvirtWorld,
   name: string,
   options: GuestOptions = {},
 ): Promise<Machine> {
-  const { formats = ['qcow2', 'qcow2'], devices = '', os = '' } = options;
+  const { formats = ['qcow2', 'qcow2'], devices = '', os = '', isUnprivileged = false } = options;
+  const label = "<seclabel type='static' model='dac' relabel='yes'><label>+64055:+64055</label></seclabel>";
   const raw = join(daemon.disks, `${name}.tmp`);
   const disks: string[] = [];
   for (const [index, format] of formats.entries()) {
@@ -66,13 +77,13 @@ export async function defineGuest(
   }
   const append = guest.kernelArguments({ write: true, data: '/dev/vdb' });
   const xml = `<domain type='qemu'><name>${name}</name><memory unit='MiB'>192</memory><vcpu>1</vcpu>
-<os><type arch='x86_64' machine='q35'>hvm</type>${os}<kernel>${guest.kernel}</kernel><initrd>${guest.initrd}</initrd><cmdline>${append}</cmdline></os>
+<os><type arch='x86_64' machine='q35'>hvm</type>${os}<kernel>${boot.kernel}</kernel><initrd>${boot.initrd}</initrd><cmdline>${append}</cmdline></os>
 <features><acpi/></features><cpu mode='maximum'/><on_crash>destroy</on_crash>
 <devices>${disks.join('')}<controller type='usb' model='none'/><controller type='virtio-serial'/>
 <serial type='pty'><log file='${daemon.disks}/${name}.log'/></serial><video><model type='vga'/></video>
 <interface type='user'><mac address='52:54:00:aa:bb:cc'/><model type='virtio'/><rom enabled='no'/></interface>
 <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
-<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng><memballoon model='none'/>${devices}</devices></domain>`;
+<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng><memballoon model='none'/>${devices}</devices>${isUnprivileged ? label : ''}</domain>`;
   await daemon.virsh('define', await fileWith(daemon, `${name}.xml`, xml));
   return platform.find(name);
 }

@@ -1,15 +1,15 @@
 /** Machines that run from the repository, on a real daemon: they start, move, wait for a Prima that died, and go. */
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type PrimaProcess, waitUntil } from '@prima/testbed';
 import { type CommandWorld, commandWorld } from './libvirt-command-fixture.ts';
-import { defineGuest, shell, startGuest, verifyGuest } from './libvirt-fixture.ts';
+import { defineGuest, type GuestOptions, shell, startGuest, verifyGuest } from './libvirt-fixture.ts';
 
 /** A machine `web` with two disks, backed up with records on it, and gone. */
-async function backedUp(world: CommandWorld, formats: readonly ['raw' | 'qcow2', 'raw' | 'qcow2']) {
-  const web = await startGuest(world, await defineGuest(world, 'web', { formats }));
+async function backedUp(world: CommandWorld, options: GuestOptions = {}) {
+  const web = await startGuest(world, await defineGuest(world, 'web', options));
   await world.prima('backup', 'lab/web');
   const before = await verifyGuest(world, 'web');
   await world.platform.power(web, 'kill');
@@ -40,7 +40,7 @@ const runs = (prima: PrimaProcess) => prima.printed(/its disks come from here|ha
 test('a machine runs from the repository, its disks move while it writes, and Prima may die meanwhile', async (t) => {
   const world = await commandWorld(t);
   const { daemon, platform, prima, run, spawn } = world;
-  const before = await backedUp(world, ['qcow2', 'raw']);
+  const before = await backedUp(world, { formats: ['qcow2', 'raw'] });
 
   const missing = await run('recover', 'latest', '--to-host', 'lab', '--migrate-to', 'slow');
   assert.match(missing.stderr, /no storage pool slow/);
@@ -103,12 +103,14 @@ async function moving({ daemon }: CommandWorld): Promise<boolean> {
   return false;
 }
 
-test('a recovery is taken back, and goes into a pool', async (t) => {
-  const world = await commandWorld(t);
+test('a recovery is taken back, and goes into a pool, where machines run as a user of their own', async (t) => {
+  const world = await commandWorld(t, { qemuConfig: 'dynamic_ownership = 1\n' });
   const { daemon, prima, run, spawn } = world;
-  const before = await backedUp(world, ['qcow2', 'qcow2']);
+  const before = await backedUp(world, { isUnprivileged: true });
   const first = spawn('recover', 'latest', '--to-host', 'lab', '--no-migrate');
   await runs(first);
+  const pid = (await daemon.machinePid('web')) ?? 0;
+  assert.match(await readFile(`/proc/${pid}/status`, 'latin1'), /^Uid:\t[1-9]/m);
   assert.match(await prima('recover', '--cancel', 'lab/web'), /Removed lab\/web/);
   assert.notEqual((await first.result).status, 0);
   assert.equal((await daemon.virsh('list', '--all', '--name')).trim(), '');

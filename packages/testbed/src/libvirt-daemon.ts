@@ -15,7 +15,7 @@ import { waitUntil } from './wait.ts';
 export interface LibvirtDaemonOptions {
   /** Lines for libvirtd.conf (5-ish; the file explains itself), after our own. */
   config?: string;
-  /** Lines for qemu.conf, after our own. */
+  /** Lines for qemu.conf, before our own: libvirt takes what comes first. */
   qemuConfig?: string;
   /** More folders that it sees in another place: `{ '/etc/sasl2': '/tmp/x/sasl2' }`. Both have to be there. */
   binds?: Readonly<Record<string, string>>;
@@ -91,7 +91,7 @@ export async function startLibvirtDaemon(
     () => false,
   );
   if (isWarm) await cp(warmCache, path('cache'), { recursive: true });
-  await writeFile(path('etc/qemu.conf'), qemuConfig + (options.qemuConfig ?? ''));
+  await writeFile(path('etc/qemu.conf'), (options.qemuConfig ?? '') + qemuConfig);
   await writeFile(path('etc/libvirtd.conf'), daemonConfig + (options.config ?? ''));
   await writeFile(path('etc/virtlogd.conf'), '');
   await writeAccounts(folder);
