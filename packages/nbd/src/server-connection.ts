@@ -200,10 +200,7 @@ export class ServerConnection {
       await this.#device.read(start + done, bytes, this.#gone.signal);
       await sent;
       const flags = done + count === length ? nbd.NBD_REPLY_FLAG_DONE : 0;
-      const chunk = { flags, type: nbd.NBD_REPLY_TYPE_OFFSET_DATA, cookie, length: 8 + count };
-      const header = nbd.writeChunkHeader(chunk, 8);
-      header.writeBigUInt64BE(BigInt(start + done), nbd.chunkHeaderBytes);
-      sent = this.#send([header, bytes]);
+      sent = this.#send(readChunk({ flags, cookie, offset: start + done, bytes }));
       done += count;
     }
     if (length === 0) sent = this.#send([nothing(cookie)]);
@@ -264,6 +261,27 @@ const allowedFlags: Partial<Record<number, number>> = {
   [nbd.NBD_CMD_WRITE_ZEROES]: FUA | NO_HOLE,
   [nbd.NBD_CMD_BLOCK_STATUS]: FUA | REQ_ONE,
 };
+
+interface ReadPiece {
+  flags: number;
+  cookie: bigint;
+  offset: number;
+  bytes: Buffer;
+}
+
+const zeros = Buffer.alloc(pieceBytes);
+
+/** Zeros are told, not sent: a client that copies a disk reads through its holes. */
+function readChunk({ flags, cookie, offset, bytes }: ReadPiece): Buffer[] {
+  const isZero = bytes.equals(zeros.subarray(0, bytes.length));
+  const type = isZero ? nbd.NBD_REPLY_TYPE_OFFSET_HOLE : nbd.NBD_REPLY_TYPE_OFFSET_DATA;
+  const length = isZero ? 12 : 8 + bytes.length;
+  const header = nbd.writeChunkHeader({ flags, type, cookie, length }, isZero ? 12 : 8);
+  header.writeBigUInt64BE(BigInt(offset), nbd.chunkHeaderBytes);
+  if (!isZero) return [header, bytes];
+  header.writeUInt32BE(bytes.length, nbd.chunkHeaderBytes + 8);
+  return [header];
+}
 
 function nothing(cookie: bigint): Buffer {
   const type = nbd.NBD_REPLY_TYPE_NONE;

@@ -125,6 +125,7 @@ test('a client that does not take its answers does not fill the memory', async (
       reading += into.length;
       most = Math.max(most, reading);
       await inner.read(offset, into, signal);
+      into[0] = 1; // zeros are not sent
     },
   });
   const { listen } = await serve(resources, { exports: [{ name: 'd', device }] });
@@ -184,4 +185,26 @@ test('random and damaged clients do not hurt the others', async () => {
   const back = new Uint8Array(9000);
   await device.read(77, back);
   assert.deepEqual(back, bytes, `PRIMA_SEED=${seed}`);
+});
+
+test('zeros are told and not sent, where the client knows holes', async () => {
+  await using resources = new AsyncDisposableStack();
+  const device = memoryDevice(4 * MiB);
+  await device.write(2 * MiB + 5, Buffer.from('data'));
+  const { listen } = await serve(resources, { exports: [{ name: 'd', device }] });
+  const socket = await rawClient(resources, listen.socketPath);
+  let received = Buffer.alloc(0);
+  socket.on('data', (bytes: Buffer) => (received = Buffer.concat([received, bytes])));
+  socket.write(Buffer.concat([hello, structured, go]));
+  const request = { flags: 0, type: nbd.NBD_CMD_READ, cookie: 7n, offset: 0n, length: 4 * MiB };
+  socket.write(nbd.writeRequest(request));
+  const isWhole = () => received.length > MiB && received.includes('data');
+  while (!isWhole()) await once(socket, 'data');
+  assert.ok(received.length < MiB + 65_536, `${received.length} bytes`);
+  const client = await connectNbd(listen, { exportName: 'd' });
+  resources.defer(() => client.close());
+  const into = Buffer.alloc(4 * MiB, 1);
+  await client.read(0, into);
+  assert.ok(into.subarray(0, 2 * MiB).every((byte) => byte === 0));
+  assert.equal(into.toString('latin1', 2 * MiB + 5, 2 * MiB + 9), 'data');
 });
