@@ -20,6 +20,7 @@ import type { RedoApi } from './redo.ts';
 import type { RepositoryApi } from './repository.ts';
 import type { ResourcesApi } from './resources.ts';
 import type { RestoreApi } from './restore.ts';
+import type { RollbackApi } from './rollback.ts';
 
 export interface PrimaApi
   extends BackupApi,
@@ -39,6 +40,7 @@ export interface PrimaApi
     RedoApi,
     RepositoryApi,
     ResourcesApi,
-    RestoreApi {
+    RestoreApi,
+    RollbackApi {
   close(): Promise<void>;
 }

@@ -20,3 +20,4 @@ export type * from './redo.ts';
 export type * from './repository.ts';
 export type * from './resources.ts';
 export type * from './restore.ts';
+export type * from './rollback.ts';

@@ -394,6 +394,14 @@ const requests: readonly (readonly [string, Call])[] = [
       },
     },
   ],
+  [
+    'machine rollback begin lab/web01 --no-quiesce',
+    { method: 'rollbackBegin', request: { machine: 'lab/web01', quiesce: false } },
+  ],
+  ['machine rollback list', { method: 'rollbackList', request: {} }],
+  ['machine rollback list lab/web01', { method: 'rollbackList', request: { machine: 'lab/web01' } }],
+  ['machine rollback keep lab/web01', { method: 'rollbackKeep', request: { machine: 'lab/web01' } }],
+  ['machine rollback undo lab/web01', { method: 'rollbackUndo', request: { machine: 'lab/web01' } }],
   ['machine delete lab/web01', { method: 'machineDelete', request: { machine: 'lab/web01' } }],
   [
     'machine console lab/web01 --bytes 100',

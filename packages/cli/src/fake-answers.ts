@@ -4,6 +4,7 @@ import { datastoreAnswers } from './fake-datastore-answers.ts';
 import { diskAnswers } from './fake-disk-answers.ts';
 import type { Answers } from './fake-environment.ts';
 import { hostAnswers } from './fake-host-answers.ts';
+import { limitAnswers } from './fake-limit-answers.ts';
 
 const MiB = 1024 * 1024;
 
@@ -323,22 +324,7 @@ export const answers: Answers = {
       { subject: 'checkpoint prima-1', found: 'no point of this repository needs it', done: 'it is removed' },
     ],
   }),
-  machineResources: ({ machine: name }) => ({
-    machine: name,
-    live: { machine: { memory: 256 * MiB, 'cpu-shares': 2048 }, disks: [] },
-    config: {
-      machine: { memory: 512 * MiB, 'cpu-quota': -1 },
-      disks: [{ disk: 'vda', limits: { 'read-bytes': 50 * MiB, 'total-iops': 500 } }],
-    },
-    notes: ['blkio-weight as they are now: cgroups are not mounted'],
-  }),
-  machineResourcesSet: ({ machine: name }) => ({
-    machine: name,
-    done: [
-      { settings: ['memory'], config: true, live: true },
-      { settings: ['cpu-shares'], config: true, live: false, why: 'it holds from the next start on' },
-    ],
-  }),
+  ...limitAnswers,
   machineDelete: () => undefined,
   machineScreenshot: () => new Uint8Array([0x89, 0x50, 0x4e, 0x47]),
   machineConsole: () => 'login: \u001b[31mred\u001b[0m\r\nok\n',

@@ -5,3 +5,4 @@ export type * from './recovery.ts';
 export { openLibvirtHost } from './libvirt-host/libvirt-host.ts';
 export { openFolder, openQemuHost } from './qemu-host/qemu-host.ts';
 export * from './resources.ts';
+export * from './rollback.ts';

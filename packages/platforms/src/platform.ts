@@ -7,6 +7,7 @@ import type { BlockDevice, WritableDevice } from '@prima/block';
 import type { HostConfigurationPlatform, HostItem } from './host-item.ts';
 import type { RecoveryPlatform } from './recovery.ts';
 import type { ResourcePlatform } from './resources.ts';
+import type { RollbackPlatform } from './rollback.ts';
 
 export type MachineState = 'running' | 'paused' | 'suspended' | 'off' | 'unknown';
 
@@ -350,6 +351,8 @@ export interface Platform {
   doctor?(machine: Machine, options?: DoctorOptions): Promise<DoctorFinding[]>;
   /** Redo logs; undefined for hosts that have none. */
   readonly redo?: RedoPlatform;
+  /** The disks' state before a patch, kept on the host; undefined for hosts without. */
+  readonly rollback?: RollbackPlatform;
   /** What machines may use of the host; undefined for hosts that do not limit it. */
   readonly resources?: ResourcePlatform;
   /** Machines that run from a repository; undefined for hosts that cannot. */

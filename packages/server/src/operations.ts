@@ -33,6 +33,7 @@ export function operations(
   const machines = async () => (await import('./operations/machines.ts')).machineOperations(context);
   const configurations = async () =>
     (await import('./operations/machine-configurations.ts')).configurationOperations(context);
+  const rollback = async () => (await import('./operations/rollback.ts')).rollbackOperations(context);
   const resources = async () => (await import('./operations/resources.ts')).resourceOperations(context);
   const datastores = async () => (await import('./operations/datastores.ts')).datastoreOperations(context);
   const demo = async () =>
@@ -61,6 +62,7 @@ export function operations(
     ...later(machines, ['machineImport', 'machineExport', 'machineScreenshot', 'machineConsole']),
     ...later(machines, ['machineDoctor']),
     ...later(configurations, ['machineConfiguration']),
+    ...later(rollback, ['rollbackBegin', 'rollbackList', 'rollbackKeep', 'rollbackUndo']),
     ...later(resources, ['machineResources', 'machineResourcesSet']),
     ...later(datastores, ['datastoreList', 'datastoreAdd', 'datastoreRemove', 'datastoreShow']),
     ...later(demo, ['demo']),

@@ -15,6 +15,7 @@ import { registerMachineDoctor } from './machine-doctor.ts';
 import { registerMachineExport } from './machine-export.ts';
 import { registerMachineImport } from './machine-import.ts';
 import { registerMachineResources } from './machine-resources.ts';
+import { registerMachineRollback } from './machine-rollback.ts';
 
 export function registerMachine(program: Command, cli: Cli): void {
   const machine = program.command('machine').description('list, create, run and look at machines');
@@ -26,6 +27,7 @@ export function registerMachine(program: Command, cli: Cli): void {
   registerMachineExport(machine, cli);
   registerMachineImport(machine, cli);
   registerMachineResources(machine, cli);
+  registerMachineRollback(machine, cli);
   registerStart(machine, cli);
   registerStop(machine, cli);
   for (const [action, description] of [

@@ -10,6 +10,7 @@ import type { Domain } from './domain.ts';
 import { currentBackup, currentJob } from './job.ts';
 import { machineDisk } from './plan.ts';
 import { readRecoveryNote } from './recovery/note.ts';
+import { readRollbackNote } from './rollback/note.ts';
 import { readRunNote } from './run-note.ts';
 import { startStandIn } from './stand-in.ts';
 import { asLibvirtCheckpoint, checkpointPrefix, type TrackedDisk, whyNotTracked } from './tracking.ts';
@@ -33,9 +34,20 @@ export async function examine(request: DoctorRequest): Promise<DoctorFinding[]> 
   const isUp = request.state === 'running' || request.state === 'paused';
   if (isUp && !(await examineRun(request, findings))) return findings;
   if (isUp) await examineGuest(request, findings);
+  await examineRollback(request, findings);
   await examineCheckpoints(request, findings);
   await examineDisks(request, findings, isUp);
   return findings;
+}
+
+async function examineRollback({ connection, dom }: DoctorRequest, findings: DoctorFinding[]): Promise<void> {
+  const note = await readRollbackNote(connection, dom);
+  if (!note) return;
+  const ways = note.phase === 'keeping' ? 'keep' : note.phase === 'undoing' ? 'undo' : 'keep or undo';
+  findings.push({
+    subject: dom.name,
+    found: `a rollback point of ${note.made} is ${note.phase}: prima machine rollback ${ways} HOST/${dom.name} ends it`,
+  });
 }
 
 /** A backup that is under way, or died. Answers false when somebody is at work: then nothing else is touched. */

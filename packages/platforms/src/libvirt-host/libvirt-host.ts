@@ -26,6 +26,7 @@ import type {
 } from '../platform.ts';
 import type { HostConfigurationPlatform, HostItem } from '../host-item.ts';
 import type { ResourcePlatform } from '../resources.ts';
+import type { RollbackPlatform } from '../rollback.ts';
 import type { RecoveringMachine, RecoveryPlatform, RecoveryRequest } from '../recovery.ts';
 import { examine } from './doctor.ts';
 import { type Domain, parseDomain } from './domain.ts';
@@ -45,6 +46,10 @@ import { checkNotRecovering } from './recovery/note.ts';
 import { prepareRecovery } from './recovery/prepare.ts';
 import { readResources, type ResourceRequest, setResources } from './resources.ts';
 import { prepareRestore } from './restore.ts';
+import { beginRollback } from './rollback/begin.ts';
+import { describeRollback } from './rollback/describe.ts';
+import { keepRollback, undoRollback } from './rollback/finish.ts';
+import { checkNoRollback, readRollbackNote } from './rollback/note.ts';
 import { screenshot } from './screen.ts';
 import { isStandIn } from './stand-in.ts';
 import { openStopped } from './stopped-reading.ts';
@@ -246,6 +251,7 @@ class LibvirtHost implements Platform {
     const { persistent } = await connection.call('domainIsPersistent', { dom });
     if (!persistent) return;
     await checkNotRecovering(connection, dom, 'deleted');
+    await checkNoRollback(connection, dom, 'deleted');
     const flags =
       UndefineFlags.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
       UndefineFlags.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
@@ -270,6 +276,20 @@ class LibvirtHost implements Platform {
     const { connection, dom, state } = await this.#open(machine);
     return { connection, dom, isUp: state === 'running' || state === 'paused' };
   }
+
+  readonly rollback: RollbackPlatform = {
+    begin: async (machine, options = {}) => {
+      const opened = await this.#open(machine);
+      return describeRollback(await beginRollback({ ...opened, options }), opened.domain);
+    },
+    find: async (machine) => {
+      const { connection, dom, domain } = await this.#open(machine);
+      const note = await readRollbackNote(connection, dom);
+      return note && describeRollback(note, domain);
+    },
+    keep: async (machine, options = {}) => keepRollback({ ...(await this.#open(machine)), options }),
+    undo: async (machine, options = {}) => undoRollback({ ...(await this.#open(machine)), options }),
+  };
 
   readonly configurations: HostConfigurationPlatform = {
     whyNotPut: whyHostItemNotPut,

@@ -5,6 +5,8 @@ import { type Domain as DomainRef, type LibvirtConnection, XmlFlags } from '@pri
 import type { ConfigFile } from '../platform.ts';
 import type { Domain } from './domain.ts';
 import { readHostFile } from './host-files.ts';
+import { readRollbackNote, type RollbackNote } from './rollback/note.ts';
+import { withoutRollback } from './rollback/overlays.ts';
 
 export const domainFileName = 'domain.xml';
 export const nvramFileName = 'nvram.fd';
@@ -43,7 +45,15 @@ export async function machineFiles(
 ): Promise<{ files: ConfigFile[]; notes: string[] }> {
   const { connection, dom, domain, root } = request;
   const notes: string[] = [];
-  const files: ConfigFile[] = [{ name: domainFileName, bytes: await configurationOf(connection, dom) }];
+  const rollback = await readRollbackNote(connection, dom);
+  const files: ConfigFile[] = [
+    { name: domainFileName, bytes: await configurationOf(connection, dom, rollback) },
+  ];
+  if (rollback) {
+    notes.push(
+      `a rollback point of ${rollback.made} is open (${rollback.phase}): this point has what was written since, too`,
+    );
+  }
   const { autostart } = await connection.call('domainGetAutostart', { dom });
   const facts: MachineFacts = { version: 1, autostart };
   files.push({ name: factsFileName, bytes: Buffer.from(`${JSON.stringify(facts, undefined, 2)}\n`) });
@@ -67,10 +77,15 @@ export async function machineFiles(
 }
 
 /** As it is defined, with passwords (of its display): points are encrypted. A transient machine has only its running one. */
-async function configurationOf(connection: LibvirtConnection, dom: DomainRef): Promise<Uint8Array> {
+async function configurationOf(
+  connection: LibvirtConnection,
+  dom: DomainRef,
+  rollback: RollbackNote | undefined,
+): Promise<Uint8Array> {
   const { persistent } = await connection.call('domainIsPersistent', { dom });
   const flags =
     XmlFlags.VIR_DOMAIN_XML_SECURE |
     (persistent ? XmlFlags.VIR_DOMAIN_XML_INACTIVE : XmlFlags.VIR_DOMAIN_XML_MIGRATABLE);
-  return Buffer.from((await connection.call('domainGetXmlDesc', { dom, flags })).xml);
+  const { xml } = await connection.call('domainGetXmlDesc', { dom, flags });
+  return Buffer.from(rollback ? withoutRollback(xml, rollback.disks) : xml);
 }

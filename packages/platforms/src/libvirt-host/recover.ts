@@ -1,10 +1,13 @@
 /** Finds what dead processes of ours left on a libvirt host, and undoes it. */
-import { toPrimaError } from '@prima/base';
+import { liveness, toPrimaError } from '@prima/base';
 import { DestroyFlags, type Domain as DomainRef, type LibvirtConnection } from '@prima/libvirt';
 import type { Recovery } from '../platform.ts';
 import { parseDomain } from './domain.ts';
 import { deleteHostFile } from './host-files.ts';
+import { checkNoJob } from './job.ts';
 import { removeUnfinished } from './recovery/removal.ts';
+import { dropUntaken } from './rollback/begin.ts';
+import { readRollbackNote } from './rollback/note.ts';
 import { deadStandIn, isStandIn, undefineStandIn } from './stand-in.ts';
 import { undoLeftRun } from './undo.ts';
 
@@ -19,6 +22,8 @@ export async function recoverHost(connection: LibvirtConnection): Promise<Recove
         if (dom.id >= 0) recovery.undone.push(...(await undoLeftRun(connection, dom)));
         const unfinished = await removeUnfinished(connection, dom);
         if (unfinished !== undefined) recovery.undone.push(unfinished);
+        const untaken = await removeUntaken(connection, dom);
+        if (untaken !== undefined) recovery.undone.push(untaken);
       }
     } catch (error) {
       const { code, message } = toPrimaError(error, `recovering ${dom.name}`);
@@ -28,6 +33,16 @@ export async function recoverHost(connection: LibvirtConnection): Promise<Recove
     if (recovery.undone.length + recovery.left.length > 0) recoveries.push(recovery);
   }
   return recoveries;
+}
+
+/** A rollback point whose process died before it was taken; those that were are finished by who asked for them. */
+async function removeUntaken(connection: LibvirtConnection, dom: DomainRef): Promise<string | undefined> {
+  const note = await readRollbackNote(connection, dom);
+  if (note?.phase !== 'beginning' || !note.process || (await liveness(note.process)) !== 'dead')
+    return undefined;
+  if (dom.id >= 0) await checkNoJob(connection, dom); // the daemon may still be at it
+  if (!(await dropUntaken(connection, dom, note))) return undefined;
+  return `a rollback point of ${dom.name} had not been taken: what was made for it is removed`;
 }
 
 /** With the disks that were being made, unless a machine has them by now. */

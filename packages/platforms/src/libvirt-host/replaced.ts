@@ -5,6 +5,7 @@ import { forgetCheckpoint, listCheckpoints } from './checkpoints.ts';
 import { type Domain, parseDomain } from './domain.ts';
 import { deleteHostFile } from './host-files.ts';
 import { machineState } from './power.ts';
+import { checkNoRollback } from './rollback/note.ts';
 
 export interface Replaced {
   dom: DomainRef;
@@ -22,6 +23,7 @@ export async function toBeReplaced(connection: LibvirtConnection, dom: DomainRef
       `${dom.name} is ${state}; stop it before it is replaced (prima machine stop)`,
     );
   }
+  await checkNoRollback(connection, dom, 'replaced');
   const { snapshots } = await connection.call('domainListAllSnapshots', { dom });
   if (snapshots.length > 0) {
     const names = snapshots.map(({ name }) => name).join(', ');
