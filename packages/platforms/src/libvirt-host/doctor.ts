@@ -8,7 +8,7 @@ import type { DoctorFinding, DoctorOptions, MachineState } from '../platform.ts'
 import { deleteCheckpoint, forgetCheckpoint, listCheckpoints, usableBitmaps } from './checkpoints.ts';
 import type { Domain } from './domain.ts';
 import { currentBackup, currentJob } from './job.ts';
-import { machineDisk } from './plan.ts';
+import { diskChains, machineDisk } from './plan.ts';
 import { readRecoveryNote } from './recovery/note.ts';
 import { readRollbackNote } from './rollback/note.ts';
 import { readRunNote } from './run-note.ts';
@@ -154,13 +154,15 @@ async function examineDisks(request: DoctorRequest, findings: DoctorFinding[], i
   try {
     const running = standIn?.dom ?? dom;
     const candidates: TrackedDisk[] = [];
+    const chains = await diskChains(connection, running);
     for (const found of domain.disks) {
       if (found.excluded !== undefined) {
         findings.push({ subject: found.target, found: `it cannot be backed up: ${found.excluded}` });
         continue;
       }
       const { capacity } = await connection.call('domainGetBlockInfo', { dom: running, disk: found.target });
-      const disk = machineDisk(found, capacity);
+      const chain = chains.get(found.target) ?? [found.location];
+      const disk = { ...machineDisk(found, capacity), chain };
       const why = whyNotTracked(disk, options.since, false);
       if (why === undefined) candidates.push(disk);
       else findings.push(readsAll(found.target, why));

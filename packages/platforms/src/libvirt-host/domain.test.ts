@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseDomain } from './domain.ts';
+import { diskChain, parseDomain } from './domain.ts';
 
 const xml = `<domain type='kvm' id='7'><name>web</name><uuid>44E102BB-7307-445f-ae38-843c6accb1c3</uuid>
 <memory unit='GiB'>2</memory><vcpu placement='static' current='1'>4</vcpu>
@@ -66,4 +66,13 @@ test('what is none is refused', () => {
   for (const text of ['<pool/>', '<domain/>', '<domain><name>a</name></domain>', 'x']) {
     assert.throws(() => parseDomain(text, 'x'), { code: 'format' }, text);
   }
+});
+
+test('a disk and its backing files, top first', () => {
+  const [disk] = parseDomain(
+    `<domain type='kvm'><name>w</name><uuid>44e102bb-7307-445f-ae38-843c6accb1c3</uuid><devices><disk type='file'><source file='/top'/>
+<backingStore type='network'><format type='qcow2'/><source protocol='rbd' name='p/base'/><backingStore/></backingStore><target dev='vda'/></disk></devices></domain>`,
+    'w',
+  ).disks;
+  assert.deepEqual(disk && diskChain(disk.element), ['/top', 'rbd:p/base']);
 });

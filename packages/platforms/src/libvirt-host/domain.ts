@@ -137,6 +137,20 @@ function whyExcluded({ element, source, location }: DomainDisk): string | undefi
   return undefined;
 }
 
+/**
+ * What a disk reads from, top first: itself and its backing files, as far as the XML names them. libvirt names them all while
+ * the machine runs.
+ */
+export function diskChain(disk: XmlElement): string[] {
+  const chain: string[] = [];
+  let level: XmlElement | undefined = disk;
+  while (level && elementAt(level, 'source')) {
+    chain.push(diskLocation(level));
+    level = elementAt(level, 'backingStore');
+  }
+  return chain;
+}
+
 /** What the source of a <disk> names, in the field's ways of writing it. */
 export function diskLocation(disk: XmlElement): string {
   return locationOf(elementAt(disk, 'source'), (valueOf(disk, 'type') ?? 'file') as SourceType);

@@ -5,12 +5,14 @@ import { formatBytes, GiB, MiB, PrimaError, toPrimaError } from '@prima/base';
 import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
 import type { MachineDisk, OpenForBackupOptions } from '../platform.ts';
 import { listCheckpoints, usableBitmaps } from './checkpoints.ts';
-import type { Domain, DomainDisk } from './domain.ts';
+import { diskChain, type Domain, type DomainDisk, parseDomain } from './domain.ts';
 import { withPoolOver } from './host-files.ts';
 import { asLibvirtCheckpoint, keepsBitmaps, type LibvirtCheckpoint, whyNotTracked } from './tracking.ts';
 
 export interface PlannedDisk {
   disk: MachineDisk;
+  /** What it reads from, top first. */
+  chain: string[];
   /** libvirt's checkpoint that tells what has changed. */
   since?: string;
   whyFull?: string;
@@ -59,12 +61,22 @@ export function machineDisk(disk: DomainDisk, size: number): MachineDisk {
   };
 }
 
+/** By target: what the disks of a machine whose QEMU runs read from, top first. */
+export async function diskChains(
+  connection: LibvirtConnection,
+  dom: DomainRef,
+): Promise<Map<string, string[]>> {
+  const { xml } = await connection.call('domainGetXmlDesc', { dom });
+  return new Map(parseDomain(xml, dom.name).disks.map(({ target, element }) => [target, diskChain(element)]));
+}
+
 /** Raises `unsupported` when no disk can be read, `no-space` when there is no room for scratch files. */
 export async function planBackup(request: PlanRequest): Promise<Plan> {
   const { connection, dom, domain, options, run } = request;
   const folder = options.scratch?.folder ?? scratchFolderOf(domain);
   const plan: Plan = { disks: [], skipped: [], why: [], scratchLimitBytes: 0, scratchFolder: folder };
   const since = asLibvirtCheckpoint(options.since);
+  const chains = await diskChains(connection, dom);
   for (const found of domain.disks) {
     if (found.excluded !== undefined) {
       plan.skipped.push({ disk: machineDisk(found, 0), why: found.excluded });
@@ -72,9 +84,11 @@ export async function planBackup(request: PlanRequest): Promise<Plan> {
     }
     const { capacity } = await connection.call('domainGetBlockInfo', { dom, disk: found.target });
     const disk = machineDisk(found, capacity);
-    const whyFull = whyNotTracked(disk, options.since, options.full ?? false);
+    const chain = chains.get(found.target) ?? [disk.path];
+    const whyFull = whyNotTracked({ ...disk, chain }, options.since, options.full ?? false);
     plan.disks.push({
       disk,
+      chain,
       tracked: keepsBitmaps(disk.format),
       scratch: join(folder, `prima-${run}-${found.target}.qcow2`),
       ...(whyFull === undefined ? { since: since?.name ?? '' } : { whyFull }),

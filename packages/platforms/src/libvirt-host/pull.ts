@@ -64,10 +64,11 @@ export function checkpointOf(plan: Plan, name: string): LibvirtCheckpoint {
     platform: 'libvirt',
     version: 1,
     name,
-    disks: plan.disks.map(({ disk, tracked }) => ({
+    disks: plan.disks.map(({ disk, chain, tracked }) => ({
       slot: disk.slot,
       size: disk.size,
       path: disk.path,
+      chain,
       format: disk.format,
       tracked,
     })),

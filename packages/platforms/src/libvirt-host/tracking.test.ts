@@ -13,7 +13,7 @@ import {
   whyNotTracked,
 } from './tracking.ts';
 
-const disk = { slot: 'vda', path: '/a', format: 'qcow2', size: 1024 };
+const disk = { slot: 'vda', path: '/a', chain: ['/a'], format: 'qcow2', size: 1024 };
 
 function checkpoint(changes: Partial<LibvirtCheckpoint['disks'][number]> = {}): LibvirtCheckpoint {
   return { platform: 'libvirt', version: 1, name: 'n', disks: [{ ...disk, tracked: true, ...changes }] };
@@ -21,7 +21,12 @@ function checkpoint(changes: Partial<LibvirtCheckpoint['disks'][number]> = {}): 
 
 test('a disk is tracked only when nothing speaks against it', () => {
   assert.equal(whyNotTracked(disk, checkpoint(), false), undefined);
-  assert.equal(whyNotTracked({ ...disk, path: '/overlay' }, checkpoint(), false), undefined);
+  assert.equal(
+    whyNotTracked({ ...disk, path: '/overlay', chain: ['/overlay', '/a'] }, checkpoint(), false),
+    undefined,
+  );
+  const onOverlay = checkpoint({ path: '/overlay', chain: ['/overlay', '/a'] });
+  assert.equal(whyNotTracked(disk, onOverlay, false), undefined, 'committed');
   const reasons: [string | undefined, RegExp][] = [
     [whyNotTracked(disk, checkpoint(), true), /asked for/],
     [whyNotTracked(disk, undefined, false), /no earlier point/],
@@ -30,6 +35,7 @@ test('a disk is tracked only when nothing speaks against it', () => {
     [whyNotTracked({ ...disk, format: 'raw' }, checkpoint(), false), /keeps no change bitmap/],
     [whyNotTracked(disk, checkpoint({ tracked: false }), false), /no changes were tracked/],
     [whyNotTracked(disk, checkpoint({ format: 'raw' }), false), /format was raw/],
+    [whyNotTracked({ ...disk, path: '/b', chain: ['/b', '/base'] }, onOverlay, false), /it was \/overlay/],
     [whyNotTracked(disk, checkpoint({ size: 512 }), false), /resized, from 512 to 1024/],
   ];
   for (const [why, pattern] of reasons) assert.match(why ?? '', pattern);

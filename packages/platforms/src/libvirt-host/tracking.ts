@@ -16,6 +16,8 @@ export interface CheckpointDisk {
   slot: string;
   size: number;
   path: string;
+  /** What it reads from, top first: itself and its backing files. Points of earlier versions lack it. */
+  chain?: string[];
   format: string;
   /** The disk has a bitmap that counts from here on. */
   tracked: boolean;
@@ -47,13 +49,16 @@ export function keepsBitmaps(format: string): boolean {
 export interface TrackedDisk {
   slot: string;
   path: string;
+  /** What it reads from, top first. */
+  chain: readonly string[];
   format: string;
   size: number;
 }
 
 /**
  * Why a disk has to be read wholly, by what is known without asking the host; undefined when its bitmap may be asked for.
- * A disk on an overlay is the same disk: libvirt carries bitmaps over snapshots and block commits.
+ * A disk on an overlay is the same disk: libvirt carries bitmaps over snapshots and block commits. All disks of a machine
+ * have bitmaps of one name, so two that changed places would each be taken for the other.
  */
 export function whyNotTracked(
   disk: TrackedDisk,
@@ -68,9 +73,17 @@ export function whyNotTracked(
   if (!before) return 'the disk was added since the earlier point';
   if (!keepsBitmaps(disk.format)) return `a ${disk.format} disk keeps no change bitmap`;
   if (!before.tracked) return 'no changes were tracked since the earlier point';
+  if (!isSameDisk(before, disk))
+    return `another disk is there: it was ${before.path}, and is ${disk.path} now`;
   if (before.format !== disk.format) return `the disk's format was ${before.format} before`;
   if (before.size !== disk.size) return `the disk was resized, from ${before.size} to ${disk.size} bytes`;
   return undefined;
+}
+
+/** The same file, or an overlay over it, or a file that it has been committed to. */
+function isSameDisk(before: CheckpointDisk, now: TrackedDisk): boolean {
+  if (before.path === now.path || now.chain.includes(before.path)) return true;
+  return before.chain?.includes(now.path) ?? false;
 }
 
 /** The disk that libvirt names when a bitmap cannot be used: "missing or broken bitmap 'x' for disk 'vda'". */
