@@ -1,6 +1,6 @@
 /** Whose disk is it? What is read of disks that changed places, and which files a host keeps because somebody else has them. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runProgram } from '@prima/base';
@@ -11,6 +11,8 @@ interface Shape {
   uuid?: string;
   /** File names of its disks, qcow2, from vda on. */
   disks: readonly string[];
+  /** More of <os>. */
+  os?: string;
 }
 
 /** A machine that is never started. */
@@ -23,7 +25,7 @@ async function define({ daemon, platform }: LibvirtWorld, name: string, shape: S
   const path = join(daemon.disks, `${name}.xml`);
   await writeFile(
     path,
-    `<domain type='qemu'><name>${name}</name>${uuid}<memory unit='MiB'>64</memory><os><type arch='x86_64' machine='q35'>hvm</type></os><devices>${disks.join('')}</devices></domain>`,
+    `<domain type='qemu'><name>${name}</name>${uuid}<memory unit='MiB'>64</memory><os><type arch='x86_64' machine='q35'>hvm</type>${shape.os ?? ''}</os><features><acpi/></features><devices>${disks.join('')}</devices></domain>`,
   );
   await daemon.virsh('define', path);
   return platform.find(name);
@@ -55,4 +57,62 @@ test('disks that changed places are read wholly: their bitmaps have one name', a
     [undefined, undefined],
   );
   await third.close();
+});
+
+test('a machine is deleted, and what other machines build upon or have is left', async (t) => {
+  const world = await libvirtWorld(t);
+  for (const name of ['base', 'shared', 'own']) await makeDisk(world, name);
+  await makeDisk(world, 'middle', 'base');
+  await makeDisk(world, 'top', 'middle');
+  await define(world, 'clone', { disks: ['top', 'shared'] });
+  const original = await define(world, 'original', { disks: ['base', 'shared', 'own'] });
+  await world.platform.delete(original);
+  const path = (name: string) => join(world.daemon.disks, name);
+  for (const name of ['base', 'middle', 'top', 'shared']) await access(path(name));
+  await assert.rejects(access(path('own')));
+});
+
+/** Puts `target` of the machine back by itself, or all that `files` have. */
+async function replace(
+  { platform, daemon }: LibvirtWorld,
+  machine: Machine,
+  target: string,
+  isOnly: boolean,
+) {
+  const xml = { name: 'domain.xml', bytes: Buffer.from(await daemon.virsh('dumpxml', machine.name)) };
+  const restore = await platform.prepareRestore({
+    id: machine.id,
+    name: machine.name,
+    files: [xml, { name: 'nvram.fd', bytes: Buffer.from('of the point') }],
+    disks: [{ slot: target, name: target, size: 8 << 20, format: 'qcow2' }],
+    replace: true,
+    ...(isOnly ? { onlyDisks: true } : {}),
+  });
+  await restore.commit();
+  return restore.notes.join('; ');
+}
+
+test("a disk is replaced alone: firmware variables stay, and so does what is another machine's", async (t) => {
+  const world = await libvirtWorld(t);
+  const path = (name: string) => join(world.daemon.disks, name);
+  for (const name of ['a', 'b']) await makeDisk(world, name);
+  await makeDisk(world, 'over', 'b');
+  await define(world, 'other', { disks: ['over'] });
+  const os = `<loader readonly='yes' type='pflash'>${path('code')}</loader><nvram>${path('vars')}</nvram>`;
+  await writeFile(path('vars'), 'of the host');
+  const machine = await define(world, 'web', { disks: ['a', 'b'], os });
+  assert.match(await replace(world, machine, 'vdb', true), /the old disk .*\/b is left: a machine needs it/);
+  await access(path('b'));
+  assert.equal(await readFile(path('vars'), 'utf8'), 'of the host');
+});
+
+test('a machine whose disk went with its folder is replaced all the same', async (t) => {
+  const world = await libvirtWorld(t);
+  await mkdir(join(world.daemon.disks, 'lost'));
+  await mkdir(join(world.daemon.root, 'images'), { recursive: true });
+  await makeDisk(world, 'lost/a');
+  const machine = await define(world, 'web', { disks: ['lost/a'] });
+  await rm(join(world.daemon.disks, 'lost'), { recursive: true });
+  assert.match(await replace(world, machine, 'vda', false), /the old disk .*\/lost\/a is left: /);
+  assert.deepEqual((await world.daemon.virsh('list', '--all', '--name')).trim(), 'web');
 });

@@ -119,7 +119,8 @@ export async function readHostFolder(
   return files.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function isAbsentFolder(error: unknown): boolean {
+/** What is raised where a folder is not there. */
+export function isAbsentFolder(error: unknown): boolean {
   const { code, message } = toPrimaError(error, 'reading a folder');
   return code === 'not-found' || /No such file or directory|Not a directory/.test(message);
 }
@@ -234,7 +235,8 @@ async function withVolume<T>(
   });
 }
 
-async function volumeOf(
+/** Undefined where the pool has none of this name. */
+export async function volumeOf(
   connection: LibvirtConnection,
   pool: StoragePool,
   name: string,

@@ -30,6 +30,7 @@ import type { RollbackPlatform } from '../rollback.ts';
 import type { RecoveringMachine, RecoveryPlatform, RecoveryRequest } from '../recovery.ts';
 import { examine } from './doctor.ts';
 import { type Domain, parseDomain } from './domain.ts';
+import { filesInUse } from './files-in-use.ts';
 import { findDomain } from './find-domain.ts';
 import { hostConfiguration, versionText } from './host-configuration.ts';
 import { putHostItem, whyHostItemNotPut } from './put-host-item.ts';
@@ -257,9 +258,11 @@ class LibvirtHost implements Platform {
       UndefineFlags.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
       UndefineFlags.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
       UndefineFlags.VIR_DOMAIN_UNDEFINE_NVRAM;
+    const used = await filesInUse(connection, dom.uuid);
     await connection.call('domainUndefineFlags', { dom, flags });
     for (const { source, location, excluded } of domain.disks) {
-      if (source === 'file' && excluded === undefined) await deleteHostFile(connection, location);
+      if (source === 'file' && excluded === undefined && !used.has(location))
+        await deleteHostFile(connection, location);
     }
   }
 

@@ -3,6 +3,7 @@ import { liveness, toPrimaError } from '@prima/base';
 import { DestroyFlags, type Domain as DomainRef, type LibvirtConnection } from '@prima/libvirt';
 import type { Recovery } from '../platform.ts';
 import { parseDomain } from './domain.ts';
+import { filesInUse } from './files-in-use.ts';
 import { deleteHostFile } from './host-files.ts';
 import { checkNoJob } from './job.ts';
 import { removeUnfinished } from './recovery/removal.ts';
@@ -17,7 +18,7 @@ export async function recoverHost(connection: LibvirtConnection): Promise<Recove
   for (const dom of domains) {
     const recovery: Recovery = { machine: dom.name, undone: [], left: [] };
     try {
-      if (isStandIn(dom.name)) recovery.undone.push(...(await removeStandIn(connection, dom, domains)));
+      if (isStandIn(dom.name)) recovery.undone.push(...(await removeStandIn(connection, dom)));
       else {
         if (dom.id >= 0) recovery.undone.push(...(await undoLeftRun(connection, dom)));
         const unfinished = await removeUnfinished(connection, dom);
@@ -45,12 +46,8 @@ async function removeUntaken(connection: LibvirtConnection, dom: DomainRef): Pro
   return `a rollback point of ${dom.name} had not been taken: what was made for it is removed`;
 }
 
-/** With the disks that were being made, unless a machine has them by now. */
-async function removeStandIn(
-  connection: LibvirtConnection,
-  dom: DomainRef,
-  all: readonly DomainRef[],
-): Promise<string[]> {
+/** With the disks that were being made, unless a machine has them by now, or an overlay over them. */
+async function removeStandIn(connection: LibvirtConnection, dom: DomainRef): Promise<string[]> {
   const kind = await deadStandIn(dom.name);
   if (kind === undefined) return [];
   if (dom.id >= 0) {
@@ -58,15 +55,13 @@ async function removeStandIn(
     await connection.call('domainDestroyFlags', { dom, flags }, { timeoutMs: 120_000 });
   }
   if (kind === 'reading') return [`the stand-in ${dom.name} of a backup that died is ended`];
-  const used = new Set<string>();
-  for (const other of all) {
-    if (other.uuid === dom.uuid) continue;
-    for (const { location } of await disksOf(connection, other)) used.add(location);
-  }
+  const used = await filesInUse(connection);
   const undone: string[] = [];
   for (const { location, source } of await disksOf(connection, dom)) {
-    if (source !== 'file' || used.has(location)) continue;
-    if (await deleteHostFile(connection, location)) undone.push(`the unfinished ${location} is removed`);
+    if (used.has(location)) continue;
+    if (source !== 'file')
+      undone.push(`the unfinished ${location} is left: it is no file (virsh vol-delete)`);
+    else if (await deleteHostFile(connection, location)) undone.push(`the unfinished ${location} is removed`);
   }
   await undefineStandIn(connection, dom);
   return [...undone, `the stand-in ${dom.name} of a restore that died is removed`];

@@ -1,8 +1,9 @@
 /** A machine that a restore replaces: it keeps its identity; its old disks go once the new ones are its own. */
-import { PrimaError } from '@prima/base';
+import { PrimaError, toPrimaError } from '@prima/base';
 import { type Domain as DomainRef, type LibvirtConnection, XmlFlags } from '@prima/libvirt';
 import { forgetCheckpoint, listCheckpoints } from './checkpoints.ts';
 import { type Domain, parseDomain } from './domain.ts';
+import { filesInUse } from './files-in-use.ts';
 import { deleteHostFile } from './host-files.ts';
 import { machineState } from './power.ts';
 import { checkNoRollback } from './rollback/note.ts';
@@ -50,12 +51,20 @@ export async function removeOldDisks(
   targets: ReadonlySet<string>,
 ): Promise<string[]> {
   const notes: string[] = [];
-  for (const { target, source, location } of domain.disks) {
-    if (!targets.has(target) || location === '') continue;
-    if (source === 'file') {
-      await deleteHostFile(connection, location);
-      notes.push(`the old disk ${location} is removed`);
-    } else notes.push(`the old disk ${location} is left: it is no file`);
+  const old = domain.disks.filter(({ target, location }) => targets.has(target) && location !== '');
+  for (const { source, location } of old) {
+    const why = source === 'file' ? await whyNotRemoved(connection, location) : 'it is no file';
+    notes.push(`the old disk ${location} is ${why === undefined ? 'removed' : `left: ${why}`}`);
   }
   return notes;
+}
+
+/** Removes a file that no machine has, or builds upon. The machine is there by now, so nothing is raised. */
+async function whyNotRemoved(connection: LibvirtConnection, path: string): Promise<string | undefined> {
+  try {
+    if ((await filesInUse(connection)).has(path)) return 'a machine needs it';
+    return (await deleteHostFile(connection, path)) ? undefined : 'it is not there';
+  } catch (error) {
+    return toPrimaError(error, `removing ${path}`).message;
+  }
 }

@@ -11,12 +11,13 @@ import {
 } from '@prima/libvirt';
 import { connectNbd } from '@prima/nbd';
 import { elementAt, valueOf } from '@prima/xml';
-import type { Machine, RestoreRequest, RestoreTarget } from '../platform.ts';
-import { parseDomain } from './domain.ts';
+import type { ConfigFile, Machine, RestoreRequest, RestoreTarget } from '../platform.ts';
+import { type Domain, parseDomain } from './domain.ts';
 import { exportDisks } from './exports.ts';
+import { namedFiles } from './files-in-use.ts';
 import { findDomain } from './find-domain.ts';
 import type { HostLink } from './link.ts';
-import { savedMemoryPath } from './machine-files.ts';
+import { machineFiles, savedMemoryPath } from './machine-files.ts';
 import { mapNetworks } from './map-networks.ts';
 import { power } from './power.ts';
 import { forgetCheckpoints, removeOldDisks, type Replaced, toBeReplaced } from './replaced.ts';
@@ -70,6 +71,8 @@ class Restore {
   readonly #devices: WritableDevice[] = [];
   readonly #made: NewDisk[] = [];
   #replaced: Replaced | undefined;
+  /** Its firmware variables and TPM as they were. */
+  #replacedFiles: ConfigFile[] = [];
   #standIn: StandIn | undefined;
   #reached: Reached | undefined;
   #isOver = false;
@@ -213,8 +216,9 @@ class Restore {
     const dom = await this.#define(connection, restored, disks);
     this.#isOver = true;
     try {
-      const { root } = this.#work;
-      await writeMachineFiles({ connection, dom, request, root, notes: this.#notes });
+      // from here on the disks are the machine's, whatever becomes of us
+      if (this.#standIn) await undefineStandIn(connection, this.#standIn.dom);
+      await this.#writeFiles(connection, dom, request.files);
       await this.#adaptMemory(connection, disks);
     } catch (error) {
       await this.#takeBack(connection, dom);
@@ -225,14 +229,36 @@ class Restore {
       const targets = new Set(this.#made.map(({ target }) => target));
       this.#notes.push(...(await removeOldDisks(connection, this.#replaced, targets)));
     }
-    if (this.#standIn) await undefineStandIn(connection, this.#standIn.dom);
-    if (start) await power(connection, dom, 'start', { signal: request.signal, logger: request.logger });
+    if (start) await this.#start(connection, dom);
     return this.#work.found(dom.uuid);
+  }
+
+  async #start(connection: LibvirtConnection, dom: DomainRef): Promise<void> {
+    const { signal, logger } = this.#work.request;
+    try {
+      await power(connection, dom, 'start', { signal, logger });
+    } catch (error) {
+      const { code, message } = toPrimaError(error, 'starting it');
+      const said = `${dom.name} is restored and stays, but does not start: ${message}`;
+      throw new PrimaError(code, said, { cause: error });
+    }
+  }
+
+  /** One disk alone leaves firmware variables and the TPM as the host has them. */
+  async #writeFiles(
+    connection: LibvirtConnection,
+    dom: DomainRef,
+    files: RestoreRequest['files'],
+  ): Promise<void> {
+    const { request, root } = this.#work;
+    if (request.onlyDisks === true) return;
+    await writeMachineFiles({ connection, dom, request: { ...request, files }, root, notes: this.#notes });
   }
 
   async #takeBack(connection: LibvirtConnection, dom: DomainRef): Promise<void> {
     if (this.#replaced) {
       await connection.call('domainDefineXmlFlags', { xml: this.#replaced.xml });
+      await this.#writeFiles(connection, dom, this.#replacedFiles);
       return;
     }
     const flags = UndefineFlags.VIR_DOMAIN_UNDEFINE_NVRAM;
@@ -250,11 +276,14 @@ class Restore {
     const keepsOthers = this.#work.request.onlyDisks === true;
     const xml = shapeDomain(restored, { identity, disks: byTarget, notes: this.#notes, keepsOthers });
     if (this.#replaced) {
-      await toBeReplaced(connection, this.#replaced.dom); // it may have been started meanwhile
+      const { dom, domain } = await toBeReplaced(connection, this.#replaced.dom); // it may have been started meanwhile
+      const { root } = this.#work;
+      this.#replacedFiles = (await machineFiles({ connection, dom, domain, root })).files;
       if (!keepsOthers) await forgetCheckpoints(connection, this.#replaced);
     } else if (await findDomain(connection, identity.name)) {
       throw new PrimaError('exists', `a machine ${identity.name} has come up on this host meanwhile`);
     }
+    await checkOwnVariables(connection, parseDomain(xml, identity.name));
     return (await connection.call('domainDefineXmlFlags', { xml })).dom;
   }
 
@@ -287,13 +316,29 @@ class Restore {
     if (this.#isOver) return;
     this.#isOver = true;
     const connection = await link.connection();
-    await this.#standIn?.close().catch((error: unknown) => {
+    await this.#standIn?.close(connection).catch((error: unknown) => {
       // it goes with the connection that it was started on
-      if (!connection.failure && toPrimaError(error, 'ending').code !== 'state') throw error;
+      if (!['state', 'not-found'].includes(toPrimaError(error, 'ending').code)) throw error;
     });
-    for (const disk of this.#made) await disk.remove(connection);
+    for (const disk of this.#made) {
+      await disk.remove(connection).catch((error: unknown) => {
+        if (toPrimaError(error, 'removing').code !== 'not-found') throw error;
+      });
+    }
     if (this.#standIn) await undefineStandIn(connection, this.#standIn.dom);
   }
+}
+
+/** What is written there, and removed with the machine, must be nobody else's. */
+async function checkOwnVariables(
+  connection: LibvirtConnection,
+  { name, uuid, nvram }: Domain,
+): Promise<void> {
+  if (nvram === undefined || !(await namedFiles(connection, uuid)).has(nvram)) return;
+  throw new PrimaError(
+    'exists',
+    `the firmware's variables of ${name} would be in ${nvram}, which another machine of this host has; restore it under another name (--as)`,
+  );
 }
 
 /** Any machine that QEMU can make here. */

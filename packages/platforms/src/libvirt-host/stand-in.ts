@@ -42,8 +42,11 @@ export interface StandIn {
   readonly dom: DomainRef;
   /** Runs a command of QEMU's monitor and gives its return value. Raises `remote` with QEMU's words. */
   monitor(command: string, args?: object): Promise<unknown>;
-  /** Ends it, with all that it stores and flushes; may be called again. */
-  close(): Promise<void>;
+  /**
+   * Ends it, with all that it stores and flushes; may be called again. With `connection` where the one that it was started on may
+   * have been lost, and the daemon not have noticed.
+   */
+  close(connection?: LibvirtConnection): Promise<void>;
 }
 
 export interface StandInDisk {
@@ -74,7 +77,12 @@ export async function startStandIn(request: StandInRequest): Promise<StandIn> {
     const slow = { timeoutMs: startTimeoutMs };
     if (!isStaged) return (await connection.call('domainCreateXml', { xml, flags }, slow)).dom;
     const { dom } = await connection.call('domainDefineXmlFlags', { xml });
-    return (await connection.call('domainCreateWithFlags', { dom, flags }, slow)).dom;
+    try {
+      return (await connection.call('domainCreateWithFlags', { dom, flags }, slow)).dom;
+    } catch (error) {
+      await undefineStandIn(connection, dom); // what is left defined would be taken for a restore that died
+      throw error;
+    }
   };
   let dom: DomainRef;
   try {
@@ -83,9 +91,9 @@ export async function startStandIn(request: StandInRequest): Promise<StandIn> {
     throw explain(toPrimaError(error, `opening the disks of ${template.name}`), template);
   }
   let ended: Promise<void> | undefined;
-  const end = async () => {
+  const end = async (through: LibvirtConnection) => {
     const graceful = DestroyFlags.VIR_DOMAIN_DESTROY_GRACEFUL;
-    await connection.call('domainDestroyFlags', { dom, flags: graceful }, { timeoutMs: endTimeoutMs });
+    await through.call('domainDestroyFlags', { dom, flags: graceful }, { timeoutMs: endTimeoutMs });
   };
   return {
     dom,
@@ -96,7 +104,10 @@ export async function startStandIn(request: StandInRequest): Promise<StandIn> {
       if (answer.error) throw new PrimaError('remote', `QEMU refused ${execute}: ${answer.error.desc ?? ''}`);
       return answer.return;
     },
-    close: () => (ended ??= end()),
+    close: (through = connection) => {
+      if (through !== connection && connection.failure) return end(through);
+      return (ended ??= end(connection));
+    },
   };
 }
 
