@@ -13,6 +13,7 @@ interface Shape {
   disks: readonly string[];
   /** More of <os>. */
   os?: string;
+  devices?: string;
 }
 
 /** A machine that is never started. */
@@ -25,7 +26,7 @@ async function define({ daemon, platform }: LibvirtWorld, name: string, shape: S
   const path = join(daemon.disks, `${name}.xml`);
   await writeFile(
     path,
-    `<domain type='qemu'><name>${name}</name>${uuid}<memory unit='MiB'>64</memory><os><type arch='x86_64' machine='q35'>hvm</type>${shape.os ?? ''}</os><features><acpi/></features><devices>${disks.join('')}</devices></domain>`,
+    `<domain type='qemu'><name>${name}</name>${uuid}<memory unit='MiB'>64</memory><os><type arch='x86_64' machine='q35'>hvm</type>${shape.os ?? ''}</os><features><acpi/></features><devices>${disks.join('')}${shape.devices ?? ''}</devices></domain>`,
   );
   await daemon.virsh('define', path);
   return platform.find(name);
@@ -115,4 +116,20 @@ test('a machine whose disk went with its folder is replaced all the same', async
   await rm(join(world.daemon.disks, 'lost'), { recursive: true });
   assert.match(await replace(world, machine, 'vda', false), /the old disk .*\/lost\/a is left: /);
   assert.deepEqual((await world.daemon.virsh('list', '--all', '--name')).trim(), 'web');
+});
+
+test('small files of one folder are read at once, and a pool that was left there is no hindrance', async (t) => {
+  const world = await libvirtWorld(t);
+  const { daemon, platform } = world;
+  await mkdir(join(daemon.disks, 'logs'));
+  const log = join(daemon.disks, 'logs', 'web');
+  await writeFile(log, 'said');
+  await makeDisk(world, 'a');
+  const devices = `<serial type='pty'><log file='${log}'/></serial>`;
+  const machine = await define(world, 'web', { disks: ['a'], devices });
+  const read = () => Promise.all(Array.from({ length: 12 }, () => platform.consoleLog(machine)));
+  assert.deepEqual(new Set(await read()), new Set(['said']));
+  await daemon.virsh('pool-create-as', 'prima-0123456789ab', 'dir', '--target', join(daemon.disks, 'logs'));
+  assert.equal(await platform.consoleLog(machine), 'said');
+  assert.doesNotMatch(await daemon.virsh('pool-list', '--all', '--name'), /prima-/);
 });

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
-import { formatBytes, PrimaError, toPrimaError } from '@prima/base';
+import { formatBytes, PrimaError, systemClock, toPrimaError } from '@prima/base';
 import {
   type LibvirtConnection,
   type StoragePool,
@@ -15,6 +15,12 @@ import {
 import { elementAt, elementMaker, newDocument, parseXml, textAt, writeXml } from '@prima/xml';
 
 const make = elementMaker({});
+
+/** Of the pools that are there for the moment. */
+const transientName = /^prima-[0-9a-f]{12}$/;
+/** So long a pool is used by another run at most; one that is there for longer was left by a process that died. */
+const patienceMs = 10_000;
+const lookAgainMs = 50;
 
 /** Runs `task` with the pool over `folder`. Raises `not-found` where there is no such folder. */
 export async function withPoolOver<T>(
@@ -27,23 +33,50 @@ export async function withPoolOver<T>(
   try {
     return await task(pool);
   } finally {
-    if (isOurs) await connection.call('storagePoolDestroy', { pool });
+    if (isOurs) await ifThere(connection.call('storagePoolDestroy', { pool }));
   }
 }
 
+/** A folder has one pool; another run's transient one, which may go at any moment, is waited for. */
 async function poolOver(
   connection: LibvirtConnection,
   folder: string,
   makeFolders: boolean,
 ): Promise<{ pool: StoragePool; isOurs: boolean }> {
+  for (const begun = systemClock.monotonic(); ; await systemClock.sleep(lookAgainMs)) {
+    const isPatient = systemClock.monotonic() - begun < patienceMs;
+    const found = await presentPool(connection, folder);
+    const isTransient = found !== undefined && transientName.test(found.name);
+    if (isTransient && isPatient) continue;
+    if (isTransient) await connection.call('storagePoolRefresh', { pool: found });
+    if (found) return { pool: found, isOurs: isTransient };
+    try {
+      return { pool: await makePool(connection, folder, makeFolders), isOurs: true };
+    } catch (error) {
+      const { message } = toPrimaError(error, 'making a pool');
+      if (!isPatient || !/conflict with pool/i.test(message)) throw error; // made by another run meanwhile
+    }
+  }
+}
+
+/** Active, and with what its folder holds by now. */
+async function presentPool(connection: LibvirtConnection, folder: string): Promise<StoragePool | undefined> {
   try {
     const { pool } = await connection.call('storagePoolLookupByTargetPath', { path: folder });
-    await connection.call('storagePoolRefresh', { pool });
-    return { pool, isOurs: false };
+    if (!transientName.test(pool.name)) await connection.call('storagePoolRefresh', { pool });
+    return pool;
   } catch (error) {
     const { code } = toPrimaError(error, 'looking for a pool');
     if (code !== 'not-found' && code !== 'state') throw error;
+    return undefined;
   }
+}
+
+async function makePool(
+  connection: LibvirtConnection,
+  folder: string,
+  makeFolders: boolean,
+): Promise<StoragePool> {
   const name = `prima-${randomBytes(6).toString('hex')}`;
   const xml = writeXml(
     newDocument(
@@ -55,8 +88,15 @@ async function poolOver(
     ),
   );
   const flags = makeFolders ? StoragePoolCreateFlags.VIR_STORAGE_POOL_CREATE_WITH_BUILD : 0;
-  const { pool } = await connection.call('storagePoolCreateXml', { xml, flags });
-  return { pool, isOurs: true };
+  return (await connection.call('storagePoolCreateXml', { xml, flags })).pool;
+}
+
+async function ifThere(task: Promise<unknown>): Promise<void> {
+  try {
+    await task;
+  } catch (error) {
+    if (toPrimaError(error, 'removing').code !== 'not-found') throw error;
+  }
 }
 
 /** Undefined when there is no such file. Raises `too-large` above `limitBytes`. */
