@@ -151,7 +151,10 @@ export function shapeDomain(
   if (identity.renewsMacs) renewMacs(elementsOf(devices), notes);
   if (isOther) notes.push(...deconflict(devices, identity.name));
   const nvram = elementAt(root, 'os', 'nvram');
-  if (nvram && isOther) setText(nvram, ''); // libvirt gives it a file by the new name
+  if (nvram && isOther) {
+    nvram.children = []; // a path or a <source>: libvirt gives it a file by the new name
+    setAttribute(nvram, 'type', undefined);
+  }
   return writeXml(document);
 }
 
