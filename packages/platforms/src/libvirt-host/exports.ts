@@ -80,9 +80,12 @@ export async function exportHostFile(request: ExportFileRequest): Promise<Export
       connectNbd({ socketPath }, { exportName: target }),
     );
     const close = async () => {
-      await device.close();
-      await reached?.close();
-      await standIn.close();
+      try {
+        await device.close();
+        await reached?.close();
+      } finally {
+        await standIn.close();
+      }
     };
     return { device, close };
   } catch (error) {

@@ -14,6 +14,7 @@ import type { BlockDevice } from '@prima/block';
 import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
 import type { ConfigFile, Machine, MachineReading, OpenForBackupOptions } from '../platform.ts';
 import { deleteOlderCheckpoints } from './checkpoints.ts';
+import { closeAll } from './close-all.ts';
 import type { Domain } from './domain.ts';
 import { type ExportedFile, exportHostFile } from './exports.ts';
 import { type Guard, startGuard } from './guard.ts';
@@ -29,6 +30,8 @@ import { undoLeftRun, undoRun } from './undo.ts';
 import { takePointInTime, type WindowResult } from './window.ts';
 
 const looksForEnd = 20;
+/** Two that looked for a note at once have both written theirs by then, and the last one stands. */
+const settleMs = 100;
 
 export interface ReadingRequest {
   link: HostLink;
@@ -136,11 +139,15 @@ class RunningReading {
       ...(mode === 'warm' ? { memoryFile: join(plan.scratchFolder, `prima-${this.#run}.memory`) } : {}),
     };
     await this.#guard;
-    this.#note = note;
-    await writeRunNote(connection, dom, note);
-    const winner = await readRunNote(connection, dom);
-    if (winner?.run === note.run) return note;
-    this.#note = undefined; // it is another's now, who does not know of us
+    const other = await readRunNote(connection, dom); // planning took its time
+    if (other === undefined) {
+      this.#note = note;
+      await writeRunNote(connection, dom, note);
+      await systemClock.sleep(settleMs);
+      const winner = await readRunNote(connection, dom);
+      if (winner?.run === note.run) return note;
+      this.#note = undefined; // it is another's now, who does not know of us
+    }
     throw new PrimaError('busy', `another backup of ${dom.name} began at the same moment; try again later`, {
       retryable: true,
     });
@@ -164,6 +171,7 @@ class RunningReading {
       dom,
       plan,
       isLocal: link.isLocal,
+      socket: note.socket,
     });
     return moment;
   }
@@ -217,10 +225,8 @@ class RunningReading {
   }
 
   async #takeBack(): Promise<void> {
-    for (const device of this.#devices) await device.close();
     await this.#watch?.stop();
-    await this.#reached?.close();
-    await this.#memory?.close();
+    await closeAll([...this.#devices, this.#reached, this.#memory], this.#logger);
     const { link, dom } = this.#request;
     const guard = await this.#guard?.catch(() => undefined); // without it nothing was begun
     if (!this.#note) {

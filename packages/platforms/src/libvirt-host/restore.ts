@@ -33,7 +33,7 @@ import {
 } from './restore-domain.ts';
 import { makeDisk, makeNamedFile, type NewDisk } from './restore-disks.ts';
 import { writeMachineFiles } from './restore-files.ts';
-import { startStandIn, type StandIn, undefineStandIn } from './stand-in.ts';
+import { endStandIn, startStandIn, type StandIn, undefineStandIn } from './stand-in.ts';
 
 /** What the stand-in calls the file of the memory; no disk of a machine is called so. */
 const memoryTarget = 'vdzzz';
@@ -316,10 +316,7 @@ class Restore {
     if (this.#isOver) return;
     this.#isOver = true;
     const connection = await link.connection();
-    await this.#standIn?.close(connection).catch((error: unknown) => {
-      // it goes with the connection that it was started on
-      if (!['state', 'not-found'].includes(toPrimaError(error, 'ending').code)) throw error;
-    });
+    if (this.#standIn) await endStandIn(this.#standIn, connection);
     for (const disk of this.#made) {
       await disk.remove(connection).catch((error: unknown) => {
         if (toPrimaError(error, 'removing').code !== 'not-found') throw error;

@@ -79,8 +79,13 @@ export async function writeRunNote(
   await setMetadata(connection, dom, metadata);
 }
 
-/** Where the machine has ended there is nothing to remove. */
-export async function removeRunNote(connection: LibvirtConnection, dom: DomainRef): Promise<void> {
+/** Where the machine has ended there is nothing to remove; another run's note stays. */
+export async function removeRunNote(
+  connection: LibvirtConnection,
+  dom: DomainRef,
+  run: string,
+): Promise<void> {
+  if ((await readRunNote(connection, dom))?.run !== run) return;
   try {
     await setMetadata(connection, dom, undefined);
   } catch (error) {

@@ -4,7 +4,7 @@
  */
 import { formatBytes, MiB, PrimaError, systemClock, toPrimaError } from '@prima/base';
 import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
-import { currentJob, endBackup } from './job.ts';
+import { currentBackup, currentJob, endBackup } from './job.ts';
 import { freeBytes, type Plan } from './plan.ts';
 
 const intervalMs = 200;
@@ -23,6 +23,8 @@ export interface WatchRequest {
   dom: DomainRef;
   plan: Plan;
   isLocal: boolean;
+  /** Where our job serves: another's is not ended. */
+  socket: string;
 }
 
 export function watchScratch(request: WatchRequest): ScratchWatch {
@@ -51,19 +53,36 @@ export function watchScratch(request: WatchRequest): ScratchWatch {
   };
 }
 
-async function look({ connection, dom, plan, isLocal }: WatchRequest): Promise<PrimaError | undefined> {
+async function look({
+  connection,
+  dom,
+  plan,
+  isLocal,
+  socket,
+}: WatchRequest): Promise<PrimaError | undefined> {
   const host = await connection();
   const job = await currentJob(host, dom);
   if (!job) return undefined;
-  const room = isLocal ? await freeBytes(plan.scratchFolder) : Number.POSITIVE_INFINITY;
+  const room = isLocal ? await roomHere(plan.scratchFolder) : Number.POSITIVE_INFINITY;
   const isFull = job.scratchBytes > plan.scratchLimitBytes;
   if (!isFull && room >= reserveBytes) return undefined;
   const why = isFull
     ? `the guest overwrote more than ${formatBytes(plan.scratchLimitBytes)} while it was being backed up`
     : `only ${formatBytes(room)} are left in ${plan.scratchFolder}, where the guest's overwritten blocks are kept`;
+  if ((await currentBackup(host, dom))?.socket !== socket) return undefined;
   await endBackup(host, dom);
   return new PrimaError(
     'no-space',
     `${dom.name}: ${why}; the backup was ended before the guest could notice. Allow more scratch space or give it another folder, or back up when less is written`,
   );
+}
+
+/** Who may use the daemon need not be let into its folders; then the limit alone is watched. */
+async function roomHere(folder: string): Promise<number> {
+  try {
+    return await freeBytes(folder);
+  } catch (error) {
+    toPrimaError(error, `looking for free room in ${folder}`);
+    return Number.POSITIVE_INFINITY;
+  }
 }

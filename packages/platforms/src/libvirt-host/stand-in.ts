@@ -111,6 +111,15 @@ export async function startStandIn(request: StandInRequest): Promise<StandIn> {
   };
 }
 
+/** Where it has gone already, with the connection that it was started on, all is well. */
+export async function endStandIn(standIn: StandIn, connection: LibvirtConnection): Promise<void> {
+  try {
+    await standIn.close(connection);
+  } catch (error) {
+    if (!['state', 'not-found'].includes(toPrimaError(error, 'ending').code)) throw error;
+  }
+}
+
 /** Whether a machine is a stand-in: they are nobody's machines. */
 export function isStandIn(name: string): boolean {
   return name.startsWith(readingPrefix) || name.startsWith(stagedPrefix);

@@ -1,11 +1,12 @@
 /** Cold backups: the disks of a machine that is off, or suspended, through a stand-in. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { PrimaError, toPrimaError } from '@prima/base';
+import { PrimaError, silentLogger, toPrimaError } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
 import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
 import type { ConfigFile, MachineReading, OpenForBackupOptions } from '../platform.ts';
 import { deleteCheckpoint, forgetCheckpoint, listCheckpoints, tellCheckpoint } from './checkpoints.ts';
+import { closeAll } from './close-all.ts';
 import type { Domain } from './domain.ts';
 import { type ExportedFile, exportHostFile } from './exports.ts';
 import { endBackup } from './job.ts';
@@ -13,7 +14,7 @@ import type { HostLink } from './link.ts';
 import { type Plan, planBackup } from './plan.ts';
 import { checkpointOf, jobOf, openDisks } from './pull.ts';
 import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
-import { startStandIn, type StandIn } from './stand-in.ts';
+import { endStandIn, startStandIn, type StandIn } from './stand-in.ts';
 import { removeStrayBitmaps } from './stray-bitmaps.ts';
 import { asLibvirtCheckpoint, checkpointPrefix, newCheckpointName } from './tracking.ts';
 
@@ -35,7 +36,7 @@ export async function openStopped(request: StoppedRequest): Promise<MachineReadi
     return await run.open();
   } catch (error) {
     const failure = toPrimaError(error, `opening ${request.domain.name} for a cold backup`);
-    await run.close();
+    await closeAll([run], request.options.logger ?? silentLogger);
     throw failure;
   }
 }
@@ -143,10 +144,8 @@ class StoppedReading {
   }
 
   async #takeBack(): Promise<void> {
-    for (const device of this.#devices) await device.close();
-    await this.#memory?.close();
-    await this.#reached?.close();
-    const { link } = this.#request;
+    const { link, options } = this.#request;
+    await closeAll([...this.#devices, this.#memory, this.#reached], options.logger ?? silentLogger);
     const standIn = this.#standIn;
     if (!standIn) return;
     const connection = await link.connection();
@@ -154,7 +153,7 @@ class StoppedReading {
       await endBackup(connection, standIn.dom);
       if (!this.#succeeded) await deleteCheckpoint(connection, standIn.dom, this.#checkpoint);
     } finally {
-      await standIn.close();
+      await endStandIn(standIn, connection);
     }
   }
 }

@@ -3,6 +3,7 @@ import type { StandIn } from './stand-in.ts';
 
 interface Node {
   'node-name': string;
+  ro: boolean;
   'dirty-bitmaps'?: { name?: string; busy?: boolean }[];
 }
 
@@ -10,7 +11,8 @@ interface Node {
 export async function removeStrayBitmaps(standIn: StandIn, prefix: string, keep?: string): Promise<number> {
   const nodes = (await standIn.monitor('query-named-block-nodes', { flat: true })) as Node[];
   let removed = 0;
-  for (const { 'node-name': node, 'dirty-bitmaps': bitmaps = [] } of nodes) {
+  for (const { 'node-name': node, ro, 'dirty-bitmaps': bitmaps = [] } of nodes) {
+    if (ro) continue; // a backing file: QEMU refuses
     for (const { name, busy } of bitmaps) {
       if (name === undefined || !name.startsWith(prefix) || name === keep || busy) continue;
       await standIn.monitor('block-dirty-bitmap-remove', { node, name });

@@ -2,12 +2,17 @@
  * Takes back what a backup did to a running machine. Works from any half-done state and may run again: it looks what is
  * there first. First the guest goes on, then the job goes, then what is left of the point.
  */
-import { liveness, PrimaError, toPrimaError } from '@prima/base';
+import { liveness, PrimaError, systemClock, toPrimaError } from '@prima/base';
 import { type Domain as DomainRef, DomainState, type LibvirtConnection, PausedReason } from '@prima/libvirt';
 import { deleteCheckpoint } from './checkpoints.ts';
 import { deleteHostFile } from './host-files.ts';
-import { currentBackup, endBackup, isGone } from './job.ts';
+import { currentBackup, currentJob, endBackup, isGone } from './job.ts';
 import { readRunNote, removeRunNote, type RunNote } from './run-note.ts';
+
+/** What the daemon has been asked has begun by then. */
+const settleMs = 2000;
+const longestBeginMs = 60_000;
+const lookAgainMs = 100;
 
 /** `discard`: the point in time was never used; `keep`: a later backup may start from it. */
 export type NewCheckpoint = 'discard' | 'keep';
@@ -46,7 +51,7 @@ export async function undoRun(
     await step(`${memoryFile} is removed`, () => deleteHostFile(connection, memoryFile));
   const [first] = failures;
   if (!first) {
-    await removeRunNote(connection, dom);
+    await removeRunNote(connection, dom, note.run);
     return done;
   }
   throw new PrimaError(
@@ -94,7 +99,8 @@ async function stateOf(
 
 /** Only in the window is it stopped by us; nobody else's pause is ended. */
 async function letRun(connection: LibvirtConnection, dom: DomainRef, note: RunNote): Promise<boolean> {
-  if (!note.inWindow || !note.wasRunning) return false;
+  const stops = note.memoryFile !== undefined;
+  if (!note.inWindow || !note.wasRunning || !stops) return false;
   const { state, reason } = await stateOf(connection, dom);
   const ours: number[] = [
     PausedReason.VIR_DOMAIN_PAUSED_USER,
@@ -110,6 +116,11 @@ async function letRun(connection: LibvirtConnection, dom: DomainRef, note: RunNo
 async function thaw(connection: LibvirtConnection, dom: DomainRef, note: RunNote): Promise<boolean> {
   if (!note.inWindow || !note.freezes) return false;
   const { state } = await stateOf(connection, dom);
+  if (state === DomainState.VIR_DOMAIN_PAUSED) {
+    throw new PrimaError('state', 'the machine is paused, and its guest cannot be thawed until it goes on', {
+      retryable: true,
+    });
+  }
   if (state !== DomainState.VIR_DOMAIN_RUNNING) return false;
   return (await thawGuest(connection, dom)) > 0;
 }
@@ -124,11 +135,19 @@ export async function thawGuest(connection: LibvirtConnection, dom: DomainRef): 
   }
 }
 
-/** Another tool's job has another socket. */
+/**
+ * Another tool's job has another socket. The daemon goes on with what it was asked to begin by a process that has died since:
+ * within the window it is waited for.
+ */
 async function endOurBackup(connection: LibvirtConnection, dom: DomainRef, note: RunNote): Promise<boolean> {
-  const backup = await currentBackup(connection, dom);
-  if (backup?.socket !== note.socket) return false;
-  return endBackup(connection, dom);
+  for (const begun = systemClock.monotonic(); ; await systemClock.sleep(lookAgainMs)) {
+    const backup = await currentBackup(connection, dom);
+    if (backup?.socket === note.socket) return endBackup(connection, dom);
+    if (!note.inWindow || backup !== undefined) return false;
+    const waitedMs = systemClock.monotonic() - begun;
+    const isBeginning = (await currentJob(connection, dom)) !== undefined;
+    if (waitedMs > (isBeginning ? longestBeginMs : settleMs)) return false;
+  }
 }
 
 /**

@@ -11,6 +11,8 @@ import { thawGuest } from './undo.ts';
 /** Freezing flushes the guest's caches to its disks first. */
 const freezeTimeoutMs = 60_000;
 const beginTimeoutMs = 60_000;
+/** The agent's words for a command that it does not run now: while the guest is frozen it does not freeze again. */
+const frozenByOthers = /has been disabled|frozen state/i;
 /** All of the memory goes to a file. */
 const memoryTimeoutMs = 3_600_000;
 
@@ -75,6 +77,7 @@ async function freeze({ connection, dom }: WindowRequest, why: string[]): Promis
   } catch (error) {
     const failure = toPrimaError(error, 'freezing');
     why.push(`not quiesced: ${failure.message}`);
+    if (frozenByOthers.test(failure.message)) return false; // whoever froze it counts on that
     await thawGuest(connection, dom).catch((fault: unknown) => {
       // it may have frozen without telling: the note says so, and whoever undoes it tries again
       if (failure.code === 'timeout') throw fault;
