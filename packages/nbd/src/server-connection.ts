@@ -16,6 +16,7 @@ const mostRunning = 16;
 const mostBytes = 64 * MiB;
 /** Large reads are answered in pieces of this size. */
 const pieceBytes = 1 * MiB;
+const mostFree = 8;
 const mostStatusEntries = 64 * KiB;
 
 interface Pending {
@@ -30,6 +31,8 @@ export class ServerConnection {
   readonly #session: Session;
   readonly #logger: Logger;
   readonly #queue: Pending[] = [];
+  /** Pieces that are free to be read into: making new ones for each keeps the garbage collector busy. */
+  readonly #free: Buffer[] = [];
   readonly #gone = new AbortController();
   #running = 0;
   #bytes = 0;
@@ -196,15 +199,23 @@ export class ServerConnection {
     let sent = Promise.resolve();
     for (let done = 0; done < length; ) {
       const count = Math.min(pieceBytes, length - done);
-      const bytes = Buffer.allocUnsafeSlow(count);
+      const memory = this.#free.pop() ?? Buffer.allocUnsafeSlow(pieceBytes);
+      const bytes = memory.subarray(0, count);
       await this.#device.read(start + done, bytes, this.#gone.signal);
       await sent;
       const flags = done + count === length ? nbd.NBD_REPLY_FLAG_DONE : 0;
-      sent = this.#send(readChunk({ flags, cookie, offset: start + done, bytes }));
+      sent = this.#send(readChunk({ flags, cookie, offset: start + done, bytes })).then(() =>
+        this.#keep(memory),
+      );
       done += count;
     }
     if (length === 0) sent = this.#send([nothing(cookie)]);
     await sent;
+  }
+
+  /** Memory that the socket has taken; of a client that is gone the kernel may still look at it. */
+  #keep(memory: Buffer): void {
+    if (!this.#gone.signal.aborted && this.#free.length < mostFree) this.#free.push(memory);
   }
 
   async #status(request: nbd.Request): Promise<void> {
