@@ -46,26 +46,37 @@ export interface NewDiskRequest {
   notes: string[];
 }
 
-/** Raises `exists` where something has the name, `not-found` for a pool that is not there, `no-space`. */
+/** Raises `exists` where something has the name, `not-found` for a pool or folders that are not there, `no-space`. */
 export async function makeDisk(request: NewDiskRequest): Promise<NewDisk> {
-  const { connection, pool } = request;
+  const { connection, pool, fallbackFolder, target, notes } = request;
   if (pool !== undefined) return makeInPool(request, (await lookUpPool(connection, pool)).pool);
   const wanted = fileOf(request.original);
-  const folder = wanted === undefined ? request.fallbackFolder : dirname(wanted);
+  const makeIn = (folder: string) =>
+    withPoolOver(connection, folder, (over) => makeFile(request, over, folder));
+  if (wanted !== undefined) {
+    try {
+      return await makeIn(dirname(wanted));
+    } catch (error) {
+      if (!isNoFolder(error)) throw error;
+      notes.push(`${target} goes to ${fallbackFolder}: ${dirname(wanted)} is not on this host`);
+    }
+  }
   try {
-    return await withPoolOver(connection, folder, (over) => makeFile(request, over, folder));
+    return await makeIn(fallbackFolder);
   } catch (error) {
-    const failure = toPrimaError(error, `making ${request.target}`);
-    if (
-      folder === request.fallbackFolder ||
-      !/cannot open directory|No such file|not exist/i.test(failure.message)
-    )
-      throw failure;
-    request.notes.push(`${request.target} goes to ${request.fallbackFolder}: ${folder} is not on this host`);
-    return withPoolOver(connection, request.fallbackFolder, (over) =>
-      makeFile(request, over, request.fallbackFolder),
+    if (!isNoFolder(error)) throw error;
+    const was = wanted === undefined ? '' : `${dirname(wanted)}, where ${target} was, and `;
+    throw new PrimaError(
+      'not-found',
+      `${was}${fallbackFolder} are not on this host: name a storage pool for the disks (--to-pool; virsh pool-list has them)`,
+      { cause: error },
     );
   }
+}
+
+/** libvirt's own words for a folder that its pool cannot open. */
+function isNoFolder(error: unknown): boolean {
+  return /cannot open directory|No such file|not exist/i.test(toPrimaError(error, 'making a disk').message);
 }
 
 async function lookUpPool(connection: LibvirtConnection, name: string): Promise<{ pool: StoragePool }> {
