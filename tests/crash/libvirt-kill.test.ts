@@ -13,6 +13,7 @@ import { MiB, seededRandom, systemClock } from '@prima/base';
 import { type Machine, openLibvirtHost, type Platform } from '@prima/platforms';
 import { projectRoot, waitUntil } from '@prima/testbed';
 import {
+  bitmapsOf,
   defineGuest,
   type LibvirtWorld,
   libvirtWorld,
@@ -204,6 +205,8 @@ test('the machine is killed while it is read: said, and the next backup reads al
   await next.close();
   await assertUntouched(world, [String(next.checkpoint['name'])]);
   assert.equal((await verifyGuest(world, 'web')).bad, 0);
+  await platform.power(again, 'stop');
+  for (const { path } of again.disks) assert.deepEqual(await bitmapsOf(path), [next.checkpoint['name']]);
 });
 
 test('scratch space that is used up ends the backup, not the guest', async (t) => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { runProgram } from '@prima/base';
 import type { Machine } from '@prima/platforms';
-import { type LibvirtWorld, libvirtWorld } from './libvirt-fixture.ts';
+import { bitmapsOf, type LibvirtWorld, libvirtWorld } from './libvirt-fixture.ts';
 
 interface Shape {
   uuid?: string;
@@ -132,4 +132,27 @@ test('small files of one folder are read at once, and a pool that was left there
   await daemon.virsh('pool-create-as', 'prima-0123456789ab', 'dir', '--target', join(daemon.disks, 'logs'));
   assert.equal(await platform.consoleLog(machine), 'said');
   assert.doesNotMatch(await daemon.virsh('pool-list', '--all', '--name'), /prima-/);
+});
+
+test('the bitmap of a disk that is read wholly goes with its checkpoint', async (t) => {
+  const world = await libvirtWorld(t);
+  const { daemon, platform } = world;
+  for (const name of ['a', 'b']) await makeDisk(world, name);
+  const off = await define(world, 'web', { disks: ['a', 'b'] });
+  await platform.power(off, 'start');
+  const machine = await platform.find('web');
+  const first = await platform.openForBackup(machine, { mode: 'hot', owner: 'one' });
+  await first.succeed();
+  await first.close();
+  await daemon.virsh('blockresize', 'web', 'vdb', '16M');
+  const since = first.checkpoint;
+  const second = await platform.openForBackup(machine, { mode: 'hot', owner: 'one', since });
+  assert.deepEqual(
+    second.disks.map(({ changed }) => changed !== undefined),
+    [true, false],
+  );
+  await second.succeed();
+  await second.close();
+  await platform.power(machine, 'kill');
+  for (const { path } of machine.disks) assert.deepEqual(await bitmapsOf(path), [second.checkpoint['name']]);
 });

@@ -159,3 +159,10 @@ export async function verifyGuest(
     bootId: string;
   };
 }
+
+/** Names of the bitmaps in a qcow2 file that nobody has open. */
+export async function bitmapsOf(path: string): Promise<string[]> {
+  const { stdout } = await runProgram('qemu-img', ['info', '--output=json', path]);
+  const info = JSON.parse(stdout) as { 'format-specific': { data: { bitmaps?: { name: string }[] } } };
+  return (info['format-specific'].data.bitmaps ?? []).map(({ name }) => name);
+}

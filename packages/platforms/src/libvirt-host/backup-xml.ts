@@ -79,11 +79,17 @@ export function checkpointXml(name: string, tracked: readonly string[], others: 
   );
 }
 
-/** Tells libvirt of a checkpoint whose bitmaps are there. @param made seconds since 1970 */
-export function knownCheckpointXml(name: string, tracked: readonly string[], made: number): string {
+/** Tells libvirt of a checkpoint whose bitmaps are there. */
+export function knownCheckpointXml({
+  name,
+  parent,
+  tracked,
+  made,
+}: Omit<KnownCheckpoint, 'tracked'> & { tracked: readonly string[] }): string {
   return write(
     make('domaincheckpoint', {}, [
       make('name', {}, [name]),
+      ...(parent === undefined ? [] : [make('parent', {}, [make('name', {}, [parent])])]),
       make('creationTime', {}, [String(made)]),
       make(
         'disks',

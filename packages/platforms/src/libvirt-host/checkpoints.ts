@@ -36,22 +36,37 @@ export interface Usable {
   toldAgain: boolean;
 }
 
+export interface Asked {
+  name: string;
+  /** The disks that are asked about. */
+  targets: readonly string[];
+  /** What libvirt knows of it. */
+  known: KnownCheckpoint | undefined;
+  /** Targets of all disks that the machine has. */
+  present: readonly string[];
+}
+
 /**
  * Which of `targets` have a usable bitmap of the checkpoint `name`, on a machine whose QEMU runs. Where libvirt has forgotten the
- * checkpoint (the machine was undefined, or moved to this host) it is told of it again, with the disks that have it.
+ * checkpoint (the machine was undefined, or moved to this host) it is told of it again, with the disks that have it. What it knew
+ * stays: a bitmap that is of no use now has to go with its checkpoint all the same.
  */
 export async function usableBitmaps(
   connection: LibvirtConnection,
   dom: DomainRef,
-  checkpoint: { name: string; targets: readonly string[]; made: number; isKnown: boolean },
+  { name, known, present, ...checkpoint }: Asked,
 ): Promise<Usable> {
-  const { name, made, isKnown } = checkpoint;
+  const made = known?.made ?? Math.floor(Date.now() / 1000);
   const broken: Usable['broken'] = [];
   let tracked = [...checkpoint.targets];
   while (tracked.length > 0) {
     try {
       await tellCheckpoint(connection, dom, { name, tracked, made, validate: true });
-      return { tracked, broken, toldAgain: !isKnown };
+      if (known) {
+        const all = known.tracked.filter((target) => present.includes(target));
+        await tellCheckpoint(connection, dom, { ...known, tracked: all, validate: false });
+      }
+      return { tracked, broken, toldAgain: known === undefined };
     } catch (error) {
       if (!(error instanceof LibvirtError)) throw error;
       const target = diskOfRefusal(error.text);
@@ -67,15 +82,15 @@ export async function usableBitmaps(
 export async function tellCheckpoint(
   connection: LibvirtConnection,
   dom: DomainRef,
-  checkpoint: { name: string; tracked: readonly string[]; made: number; validate: boolean },
+  checkpoint: Omit<KnownCheckpoint, 'tracked'> & { tracked: readonly string[]; validate: boolean },
 ): Promise<void> {
-  const { name, tracked, made, validate } = checkpoint;
+  const { validate, ...told } = checkpoint;
   const flags =
     CheckpointCreateFlags.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE |
     (validate ? CheckpointCreateFlags.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE : 0);
   await connection.call('domainCheckpointCreateXml', {
     dom,
-    xml: knownCheckpointXml(name, tracked, made),
+    xml: knownCheckpointXml(told),
     flags,
   });
 }

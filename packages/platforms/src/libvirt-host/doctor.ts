@@ -180,7 +180,7 @@ const readsAll = (subject: string, why: string): DoctorFinding => ({
 });
 
 async function examineBitmaps(
-  { connection, dom, options }: DoctorRequest,
+  { connection, dom, domain, options }: DoctorRequest,
   findings: DoctorFinding[],
   candidates: readonly TrackedDisk[],
   { running, isReal }: { running: DomainRef; isReal: boolean },
@@ -191,8 +191,8 @@ async function examineBitmaps(
   const usable = await usableBitmaps(connection, running, {
     name: since.name,
     targets: candidates.map(({ slot }) => slot),
-    made: known?.made ?? Math.floor(Date.now() / 1000),
-    isKnown: known !== undefined,
+    known: isReal ? known : undefined,
+    present: domain.disks.map(({ target }) => target),
   });
   if (isReal && usable.toldAgain) {
     findings.push({

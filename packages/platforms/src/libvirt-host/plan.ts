@@ -120,8 +120,8 @@ async function judgeBitmaps(request: PlanRequest, plan: Plan, since: LibvirtChec
   const usable = await usableBitmaps(connection, dom, {
     name: since.name,
     targets: candidates.map(({ disk }) => disk.slot),
-    made: known?.made ?? Math.floor(Date.now() / 1000),
-    isKnown: known !== undefined,
+    known,
+    present: request.domain.disks.map(({ target }) => target),
   });
   if (usable.toldAgain && request.isStandIn !== true) {
     plan.why.push(

@@ -75,7 +75,8 @@ test('the XML of a job says what was asked for', () => {
     made: 0,
     tracked: ['vda'],
   });
-  assert.equal(parseCheckpoint(knownCheckpointXml('n', ['vda'], 77)).made, 77);
+  const known = { name: 'n', parent: 'm', tracked: ['vda'], made: 77 };
+  assert.deepEqual(parseCheckpoint(knownCheckpointXml(known)), known);
   assert.match(
     backupXml({ host: 'h', port: 7, tls: true }, [], []),
     /transport='tcp' name='h' port='7' tls='yes'/,
