@@ -79,9 +79,14 @@ export function openLibvirtHost(name: string, uri: string, options: LibvirtHostO
 }
 
 function rootOf(uri: string): string {
-  if (!/^qemu(\+[a-z]+)?:\/\/[^/]*\/session/.test(uri)) return '/var/lib/libvirt';
+  if (!isSession(uri)) return '/var/lib/libvirt';
   const config = process.env['XDG_CONFIG_HOME'] ?? join(process.env['HOME'] ?? '/', '.config');
   return join(config, 'libvirt');
+}
+
+/** A user's own daemon, whose folders have other names than the system's. */
+function isSession(uri: string): boolean {
+  return /^qemu(\+[a-z]+)?:\/\/[^/]*\/session/.test(uri);
 }
 
 class LibvirtHost implements Platform {
@@ -93,11 +98,14 @@ class LibvirtHost implements Platform {
   };
   readonly #link: HostLink;
   readonly #root: string;
+  /** Where QEMU may make sockets, a folder for each run. */
+  readonly #runs: string;
 
   constructor(name: string, uri: string, root: string) {
     this.name = name;
     this.#link = new HostLink(uri);
     this.#root = root;
+    this.#runs = join(root, isSession(uri) ? 'qemu/lib' : 'qemu');
   }
 
   async test(): Promise<{ name: string; ok: boolean; detail: string }[]> {
@@ -181,7 +189,7 @@ class LibvirtHost implements Platform {
     }
     await checkNotRecovering(connection, dom, 'backed up');
     const { files, notes } = await machineFiles({ connection, dom, domain, root: this.#root });
-    const socketFolder = (run: DomainRef) => runFolder(join(this.#root, 'qemu'), run);
+    const socketFolder = (run: DomainRef) => runFolder(this.#runs, run);
     const common = { link: this.#link, dom, domain, options, files, socketFolder };
     const reading =
       mode === 'cold'
@@ -199,7 +207,7 @@ class LibvirtHost implements Platform {
       link: this.#link,
       request,
       root: this.#root,
-      socketFolder: (run) => runFolder(join(this.#root, 'qemu'), run),
+      socketFolder: (run) => runFolder(this.#runs, run),
       found: async (uuid) => this.find(uuid),
     });
   }

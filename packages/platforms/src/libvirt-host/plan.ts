@@ -3,6 +3,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { formatBytes, GiB, MiB, PrimaError, toPrimaError } from '@prima/base';
 import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
+import { elementAt } from '@prima/xml';
 import type { MachineDisk, OpenForBackupOptions } from '../platform.ts';
 import { listCheckpoints, usableBitmaps } from './checkpoints.ts';
 import { diskChain, type Domain, type DomainDisk, parseDomain } from './domain.ts';
@@ -78,6 +79,10 @@ export async function planBackup(request: PlanRequest): Promise<Plan> {
   const since = asLibvirtCheckpoint(options.since);
   const chains = await diskChains(connection, dom);
   for (const found of domain.disks) {
+    if (elementAt(found.element, 'shareable')) {
+      const what = 'what other machines write to it while it is read may be in the point in part';
+      plan.why.push(`${found.target} is shared (<shareable/>): ${what}`);
+    }
     if (found.excluded !== undefined) {
       plan.skipped.push({ disk: machineDisk(found, 0), why: found.excluded });
       continue;
