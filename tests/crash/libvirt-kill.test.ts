@@ -198,7 +198,14 @@ test('the machine is killed while it is read: said, and the next backup reads al
     { code: 'source-changed', message: /the machine ended/ },
   );
   await reading.close();
-  const again = await startGuest(world, await platform.find('web'));
+  const off = await waitUntil(
+    async () => {
+      const found = await platform.find('web');
+      return found.state === 'off' && found;
+    },
+    { what: 'libvirt to know that web has crashed' },
+  );
+  const again = await startGuest(world, off);
   const next = await platform.openForBackup(again, { mode: 'hot', owner: 'one', since });
   for (const { whyFull } of next.disks) assert.match(whyFull ?? '', /killed or crashed since/);
   await next.succeed();

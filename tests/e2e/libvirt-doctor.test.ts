@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { runProgram } from '@prima/base';
 import type { Checkpoint, Machine } from '@prima/platforms';
 import {
+  crashGuest,
   defineGuest,
   type LibvirtWorld,
   libvirtWorld,
@@ -122,9 +123,7 @@ test('between two backups', async (t) => {
     assert.deepEqual((await again()).full, tracked);
   });
   await t.test('a crash', async () => {
-    process.kill((await daemon.machinePid('web')) ?? 0, 'SIGKILL');
-    await startGuest(world, await platform.find('web'));
-    machine = await platform.find('web');
+    machine = await startGuest(world, await crashGuest(world, 'web'));
     assert.match(await said('vda'), /killed or crashed/);
     const { full } = await again();
     assert.match(full['vda'] ?? '', /killed or crashed/);

@@ -110,6 +110,20 @@ export async function startGuest({ platform, daemon }: LibvirtWorld, machine: Ma
   return platform.find(machine.name);
 }
 
+/** Kills its QEMU as a crash would, and waits until libvirt knows: until then a start finds it running. */
+export async function crashGuest({ platform, daemon }: LibvirtWorld, name: string): Promise<Machine> {
+  const pid = await daemon.machinePid(name);
+  assert.ok(pid !== undefined, `${name} runs`);
+  process.kill(pid, 'SIGKILL');
+  return waitUntil(
+    async () => {
+      const machine = await platform.find(name);
+      return machine.state === 'off' && machine;
+    },
+    { what: `libvirt to know that ${name} has crashed` },
+  );
+}
+
 interface ExecStatus {
   return: { exited: boolean; exitcode?: number; 'out-data'?: string; 'err-data'?: string };
 }

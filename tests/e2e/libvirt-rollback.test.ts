@@ -7,8 +7,9 @@ import { access, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Machine } from '@prima/platforms';
-import { type Cleanup, temporaryFolder, waitUntil } from '@prima/testbed';
+import { type Cleanup, temporaryFolder } from '@prima/testbed';
 import {
+  crashGuest,
   defineGuest,
   type LibvirtWorld,
   libvirtWorld,
@@ -46,12 +47,6 @@ async function rollbackWorld(t: Cleanup): Promise<RollbackWorld> {
     overlays: async () =>
       (await readdir(world.daemon.disks)).filter((name) => name.startsWith('prima-rollback-')),
   };
-}
-
-/** Waits until libvirt knows: until then it says that the machine runs. */
-async function killMachine({ daemon, platform }: LibvirtWorld): Promise<void> {
-  process.kill((await daemon.machinePid('web')) ?? 0, 'SIGKILL');
-  await waitUntil(async () => (await platform.find('web')).state === 'off', { what: 'the end of web' });
 }
 
 test('a patch that was good is kept', async (t) => {
@@ -95,7 +90,7 @@ test('a patch that was good is kept', async (t) => {
   await t.test('QEMU is killed between', async () => {
     await rollback.begin(await web());
     await write('seven');
-    await killMachine(world);
+    await crashGuest(world, 'web');
     await startGuest(world, await web());
     await write('eight');
     await rollback.keep(await web());
@@ -109,7 +104,7 @@ test('a patch that was good is kept', async (t) => {
     await write('killed-one');
     await points.backUp();
     await write('killed-two');
-    await killMachine(world);
+    await crashGuest(world, 'web');
     await startGuest(world, await web());
     await write('killed-three');
     await rollback.keep(await web());
