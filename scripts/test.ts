@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { globSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
@@ -153,6 +153,7 @@ async function main(): Promise<number> {
   if (plan.some((group) => group.name !== 'unit')) await setUp();
   // one folder for all temporary files, so that none stays behind; short, for the sockets in it
   const temporary = await mkdtemp(join(tmpdir(), 'prima-'));
+  await chmod(temporary, 0o711); // machines that run as another user pass through it
   const [name = '', value] = mark.split('=');
   const colour = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
   const env = { ...process.env, ...colour, TMPDIR: temporary, [name]: value };

@@ -257,3 +257,11 @@ test('each fault at each kind of call is named or harmless', { timeout: 540_000 
   t.diagnostic(`${rounds} of ${pairs.length} faults at ${calls.size} kinds of calls`);
   assert.deepEqual(failures, []);
 });
+
+test('a forgotten point whose deletion a crash undoes is no point again', async () => {
+  for (const nth of [0, 1]) {
+    const lost = { operation: 'delete', kind: 'sessions/~/outcome', nth, fault: 'lost', where: 7 } as const;
+    const { injected } = await verify(`nth ${nth}`, { random: seededRandom(nth), schedule: [lost] });
+    assert.equal(injected.length, 1);
+  }
+});

@@ -142,8 +142,10 @@ class Check {
         this.#fault('damaged-outcome', outcomeKey(id), `${message}; collections refuse until: prima repair`);
       }
     }
-    await this.#compareLog(log, committed);
-    return committed.filter((c) => !c.isForgotten).flatMap((c) => (c.outcome.point ? [c.outcome.point] : []));
+    const cameBack = await this.#compareLog(log, committed);
+    return committed
+      .filter(({ id, isForgotten }) => !isForgotten && !cameBack.has(id))
+      .flatMap(({ outcome }) => (outcome.point ? [outcome.point] : []));
   }
 
   async #readLog(): Promise<LogEntry[] | undefined> {
@@ -166,8 +168,13 @@ class Check {
     }
   }
 
-  async #compareLog(entries: LogEntry[] | undefined, committed: readonly CommittedSession[]): Promise<void> {
-    if (entries === undefined) return;
+  /** Answers which points are none, because they came back after they were removed. */
+  async #compareLog(
+    entries: LogEntry[] | undefined,
+    committed: readonly CommittedSession[],
+  ): Promise<Set<string>> {
+    const cameBack = new Set<string>();
+    if (entries === undefined) return cameBack;
     try {
       const { changed, unlogged, ...compared } = compareLog(entries, committed);
       const missing = await trulyMissing(this.#context, compared.missing);
@@ -178,6 +185,12 @@ class Check {
           'missing-point',
           `sessions/${id}/outcome`,
           'the log of roots knows this restore point, but it is not there; collections refuse until it is again, or: prima repair',
+        );
+      }
+      for (const { id } of compared.cameBack) {
+        cameBack.add(id);
+        this.#leftovers.push(
+          `point ${id} was forgotten and removed, and came back (a crash undid it); the next collection removes it`,
         );
       }
       for (const { id } of compared.unloggedForgets) await this.#checkForgotten(id);
@@ -191,6 +204,7 @@ class Check {
     } catch (error) {
       this.#fault('log-gap', 'log/', error);
     }
+    return cameBack;
   }
 
   async #checkUnlogged(id: string): Promise<void> {

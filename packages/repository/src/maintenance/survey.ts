@@ -71,13 +71,15 @@ export async function survey(context: Context, options: SurveyOptions = {}): Pro
   const committed = [...outcomes.values()].filter(
     ({ outcome }) => outcome.state === 'committed' && outcome.point,
   );
-  const disbelieved = await reconcileLog(context, log.entries, committed);
+  const { disbelieved, cameBack } = await reconcileLog(context, log.entries, committed);
   const before = earlier && new Set(earlier.forgotten.map(({ id }) => id));
   const released = [...outcomes.values()].filter(
     (entry) => isCheckpoint(entry) && (dropInterrupted || isReleased(context, entry)),
   );
   const forgotten = [
-    ...committed.filter(({ id, isForgotten }) => isForgotten && !pinned.has(id) && !disbelieved.has(id)),
+    ...committed.filter(
+      ({ id, isForgotten }) => (isForgotten || cameBack.has(id)) && !pinned.has(id) && !disbelieved.has(id),
+    ),
     ...released,
   ].filter(({ id }) => before?.has(id) ?? true);
   const gone = new Set(forgotten.map(({ id }) => id));
@@ -200,6 +202,8 @@ export function compareLog(
   changed: string[];
   unlogged: CommittedSession[];
   unloggedForgets: CommittedSession[];
+  /** Forgotten and removed, mark and all, and then an outcome came back: a crash undid its deletion. Never of a point with a lock. */
+  cameBack: CommittedSession[];
 } {
   const there = new Set(committed.map(({ id }) => id));
   const logged = loggedSessions(entries);
@@ -211,6 +215,10 @@ export function compareLog(
     unlogged: committed.filter(({ id }) => !logged.has(id)),
     unloggedForgets: committed.filter(
       ({ id, isForgotten }) => isForgotten && logged.get(id)?.event !== 'forgotten',
+    ),
+    cameBack: committed.filter(
+      ({ id, isForgotten, lockedUntil }) =>
+        !isForgotten && lockedUntil === 0 && logged.get(id)?.event === 'forgotten',
     ),
   };
 }
@@ -227,13 +235,14 @@ export async function trulyMissing(context: Context, missing: readonly string[])
 
 /**
  * Mends what a crash left out of the log; refuses where somebody took points away.
- * @returns sessions that are marked as forgotten by somebody who may not: these points are kept, and checks tell
+ * @returns sessions that are marked as forgotten by somebody who may not: these points are kept, and checks tell; and those
+ * that came back after they were removed
  */
 async function reconcileLog(
   context: Context,
   entries: readonly LogEntry[],
   committed: readonly CommittedSession[],
-): Promise<Set<string>> {
+): Promise<{ disbelieved: Set<string>; cameBack: Set<string> }> {
   const { changed, unlogged, unloggedForgets, ...compared } = compareLog(entries, committed);
   const missing = await trulyMissing(context, compared.missing);
   if (missing.length > 0) {
@@ -255,7 +264,7 @@ async function reconcileLog(
     if (isOurs) await context.log.append({ event: 'forgotten', session: id, outcome: digest });
     else disbelieved.add(id);
   }
-  return disbelieved;
+  return { disbelieved, cameBack: new Set(compared.cameBack.map(({ id }) => id)) };
 }
 
 /** Whether the mark, which the log does not know, is there and of who may sign now. */
