@@ -73,7 +73,7 @@ async function holdersOf(handle: FileHandle): Promise<string[]> {
     if (!/^\d+$/.test(process)) continue;
     for (const fd of await namesIn(`/proc/${process}/fd`)) {
       // closed meanwhile, or not ours to see: then it is not named
-      const file = await stat(`/proc/${process}/fd/${fd}`).catch(() => undefined);
+      const file = await stat(`/proc/${process}/fd/${fd}`).catch(hidden(undefined));
       if (file?.ino !== ino || file.dev !== dev || isOwn(process, fd, handle)) continue;
       if (!/^lock:.*OFDLCK/m.test(await textOf(`/proc/${process}/fdinfo/${fd}`))) continue;
       holders.push(`${(await textOf(`/proc/${process}/comm`)).trim()} (process ${process})`);

@@ -42,7 +42,7 @@ export class Wire {
   #timer: NodeJS.Timeout | undefined;
   #lastHeard = performance.now();
   #unanswered = 0;
-  /** How many do not want to hear more for now. */
+  /** How many streams hold more than they may: nothing is read from the daemon until they are taken from. */
   #holding = 0;
 
   constructor(stream: Duplex, peer: string, events: WireEvents) {

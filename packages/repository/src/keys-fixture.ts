@@ -5,7 +5,8 @@ import { memoryStore, type ObjectStore } from '@prima/storage';
 import { randomBytes } from 'node:crypto';
 import { parseConfig } from './config.ts';
 import { type Context, newContext } from './context.ts';
-import type { Point, Repository, Secret, SeenHead, Trust } from './contract.ts';
+import type { Repository, Secret, SeenHead, Trust } from './contract.ts';
+import type { Point } from './point.ts';
 import { openKeyring } from './crypto/keyring.ts';
 import { createRepository, openRepository } from './repository.ts';
 

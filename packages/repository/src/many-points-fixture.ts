@@ -4,7 +4,8 @@ import { KiB, MiB } from '@prima/base';
 import { memoryDevice } from '@prima/block';
 import type { ObjectStore } from '@prima/storage';
 import { contextForTest } from './context-fixture.ts';
-import type { Point, PointDisk, Secret } from './contract.ts';
+import type { Secret } from './contract.ts';
+import type { Point, PointDisk } from './point.ts';
 import { openRepository } from './repository.ts';
 import { beginSession, decide } from './session/sessions.ts';
 

@@ -3,7 +3,7 @@
  * `MACHINE@TIME`. Pure.
  */
 import { UserError } from '@prima/base';
-import type { Point } from './contract.ts';
+import type { Point } from './point.ts';
 
 /** What a name is resolved against. */
 export type NamedPoint = Pick<Point, 'id' | 'machine' | 'time'>;

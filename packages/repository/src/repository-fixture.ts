@@ -4,7 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { KiB, MiB, type Range } from '@prima/base';
 import { type BlockDevice, memoryDevice, type WritableDevice } from '@prima/block';
 import { memoryStore, type ObjectStore } from '@prima/storage';
-import type { Point, Repository } from './contract.ts';
+import type { Repository } from './contract.ts';
+import type { Point } from './point.ts';
 import { createRepository } from './repository.ts';
 
 export const secret = { kind: 'passphrase', text: 'correct horse' } as const;

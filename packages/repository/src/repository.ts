@@ -31,9 +31,7 @@ import type {
   KeyRotation,
   KeySlotInfo,
   OpenDiskOptions,
-  Point,
   PointDevice,
-  PointDisk,
   Repository,
   RepairReport,
   RepositoryStatus,
@@ -42,6 +40,7 @@ import type {
   Trust,
   WriteSession,
 } from './contract.ts';
+import type { Point, PointDisk } from './point.ts';
 import type { KdfCost } from './crypto/key-slot.ts';
 import { type Keyring, openKeyring } from './crypto/keyring.ts';
 import type { PointReader } from './session/point-reader.ts';

@@ -6,7 +6,8 @@ import { GiB, KiB, MiB, type Range } from '@prima/base';
 import { type BlockDevice, memoryDevice, type WritableDevice } from '@prima/block';
 import { countingStore, memoryStore, type StoreCounts } from '@prima/storage';
 import { temporaryFolder } from '@prima/testbed';
-import type { Point, Repository, Secret, SeenHead, Trust } from './contract.ts';
+import type { Repository, Secret, SeenHead, Trust } from './contract.ts';
+import type { Point } from './point.ts';
 import { makePoints } from './many-points-fixture.ts';
 import { createRepository, openRepository } from './repository.ts';
 

@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { KiB, MiB, type Range } from '@prima/base';
 import { type BlockDevice, memoryDevice, type WritableDevice } from '@prima/block';
 import { memoryStore, type ObjectStore } from '@prima/storage';
-import type { CheckReport, Point, Repository, WriteDiskResult } from '../contract.ts';
+import type { CheckReport, Repository, WriteDiskResult } from '../contract.ts';
+import type { Point } from '../point.ts';
 import { createRepository, openRepository } from '../repository.ts';
 
 export const chunk = 256 * KiB;

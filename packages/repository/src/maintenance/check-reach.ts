@@ -1,7 +1,8 @@
 /** What points reach: all of it once, and then again to name what is lost. */
 import { PrimaError, type Range, throwIfAborted } from '@prima/base';
 import { type Context, hexOf, idFromHex } from '../context.ts';
-import type { CheckFault, Point, PointDisk } from '../contract.ts';
+import type { CheckFault } from '../contract.ts';
+import type { Point, PointDisk } from '../point.ts';
 import { BlobReader } from '../index/blob-reader.ts';
 import { IdSet } from '../index/id-table.ts';
 import type { RepositoryIndex } from '../index/repository-index.ts';

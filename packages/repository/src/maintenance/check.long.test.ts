@@ -5,7 +5,8 @@ import { test } from 'node:test';
 import { inspect } from 'node:util';
 import { faultyStore, filterStore, memoryStore, type ObjectStore } from '@prima/storage';
 import { seededRandom } from '@prima/base';
-import type { CheckReport, Point, Repository } from '../contract.ts';
+import type { CheckReport, Repository } from '../contract.ts';
+import type { Point } from '../point.ts';
 import {
   backUp,
   bytesOf,

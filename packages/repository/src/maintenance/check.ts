@@ -1,7 +1,8 @@
 /** Checks: that everything is there and fits together, and on demand that every byte is as it was written. */
 import { PrimaError, toPrimaError } from '@prima/base';
 import { type Context, idFromHex } from '../context.ts';
-import type { CheckFault, CheckOptions, CheckReport, Point } from '../contract.ts';
+import type { CheckFault, CheckOptions, CheckReport } from '../contract.ts';
+import type { Point } from '../point.ts';
 import { readDamagedLists, type StoredLists, writeDamagedLists } from '../damage/lists.ts';
 import { type DamageEntry, DamageSet } from '../damage/register.ts';
 import { packKey, parsePackKey } from '../format/pack.ts';

@@ -4,7 +4,8 @@
  */
 import { forEachBounded, PrimaError, throwIfAborted } from '@prima/base';
 import type { Context } from '../context.ts';
-import type { CheckOptions, Point } from '../contract.ts';
+import type { CheckOptions } from '../contract.ts';
+import type { Point } from '../point.ts';
 import {
   packKey,
   packTrailerBytes,

@@ -1,7 +1,7 @@
 /** What there is: sessions, points, pins, the log, the index, and what the points reach. */
 import { IntegrityError, PrimaError, type Range } from '@prima/base';
 import { type Context, hexOf, idFromHex } from '../context.ts';
-import type { Point } from '../contract.ts';
+import type { Point } from '../point.ts';
 import { IdSet } from '../index/id-table.ts';
 import { BlobReader } from '../index/blob-reader.ts';
 import { readSegment, RepositoryIndex } from '../index/repository-index.ts';

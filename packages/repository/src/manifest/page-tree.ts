@@ -1,7 +1,7 @@
 /** Walking the pages of a disk. */
 import { IntegrityError, type Range, SharedWork } from '@prima/base';
 import { type Context, hexOf, idFromHex } from '../context.ts';
-import type { RootRef } from '../contract.ts';
+import type { RootRef } from '../point.ts';
 import { blobType } from '../format/blob.ts';
 import { childSpan, type Page, pageFanout, type PageRef, parsePage, rootLevel } from '../format/page.ts';
 import type { BlobReader } from '../index/blob-reader.ts';

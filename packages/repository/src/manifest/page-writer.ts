@@ -1,5 +1,5 @@
 /** Builds the pages above a list of leaves. */
-import type { RootRef } from '../contract.ts';
+import type { RootRef } from '../point.ts';
 import { hexOf } from '../context.ts';
 import { type Page, pageFanout, type PageRef, rootLevel } from '../format/page.ts';
 

@@ -1,7 +1,8 @@
 /** One backup being written: the writer's side of "Sessions" in the format. */
 import { assert, formatBytes, GiB, Mutex, PrimaError, toPrimaError } from '@prima/base';
 import { type Context, hexOf } from '../context.ts';
-import type { Point, PointFile, WriteDiskRequest, WriteDiskResult, WriteSession } from '../contract.ts';
+import type { WriteDiskRequest, WriteDiskResult, WriteSession } from '../contract.ts';
+import type { Point, PointFile } from '../point.ts';
 import { recordDamage } from '../damage/lists.ts';
 import { blobType } from '../format/blob.ts';
 import { BlobReader } from '../index/blob-reader.ts';

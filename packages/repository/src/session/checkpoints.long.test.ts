@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import { type Clock, KiB, MiB, seededRandom, systemClock } from '@prima/base';
 import { type BlockDevice, memoryDevice, type WritableDevice } from '@prima/block';
 import { faultyStore, memoryStore, type ObjectStore } from '@prima/storage';
-import type { Point, Repository, Secret, WriteSession } from '../contract.ts';
+import type { Repository, Secret, WriteSession } from '../contract.ts';
+import type { Point } from '../point.ts';
 import { createRepository, openRepository } from '../repository.ts';
 
 const secret: Secret = { kind: 'passphrase', text: 'interrupted' };

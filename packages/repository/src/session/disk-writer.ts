@@ -12,7 +12,8 @@ import {
 } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
 import type { Context } from '../context.ts';
-import type { DiskFigures, MendedFigures, RootRef, WriteDiskRequest, WriteDiskResult } from '../contract.ts';
+import type { MendedFigures, WriteDiskRequest, WriteDiskResult } from '../contract.ts';
+import type { DiskFigures, RootRef } from '../point.ts';
 import { blobType } from '../format/blob.ts';
 import { type Page, pageFanout, type PageRef, writePage } from '../format/page.ts';
 import type { RepositoryIndex } from '../index/repository-index.ts';

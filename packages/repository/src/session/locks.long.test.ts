@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { type Clock, KiB, MiB, systemClock } from '@prima/base';
 import { memoryDevice } from '@prima/block';
 import { memoryStore, type ObjectStore } from '@prima/storage';
-import type { Point, Repository } from '../contract.ts';
+import type { Repository } from '../contract.ts';
+import type { Point } from '../point.ts';
 import { type CreateOptions, createRepository, openRepository } from '../repository.ts';
 
 const secret = { kind: 'passphrase', text: 'correct horse' } as const;

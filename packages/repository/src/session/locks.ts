@@ -1,7 +1,7 @@
 /** Locks on restore points: see "Locks" of the format. Until a lock ends nobody forgets its point. */
 import { PrimaError, toPrimaError, UserError } from '@prima/base';
 import { type Context, putSigned } from '../context.ts';
-import type { Point } from '../contract.ts';
+import type { Point } from '../point.ts';
 import { blobType } from '../format/blob.ts';
 import { logKeysOf, retainContents, type RetainOptions, retainRecords } from './retaining.ts';
 import {

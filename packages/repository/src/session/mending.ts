@@ -3,7 +3,7 @@
  * change tracking says. See "Damage" of the format.
  */
 import { PrimaError, type Range } from '@prima/base';
-import type { RootRef } from '../contract.ts';
+import type { RootRef } from '../point.ts';
 import type { PageRef } from '../format/page.ts';
 import type { RepositoryIndex } from '../index/repository-index.ts';
 import type { PageTree } from '../manifest/page-tree.ts';

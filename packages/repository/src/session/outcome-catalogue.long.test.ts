@@ -6,7 +6,8 @@ import { forEachBounded, MiB } from '@prima/base';
 import { memoryDevice } from '@prima/block';
 import { countingStore, memoryStore } from '@prima/storage';
 import { temporaryFolder } from '@prima/testbed';
-import type { Point, Repository, Secret, SeenHead, Trust } from '../contract.ts';
+import type { Repository, Secret, SeenHead, Trust } from '../contract.ts';
+import type { Point } from '../point.ts';
 import { createRepository, openRepository } from '../repository.ts';
 
 const secret: Secret = { kind: 'passphrase', text: 'a catalogue' };

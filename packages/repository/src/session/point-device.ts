@@ -11,7 +11,8 @@ import {
 } from '@prima/base';
 import type { Extent, ExtentOptions, Range } from '@prima/block';
 import { type Context, hexOf } from '../context.ts';
-import type { Point, PointDevice, PointDisk } from '../contract.ts';
+import type { PointDevice } from '../contract.ts';
+import type { Point, PointDisk } from '../point.ts';
 import { blobType } from '../format/blob.ts';
 import type { BlobReader } from '../index/blob-reader.ts';
 import type { ChunkRef, PageTree } from '../manifest/page-tree.ts';

@@ -1,7 +1,8 @@
 /** Reading what restore points hold: disks, files, differences. Loaded when the first is read. */
 import { PrimaError, type Range, UserError } from '@prima/base';
 import { type Context, idFromHex } from '../context.ts';
-import type { OpenDiskOptions, Point, PointDevice, PointDisk } from '../contract.ts';
+import type { OpenDiskOptions, PointDevice } from '../contract.ts';
+import type { Point, PointDisk } from '../point.ts';
 import { recordDamage } from '../damage/lists.ts';
 import { blobType } from '../format/blob.ts';
 import { BlobReader } from '../index/blob-reader.ts';

@@ -12,7 +12,8 @@ import {
 } from '@prima/base';
 import { memoryDevice, type WritableDevice } from '@prima/block';
 import { filterStore, memoryStore, type ObjectStore } from '@prima/storage';
-import type { Point, Repository } from '../contract.ts';
+import type { Repository } from '../contract.ts';
+import type { Point } from '../point.ts';
 import { createRepository, openRepository } from '../repository.ts';
 import { periodEnd } from './retaining.ts';
 

@@ -5,7 +5,7 @@
 import { forEachBounded, PrimaError, type Progress, throwIfAborted } from '@prima/base';
 import type { Retention } from '@prima/storage';
 import { type Context, idFromHex } from '../context.ts';
-import type { Point, PointDisk } from '../contract.ts';
+import type { Point, PointDisk } from '../point.ts';
 import { packKey } from '../format/pack.ts';
 import { BlobReader } from '../index/blob-reader.ts';
 import { RepositoryIndex } from '../index/repository-index.ts';

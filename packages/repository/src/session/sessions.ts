@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { liveness, ownIdentity, type ProcessIdentity, PrimaError, Semaphore } from '@prima/base';
 import { type Context, getSealed, parseRecord, putRecord, putSigned } from '../context.ts';
-import type { Point } from '../contract.ts';
+import type { Point } from '../point.ts';
 import { blobType } from '../format/blob.ts';
 import type { Decided } from './outcome-catalogue.ts';
 import { readOutcome } from './read-outcome.ts';
