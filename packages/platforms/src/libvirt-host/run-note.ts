@@ -3,18 +3,10 @@
  * gets into the machine's configuration), so that whoever finds it can undo it: the run itself, its guardian, the next run.
  */
 import { type ProcessIdentity, PrimaError } from '@prima/base';
-import {
-  AffectFlags,
-  type Domain as DomainRef,
-  LibvirtError,
-  type LibvirtConnection,
-  MetadataType,
-} from '@prima/libvirt';
-import { elementMaker, newDocument, parseXml, textAt, writeXml } from '@prima/xml';
+import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
+import { type MetadataPlace, readMetadata, writeMetadata } from './metadata.ts';
 
-/** The namespace of the element, by which libvirt finds it. */
-const uri = 'urn:prima:run:1';
-const key = 'prima';
+const place: MetadataPlace = { uri: 'urn:prima:run:1', key: 'prima', element: 'run', where: 'live' };
 
 export interface RunNote {
   version: 1;
@@ -44,19 +36,8 @@ export async function readRunNote(
   connection: LibvirtConnection,
   dom: DomainRef,
 ): Promise<RunNote | undefined> {
-  let metadata: string;
-  try {
-    ({ metadata } = await connection.call('domainGetMetadata', {
-      dom,
-      type: MetadataType.VIR_DOMAIN_METADATA_ELEMENT,
-      uri,
-      flags: AffectFlags.VIR_DOMAIN_AFFECT_LIVE,
-    }));
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
-  const text = textAt(parseXml(metadata, `what is under way on ${dom.name}`).root) ?? '';
+  const text = await readMetadata(connection, dom, place);
+  if (text === undefined) return undefined;
   try {
     const note = JSON.parse(text) as RunNote;
     if (note.version === 1 && typeof note.run === 'string' && typeof note.process.pid === 'number')
@@ -66,7 +47,7 @@ export async function readRunNote(
   }
   throw new PrimaError(
     'newer-version',
-    `${dom.name}: another version of Prima left a note of what it does there; use that version, or remove it (virsh metadata ${dom.name} ${uri} --live --remove)`,
+    `${dom.name}: another version of Prima left a note of what it does there; use that version, or remove it (virsh metadata ${dom.name} ${place.uri} --live --remove)`,
   );
 }
 
@@ -75,8 +56,7 @@ export async function writeRunNote(
   dom: DomainRef,
   note: RunNote,
 ): Promise<void> {
-  const metadata = writeXml(newDocument(elementMaker({})('run', {}, [JSON.stringify(note)]), "'"));
-  await setMetadata(connection, dom, metadata);
+  await writeMetadata(connection, dom, place, JSON.stringify(note));
 }
 
 /** Where the machine has ended there is nothing to remove; another run's note stays. */
@@ -86,33 +66,5 @@ export async function removeRunNote(
   run: string,
 ): Promise<void> {
   if ((await readRunNote(connection, dom))?.run !== run) return;
-  try {
-    await setMetadata(connection, dom, undefined);
-  } catch (error) {
-    if (!isAbsent(error)) throw error;
-  }
-}
-
-async function setMetadata(
-  connection: LibvirtConnection,
-  dom: DomainRef,
-  metadata: string | undefined,
-): Promise<void> {
-  await connection.call('domainSetMetadata', {
-    dom,
-    type: MetadataType.VIR_DOMAIN_METADATA_ELEMENT,
-    metadata,
-    key,
-    uri,
-    flags: AffectFlags.VIR_DOMAIN_AFFECT_LIVE,
-  });
-}
-
-function isAbsent(error: unknown): boolean {
-  return (
-    error instanceof LibvirtError &&
-    ['VIR_ERR_NO_DOMAIN_METADATA', 'VIR_ERR_NO_DOMAIN', 'VIR_ERR_OPERATION_INVALID'].includes(
-      error.libvirtCode,
-    )
-  );
+  await writeMetadata(connection, dom, place, undefined);
 }

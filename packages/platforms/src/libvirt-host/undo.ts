@@ -2,8 +2,9 @@
  * Takes back what a backup did to a running machine. Works from any half-done state and may run again: it looks what is
  * there first. First the guest goes on, then the job goes, then what is left of the point.
  */
-import { liveness, PrimaError, systemClock, toPrimaError } from '@prima/base';
+import { liveness, PrimaError, systemClock } from '@prima/base';
 import { type Domain as DomainRef, DomainState, type LibvirtConnection, PausedReason } from '@prima/libvirt';
+import { UndoSteps } from '../undo-steps.ts';
 import { deleteCheckpoint } from './checkpoints.ts';
 import { deleteHostFile } from './host-files.ts';
 import { currentBackup, currentJob, endBackup, isGone } from './job.ts';
@@ -27,38 +28,23 @@ export async function undoRun(
   note: RunNote,
   newCheckpoint: NewCheckpoint,
 ): Promise<string[]> {
-  const done: string[] = [];
-  const failures: PrimaError[] = [];
-  const step = async (what: string, task: () => Promise<boolean>) => {
-    try {
-      if (await task()) done.push(what);
-    } catch (error) {
-      failures.push(toPrimaError(error, what));
-    }
-  };
-  await step('the machine goes on', () => letRun(connection, dom, note));
-  await step('its file systems are thawed', () => thaw(connection, dom, note));
-  await step('the backup job is ended', () => endOurBackup(connection, dom, note));
-  await step('the machine goes on, which had no room for the blocks that it overwrote', () =>
+  const steps = new UndoSteps();
+  await steps.step('the machine goes on', () => letRun(connection, dom, note));
+  await steps.step('its file systems are thawed', () => thaw(connection, dom, note));
+  await steps.step('the backup job is ended', () => endOurBackup(connection, dom, note));
+  await steps.step('the machine goes on, which had no room for the blocks that it overwrote', () =>
     resumeAfterFullScratch(connection, dom, note),
   );
   if (newCheckpoint === 'discard' && note.checkpoint !== undefined) {
     const name = note.checkpoint;
-    await step(`the checkpoint ${name} is gone`, () => deleteCheckpoint(connection, dom, name));
+    await steps.step(`the checkpoint ${name} is gone`, () => deleteCheckpoint(connection, dom, name));
   }
   const { memoryFile } = note;
   if (memoryFile !== undefined)
-    await step(`${memoryFile} is removed`, () => deleteHostFile(connection, memoryFile));
-  const [first] = failures;
-  if (!first) {
-    await removeRunNote(connection, dom, note.run);
-    return done;
-  }
-  throw new PrimaError(
-    first.code,
-    `undoing ${note.purpose} of ${dom.name}: ${failures.map(({ message }) => message).join('; ')}`,
-    { cause: first, retryable: true, details: { done } },
-  );
+    await steps.step(`${memoryFile} is removed`, () => deleteHostFile(connection, memoryFile));
+  steps.end(`undoing ${note.purpose} of ${dom.name}`);
+  await removeRunNote(connection, dom, note.run);
+  return steps.done;
 }
 
 /**

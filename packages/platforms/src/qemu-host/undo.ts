@@ -4,9 +4,9 @@
  * that exist for it, then files and bitmaps.
  */
 import { readFile, rm } from 'node:fs/promises';
-import { PrimaError, toPrimaError } from '@prima/base';
 import { parseVmx } from '@prima/formats';
 import { connectGuestAgent, connectQmp, findMachineProcess, type QmpClient } from '@prima/qemu';
+import { UndoSteps } from '../undo-steps.ts';
 import { settleCold, unsettledStacks } from './disk-stacks.ts';
 import {
   type BackupIntent,
@@ -81,29 +81,16 @@ export async function undoInMachine(
   intent: BackupIntent,
   newBitmaps: NewBitmaps,
 ): Promise<string[]> {
-  const done: string[] = [];
-  const failures: PrimaError[] = [];
-  const step = async (what: string, task: () => Promise<boolean>) => {
-    try {
-      if (await task()) done.push(what);
-    } catch (error) {
-      failures.push(toPrimaError(error, what));
-    }
-  };
-  await step('the machine goes on', () => letRun(qmp, intent));
-  await step('its file systems are thawed', () => thaw(paths, intent));
-  if (intent.migrates) await step('its memory is saved, for nothing', () => settleSnapshot(qmp));
-  await step('the exports are gone', () => removeExports(qmp, intent));
+  const steps = new UndoSteps();
+  await steps.step('the machine goes on', () => letRun(qmp, intent));
+  await steps.step('its file systems are thawed', () => thaw(paths, intent));
+  if (intent.migrates) await steps.step('its memory is saved, for nothing', () => settleSnapshot(qmp));
+  await steps.step('the exports are gone', () => removeExports(qmp, intent));
   for (const disk of intent.disks) {
-    await step(`${disk.slot} is as it was`, () => removeFilter(qmp, disk, newBitmaps));
+    await steps.step(`${disk.slot} is as it was`, () => removeFilter(qmp, disk, newBitmaps));
   }
-  const [first] = failures;
-  if (!first) return done;
-  throw new PrimaError(
-    first.code,
-    `undoing a backup of the machine in ${paths.folder}: ${failures.map(({ message }) => message).join('; ')}`,
-    { cause: first, retryable: true, details: { done } },
-  );
+  steps.end(`undoing a backup of the machine in ${paths.folder}`);
+  return steps.done;
 }
 
 /** Scratch and memory files of the backup, when QEMU no longer has them open. */

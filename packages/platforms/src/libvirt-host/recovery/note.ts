@@ -3,19 +3,15 @@
  * that any Prima can go on or take it back.
  */
 import { FormatError, type ProcessIdentity, PrimaError } from '@prima/base';
-import {
-  AffectFlags,
-  type Domain as DomainRef,
-  LibvirtError,
-  type LibvirtConnection,
-  MetadataType,
-} from '@prima/libvirt';
-import { elementMaker, parseXml, textAt, type XmlElement } from '@prima/xml';
+import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
+import { elementMaker, type XmlElement } from '@prima/xml';
+import { type MetadataPlace, readMetadata, writeMetadata } from '../metadata.ts';
 
 /** The namespace of the element, by which libvirt finds it. */
 export const recoveryUri = 'urn:prima:recovery:1';
 const prefix = 'prima-recovery';
 const make = elementMaker({ [prefix]: recoveryUri });
+const place = { uri: recoveryUri, key: prefix, element: 'recovery' } as const;
 
 export interface NotedDisk {
   /** `vda`: in the machine's XML, and the name of its export. */
@@ -59,19 +55,8 @@ export async function readRecoveryNote(
   connection: LibvirtConnection,
   dom: DomainRef,
 ): Promise<RecoveryNote | undefined> {
-  let metadata: string;
-  try {
-    ({ metadata } = await connection.call('domainGetMetadata', {
-      dom,
-      type: MetadataType.VIR_DOMAIN_METADATA_ELEMENT,
-      uri: recoveryUri,
-      flags: AffectFlags.VIR_DOMAIN_AFFECT_CONFIG,
-    }));
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
-  return parseNote(textAt(parseXml(metadata, `the recovery of ${dom.name}`).root) ?? '', dom.name);
+  const text = await readMetadata(connection, dom, { ...place, where: 'config' });
+  return text === undefined ? undefined : parseNote(text, dom.name);
 }
 
 /** Written by whoever may change the machine: so it names files of the host that libvirt lets them remove anyway. */
@@ -109,34 +94,9 @@ export async function writeRecoveryNote(
   connection: LibvirtConnection,
   dom: DomainRef,
   note: RecoveryNote | undefined,
-  where: 'live' | 'config',
+  where: MetadataPlace['where'],
 ): Promise<void> {
-  const { VIR_DOMAIN_AFFECT_LIVE: live, VIR_DOMAIN_AFFECT_CONFIG: config } = AffectFlags;
-  const metadata = note && `<recovery>${escaped(JSON.stringify(note))}</recovery>`;
-  try {
-    await connection.call('domainSetMetadata', {
-      dom,
-      type: MetadataType.VIR_DOMAIN_METADATA_ELEMENT,
-      metadata,
-      key: prefix,
-      uri: recoveryUri,
-      flags: where === 'live' ? live : config,
-    });
-  } catch (error) {
-    if (note || !isAbsent(error)) throw error;
-  }
-}
-
-const escaped = (text: string): string =>
-  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-
-function isAbsent(error: unknown): boolean {
-  return (
-    error instanceof LibvirtError &&
-    ['VIR_ERR_NO_DOMAIN_METADATA', 'VIR_ERR_NO_DOMAIN', 'VIR_ERR_OPERATION_INVALID'].includes(
-      error.libvirtCode,
-    )
-  );
+  await writeMetadata(connection, dom, { ...place, where }, note && JSON.stringify(note));
 }
 
 /** Raises `busy` for a machine under recovery. */

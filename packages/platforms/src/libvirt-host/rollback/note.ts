@@ -3,19 +3,18 @@
  * done: so any Prima can tell what is there, finish it or take it back.
  */
 import { FormatError, type ProcessIdentity, PrimaError } from '@prima/base';
-import {
-  AffectFlags,
-  type Domain as DomainRef,
-  LibvirtError,
-  type LibvirtConnection,
-  MetadataType,
-} from '@prima/libvirt';
-import { parseXml, textAt } from '@prima/xml';
+import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
 import type { RollbackPoint } from '../../rollback.ts';
+import { type MetadataPlace, readMetadata, writeMetadata } from '../metadata.ts';
 
 /** The namespace of the element, by which libvirt finds it. */
 export const rollbackUri = 'urn:prima:rollback:1';
-const prefix = 'prima-rollback';
+const place: MetadataPlace = {
+  uri: rollbackUri,
+  key: 'prima-rollback',
+  element: 'rollback',
+  where: 'config',
+};
 
 export interface NotedOverlay {
   /** `vda` */
@@ -47,19 +46,8 @@ export async function readRollbackNote(
   connection: LibvirtConnection,
   dom: DomainRef,
 ): Promise<RollbackNote | undefined> {
-  let metadata: string;
-  try {
-    ({ metadata } = await connection.call('domainGetMetadata', {
-      dom,
-      type: MetadataType.VIR_DOMAIN_METADATA_ELEMENT,
-      uri: rollbackUri,
-      flags: AffectFlags.VIR_DOMAIN_AFFECT_CONFIG,
-    }));
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
-  const text = textAt(parseXml(metadata, `the rollback point of ${dom.name}`).root) ?? '';
+  const text = await readMetadata(connection, dom, place);
+  if (text === undefined) return undefined;
   const note = parseRollbackNote(text, dom.name);
   return note.machine === dom.uuid ? note : undefined;
 }
@@ -121,26 +109,7 @@ export async function writeRollbackNote(
   dom: DomainRef,
   note: RollbackNote | undefined,
 ): Promise<void> {
-  const text = note && JSON.stringify(note).replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-  try {
-    await connection.call('domainSetMetadata', {
-      dom,
-      type: MetadataType.VIR_DOMAIN_METADATA_ELEMENT,
-      metadata: text && `<rollback>${text}</rollback>`,
-      key: prefix,
-      uri: rollbackUri,
-      flags: AffectFlags.VIR_DOMAIN_AFFECT_CONFIG,
-    });
-  } catch (error) {
-    if (note || !isAbsent(error)) throw error;
-  }
-}
-
-function isAbsent(error: unknown): boolean {
-  return (
-    error instanceof LibvirtError &&
-    ['VIR_ERR_NO_DOMAIN_METADATA', 'VIR_ERR_OPERATION_INVALID'].includes(error.libvirtCode)
-  );
+  await writeMetadata(connection, dom, place, note && JSON.stringify(note));
 }
 
 /** Raises `busy` for a machine with a rollback point. */
