@@ -13,12 +13,6 @@ import {
 
 const make = elementMaker({});
 
-/** Where QEMU serves the disks of a pull-mode backup. */
-export type BackupServer =
-  | { socket: string }
-  /** Encrypted, with the certificates that qemu.conf names for backups. */
-  | { host: string; port: number; tls: boolean };
-
 export interface BackupDisk {
   target: string;
   /** The checkpoint that it is read from; undefined: all is read. */
@@ -32,16 +26,10 @@ export function exportedBitmap(target: string): string {
   return `prima-${target}`;
 }
 
-/** Disks that are not named are left out of the backup. */
-export function backupXml(
-  server: BackupServer,
-  disks: readonly BackupDisk[],
-  others: readonly string[],
-): string {
-  const where =
-    'socket' in server
-      ? { transport: 'unix', socket: server.socket }
-      : { transport: 'tcp', name: server.host, port: server.port, tls: server.tls ? 'yes' : 'no' };
+/**
+ * A backup in pull mode: QEMU serves the disks at `socket`. Those that are not named are left out.
+ */
+export function backupXml(socket: string, disks: readonly BackupDisk[], others: readonly string[]): string {
   const own = disks.map(({ target, since, scratch }) =>
     make(
       'disk',
@@ -59,7 +47,10 @@ export function backupXml(
   );
   const left = others.map((name) => make('disk', { name, backup: 'no' }));
   return write(
-    make('domainbackup', { mode: 'pull' }, [make('server', where), make('disks', {}, [...own, ...left])]),
+    make('domainbackup', { mode: 'pull' }, [
+      make('server', { transport: 'unix', socket }),
+      make('disks', {}, [...own, ...left]),
+    ]),
   );
 }
 

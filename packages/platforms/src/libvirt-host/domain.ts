@@ -48,6 +48,24 @@ export interface Domain {
   hasTpm: boolean;
 }
 
+/** The <disk> elements of a domain that are disks: no CD-ROMs, no floppies. */
+export function diskElements({ root }: XmlDocument): XmlElement[] {
+  return elementsOf(elementAt(root, 'devices')).filter(isDisk);
+}
+
+function isDisk(element: XmlElement): boolean {
+  return element.local === 'disk' && ['disk', 'lun', undefined].includes(valueOf(element, 'device'));
+}
+
+/** `vda`; empty where a disk says none. */
+export function targetOf(disk: XmlElement): string {
+  return valueOf(elementAt(disk, 'target'), 'dev') ?? '';
+}
+
+export function diskAt(document: XmlDocument, target: string): XmlElement | undefined {
+  return diskElements(document).find((disk) => targetOf(disk) === target);
+}
+
 /** Raises `format`. */
 export function parseDomain(xml: string, what: string): Domain {
   const document = parseXml(xml, what);
@@ -62,8 +80,6 @@ export function parseDomain(xml: string, what: string): Domain {
   const state = valueOf(elementAt(agent, 'target'), 'state');
   const nvram = textAt(root, 'os', 'nvram') || valueOf(elementAt(root, 'os', 'nvram', 'source'), 'file');
   const log = consoleLogOf(devices);
-  const isDisk = (element: XmlElement) =>
-    element.local === 'disk' && ['disk', 'lun', undefined].includes(valueOf(element, 'device'));
   return {
     document,
     name,
@@ -72,7 +88,7 @@ export function parseDomain(xml: string, what: string): Domain {
     ...(id === undefined ? {} : { id: Number(id) }),
     memoryBytes: bytesOf(elementAt(root, 'memory')),
     cpus: Number(textAt(root, 'vcpu') ?? 1) || 1,
-    disks: elementsOf(devices).filter(isDisk).map(diskOf),
+    disks: diskElements(document).map(diskOf),
     ...(state === 'connected' || state === 'disconnected' ? { agent: state } : {}),
     hasAgentChannel: agent !== undefined,
     ...(log === undefined ? {} : { consoleLog: log }),
@@ -112,7 +128,7 @@ function diskOf(element: XmlElement): DomainDisk {
   const target = elementAt(element, 'target');
   const source = (valueOf(element, 'type') ?? 'file') as SourceType;
   const disk: DomainDisk = {
-    target: valueOf(target, 'dev') ?? '',
+    target: targetOf(element),
     bus: valueOf(target, 'bus') ?? '',
     source,
     location: diskLocation(element),

@@ -14,7 +14,7 @@ export const tpmFileName = 'tpm2-00.permall';
 export const factsFileName = 'libvirt.json';
 
 /** Variables of UEFI have 528 KiB, a TPM's state some KiB. */
-const fileLimitBytes = 64 * MiB;
+export const fileLimitBytes = 64 * MiB;
 
 /** What libvirt knows of a machine that is not in its XML. */
 export interface MachineFacts {

@@ -22,7 +22,7 @@ export function jobOf(
   const without = (targets: readonly string[]) => all.filter((target) => !targets.includes(target));
   const disks = plan.disks.map(({ disk, since, scratch }) => ({ target: disk.slot, since, scratch }));
   return {
-    backupXml: backupXml({ socket }, disks, without(read)),
+    backupXml: backupXml(socket, disks, without(read)),
     ...(tracked.length > 0 ? { checkpointXml: checkpointXml(checkpoint, tracked, without(tracked)) } : {}),
   };
 }

@@ -12,6 +12,7 @@ import {
 } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
 import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
+import { afterFailure } from '../after-failure.ts';
 import type { ConfigFile, Machine, MachineReading, OpenForBackupOptions } from '../platform.ts';
 import { deleteOlderCheckpoints } from './checkpoints.ts';
 import { closeAll } from './close-all.ts';
@@ -249,15 +250,7 @@ class RunningReading {
   }
 
   /** After a failure to open: everything back; the error to raise says it when that failed as well. */
-  async giveUp(failure: PrimaError): Promise<PrimaError> {
-    try {
-      await this.#close();
-      return failure;
-    } catch (error) {
-      const second = toPrimaError(error, 'taking a backup back');
-      return new PrimaError(failure.code, `${failure.message}; and then ${second.message}`, {
-        cause: failure,
-      });
-    }
+  giveUp(failure: PrimaError): Promise<PrimaError> {
+    return afterFailure(failure, 'taking a backup back', () => this.#close());
   }
 }

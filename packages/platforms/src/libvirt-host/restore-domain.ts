@@ -18,6 +18,7 @@ import {
 } from '@prima/xml';
 import type { ConfigFile, RestoreRequest } from '../platform.ts';
 import { deconflict } from './deconflict.ts';
+import { diskElements, targetOf } from './domain.ts';
 import type { NewDisk } from './restore-disks.ts';
 import { domainFileName } from './machine-files.ts';
 
@@ -62,7 +63,7 @@ function translated({ name, bytes }: ConfigFile): RestoredDomain {
   for (const { where, what, why } of notCarried) notes.push(`${where}: ${what}: ${why}`);
   const document = parseXml(result, `the configuration of ${name}, translated`);
   // both list the disks in the same order
-  const targets = diskElements(document).map((disk) => valueOf(elementAt(disk, 'target'), 'dev') ?? '');
+  const targets = diskElements(document).map(targetOf);
   const slots = [...read.disksBySlot].map(([slot, disk]) => [slot, read.result.disks.indexOf(disk)] as const);
   return {
     document,
@@ -75,12 +76,6 @@ function translated({ name, bytes }: ConfigFile): RestoredDomain {
       return target;
     },
   };
-}
-
-export function diskElements({ root }: XmlDocument): XmlElement[] {
-  return elementsOf(elementAt(root, 'devices')).filter(
-    (element) => element.local === 'disk' && ['disk', 'lun', undefined].includes(valueOf(element, 'device')),
-  );
 }
 
 export interface Identity {
@@ -140,7 +135,7 @@ export function shapeDomain(
   setAttribute(root, 'id', undefined);
   const devices = elementAt(root, 'devices');
   for (const disk of diskElements(document)) {
-    const target = valueOf(elementAt(disk, 'target'), 'dev') ?? '';
+    const target = targetOf(disk);
     const made = disks.get(target);
     if (made) placeDisk(disk, made);
     else if (devices && !keepsOthers) {
@@ -162,7 +157,7 @@ export function shapeDomain(
 export function placeDisks(xml: string, disks: ReadonlyMap<string, NewDisk>): string {
   const document = parseXml(xml, "the saved memory's configuration");
   for (const disk of diskElements(document)) {
-    const made = disks.get(valueOf(elementAt(disk, 'target'), 'dev') ?? '');
+    const made = disks.get(targetOf(disk));
     if (made) placeDisk(disk, made);
   }
   return writeXml(document);

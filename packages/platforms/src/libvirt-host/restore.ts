@@ -10,9 +10,10 @@ import {
   XmlFlags,
 } from '@prima/libvirt';
 import { connectNbd } from '@prima/nbd';
-import { elementAt, valueOf } from '@prima/xml';
+import { elementAt } from '@prima/xml';
+import { afterFailure } from '../after-failure.ts';
 import type { ConfigFile, Machine, RestoreRequest, RestoreTarget } from '../platform.ts';
-import { type Domain, parseDomain } from './domain.ts';
+import { diskAt, type Domain, parseDomain } from './domain.ts';
 import { exportDisks } from './exports.ts';
 import { namedFiles } from './files-in-use.ts';
 import { findDomain } from './find-domain.ts';
@@ -25,7 +26,6 @@ import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
 import {
   asDefined,
   configurationOf,
-  diskElements,
   identityOf,
   placeDisks,
   type RestoredDomain,
@@ -55,13 +55,7 @@ export async function prepareRestore(work: RestoreWork): Promise<RestoreTarget> 
     return await restore.prepare();
   } catch (error) {
     const failure = toPrimaError(error, `restoring ${work.request.name}`);
-    try {
-      await restore.abort();
-    } catch (fault) {
-      const second = toPrimaError(fault, 'taking a restore back').message;
-      throw new PrimaError(failure.code, `${failure.message}; and then ${second}`, { cause: failure });
-    }
-    throw failure;
+    throw await afterFailure(failure, 'taking a restore back', () => restore.abort());
   }
 }
 
@@ -137,9 +131,7 @@ class Restore {
     const disks = new Map<string, NewDisk>();
     for (const disk of request.disks) {
       const target = restored.targetOf(disk.slot);
-      const original = diskElements(restored.document).find(
-        (element) => valueOf(elementAt(element, 'target'), 'dev') === target,
-      );
+      const original = diskAt(restored.document, target);
       const made = await makeDisk({
         connection,
         disk,

@@ -11,6 +11,7 @@ import {
 import { type BlockDevice, openRawFile } from '@prima/block';
 import { connectNbd, type NbdDevice } from '@prima/nbd';
 import { connectQmp, type QmpClient } from '@prima/qemu';
+import { afterFailure } from '../after-failure.ts';
 import type { ConfigFile, DiskReading, Machine, MachineReading, OpenForBackupOptions } from '../platform.ts';
 import { describeDisks } from './disk-files.ts';
 import { type BackupIntent, removeIntent, writeIntent } from './intent.ts';
@@ -260,16 +261,8 @@ class LiveRun {
   }
 
   /** After a failure to open: everything back; the error to raise says it when that failed as well. */
-  async giveUp(failure: PrimaError): Promise<PrimaError> {
-    try {
-      await this.#close();
-      return failure;
-    } catch (error) {
-      const second = toPrimaError(error, 'taking a backup back');
-      return new PrimaError(failure.code, `${failure.message}; and then ${second.message}`, {
-        cause: failure,
-      });
-    }
+  giveUp(failure: PrimaError): Promise<PrimaError> {
+    return afterFailure(failure, 'taking a backup back', () => this.#close());
   }
 }
 

@@ -20,7 +20,7 @@ import type { AttendOptions, RecoveringMachine } from '../../recovery.ts';
 import { type Domain, parseDomain } from '../domain.ts';
 import type { HostLink } from '../link.ts';
 import { power } from '../power.ts';
-import { diskElements } from '../restore-domain.ts';
+import { diskElements } from '../domain.ts';
 import { DiskMoves } from './moves.ts';
 import { type NotedDisk, readRecoveryNote, type RecoveryNote, writeRecoveryNote } from './note.ts';
 import { deleteFile, removeRecovery } from './removal.ts';

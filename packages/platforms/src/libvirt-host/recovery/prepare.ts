@@ -2,19 +2,14 @@
 import { join } from 'node:path';
 import { ownIdentity, PrimaError, toPrimaError } from '@prima/base';
 import { type Domain as DomainRef, type LibvirtConnection, UndefineFlags } from '@prima/libvirt';
-import { elementAt, valueOf } from '@prima/xml';
+import { valueOf } from '@prima/xml';
+import { afterFailure } from '../../after-failure.ts';
 import type { RestoreDisk } from '../../platform.ts';
 import type { RecoveryRequest } from '../../recovery.ts';
-import { diskLocation } from '../domain.ts';
+import { diskAt, diskLocation } from '../domain.ts';
 import { findDomain } from '../find-domain.ts';
 import type { HostLink } from '../link.ts';
-import {
-  configurationOf,
-  diskElements,
-  identityOf,
-  type RestoredDomain,
-  shapeDomain,
-} from '../restore-domain.ts';
+import { configurationOf, identityOf, type RestoredDomain, shapeDomain } from '../restore-domain.ts';
 import { makeDisk, type NewDisk, type NewDiskRequest } from '../restore-disks.ts';
 import { writeMachineFiles } from '../restore-files.ts';
 import { type NotedDisk, type RecoveryNote, writeRecoveryNote } from './note.ts';
@@ -59,8 +54,9 @@ export async function prepareRecovery({ link, request, root }: PrepareWork): Pro
     return await define({ connection, request, root, restored, disks, notes });
   } catch (error) {
     const failure = toPrimaError(error, `recovering ${name}`);
-    for (const disk of made) await disk.remove(connection);
-    throw failure;
+    throw await afterFailure(failure, 'removing what was made', async () => {
+      for (const disk of made) await disk.remove(connection);
+    });
   }
 }
 
@@ -115,9 +111,7 @@ function diskRequest(
   disk: RestoreDisk,
 ): NewDiskRequest {
   const target = restored.targetOf(disk.slot);
-  const original = diskElements(restored.document).find(
-    (element) => valueOf(elementAt(element, 'target'), 'dev') === target,
-  );
+  const original = diskAt(restored.document, target);
   return {
     connection,
     disk,

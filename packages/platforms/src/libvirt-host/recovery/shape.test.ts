@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseXml } from '@prima/xml';
 import { parseDomain } from '../domain.ts';
-import { diskElements } from '../restore-domain.ts';
+import { diskElements } from '../domain.ts';
 import type { RecoveryNote } from './note.ts';
 import { diskNow, recoveringXml, settledXml } from './shape.ts';
 

@@ -12,8 +12,7 @@ import {
   writeXml,
   type XmlElement,
 } from '@prima/xml';
-import { diskLocation } from '../domain.ts';
-import { diskElements } from '../restore-domain.ts';
+import { diskAt, diskLocation, targetOf } from '../domain.ts';
 import { type NotedDisk, recoveryElement, type RecoveryNote, recoveryUri } from './note.ts';
 
 const make = elementMaker({});
@@ -25,7 +24,7 @@ const make = elementMaker({});
 export function recoveringXml(xml: string, note: RecoveryNote): { xml: string; note: RecoveryNote } {
   const document = parseXml(xml, 'a machine to be recovered');
   const disks = note.disks.map((noted): NotedDisk => {
-    const disk = diskElements(document).find((element) => targetOf(element) === noted.target);
+    const disk = diskAt(document, noted.target);
     const driver = elementAt(disk, 'driver');
     if (!disk || !driver) return noted;
     const [errorPolicy, readErrorPolicy] = [
@@ -60,7 +59,7 @@ function backingStore(name: string, socket: string): XmlElement {
 export function settledXml(xml: string, note: RecoveryNote): string {
   const document = parseXml(xml, 'a machine that was recovered');
   for (const { target, errorPolicy, readErrorPolicy } of note.disks) {
-    const disk = diskElements(document).find((element) => targetOf(element) === target);
+    const disk = diskAt(document, target);
     const driver = elementAt(disk, 'driver');
     if (!driver) continue;
     setAttribute(driver, 'error_policy', errorPolicy);
@@ -97,10 +96,6 @@ function backingSockets(disk: XmlElement): (string | undefined)[] {
   const backing = elementAt(disk, 'backingStore');
   if (!backing) return [];
   return [valueOf(elementAt(backing, 'source', 'host'), 'socket'), ...backingSockets(backing)];
-}
-
-function targetOf(disk: XmlElement): string {
-  return valueOf(elementAt(disk, 'target'), 'dev') ?? '';
 }
 
 /** A <disk> as text, for a block job's target. */

@@ -1,6 +1,6 @@
 /** Begins a rollback point: the note first, then overlays on all disks at one moment. */
 import { randomBytes } from 'node:crypto';
-import { MiB, ownIdentity, PrimaError, silentLogger, throwIfAborted, toPrimaError } from '@prima/base';
+import { ownIdentity, PrimaError, silentLogger, throwIfAborted, toPrimaError } from '@prima/base';
 import {
   type Domain as DomainRef,
   type LibvirtConnection,
@@ -14,6 +14,7 @@ import type { RollbackOptions } from '../../rollback.ts';
 import { type Domain, type DomainDisk, parseDomain } from '../domain.ts';
 import { deleteHostFile, readHostFile, writeHostFile } from '../host-files.ts';
 import { checkNoJob } from '../job.ts';
+import { fileLimitBytes } from '../machine-files.ts';
 import { checkNotRecovering } from '../recovery/note.ts';
 import { startStandIn } from '../stand-in.ts';
 import { undoLeftRun } from '../undo.ts';
@@ -36,7 +37,6 @@ export interface RollbackRequest {
   options: RollbackOptions;
 }
 
-const nvramLimitBytes = 64 * MiB;
 /** With the freezing of the guest, which flushes its caches. */
 const snapshotTimeoutMs = 120_000;
 
@@ -134,7 +134,7 @@ async function copyNvram(
   connection: LibvirtConnection,
   { nvram }: RollbackNote,
 ): Promise<RollbackNote['nvram']> {
-  const bytes = nvram && (await readHostFile(connection, nvram.path, nvramLimitBytes));
+  const bytes = nvram && (await readHostFile(connection, nvram.path, fileLimitBytes));
   if (!nvram || !bytes) return undefined;
   await writeHostFile(connection, nvram.copy, bytes);
   return nvram;

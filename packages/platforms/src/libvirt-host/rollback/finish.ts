@@ -1,5 +1,5 @@
 /** Ends a rollback point: what was written since stays, or goes. Each looks how things are first, so it may run again. */
-import { liveness, MiB, ownIdentity, PrimaError, systemClock, throwIfAborted } from '@prima/base';
+import { liveness, ownIdentity, PrimaError, systemClock, throwIfAborted } from '@prima/base';
 import {
   BlockCommitFlags,
   BlockJobAbortFlags,
@@ -10,12 +10,12 @@ import {
 import type { RollbackOptions } from '../../rollback.ts';
 import { readHostFile, writeHostFile } from '../host-files.ts';
 import { checkNoJob } from '../job.ts';
+import { fileLimitBytes } from '../machine-files.ts';
 import { startStandIn } from '../stand-in.ts';
 import { deleteFiles, domainOf, dropUntaken, isUp, redefine, type RollbackRequest } from './begin.ts';
 import { type NotedOverlay, readRollbackNote, type RollbackNote, writeRollbackNote } from './note.ts';
 import { commitIsReady, placeOf, switchedXml } from './overlays.ts';
 
-const nvramLimitBytes = 64 * MiB;
 const lookMs = 100;
 const endTimeoutMs = 120_000;
 const startTimeoutMs = 120_000;
@@ -89,7 +89,7 @@ async function attempt(
 }
 
 async function putNvramBack(connection: LibvirtConnection, { nvram }: RollbackNote): Promise<boolean> {
-  const bytes = nvram && (await readHostFile(connection, nvram.copy, nvramLimitBytes));
+  const bytes = nvram && (await readHostFile(connection, nvram.copy, fileLimitBytes));
   if (!nvram || !bytes) return false;
   await writeHostFile(connection, nvram.path, bytes);
   return true;

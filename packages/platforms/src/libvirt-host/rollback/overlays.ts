@@ -10,8 +10,8 @@ import {
   setAttribute,
   valueOf,
   writeXml,
-  type XmlElement,
 } from '@prima/xml';
+import { diskAt } from '../domain.ts';
 import { type NotedOverlay, rollbackUri } from './note.ts';
 
 const make = elementMaker({});
@@ -20,7 +20,7 @@ const make = elementMaker({});
 export type Place = 'base' | 'overlay' | 'elsewhere' | 'gone';
 
 export function placeOf(xml: string, { target, base, overlay }: NotedOverlay): Place {
-  const disk = disksOf(parseXml(xml, 'a machine').root).find((element) => targetOf(element) === target);
+  const disk = diskAt(parseXml(xml, 'a machine'), target);
   if (!disk) return 'gone';
   const file = valueOf(elementAt(disk, 'source'), 'file');
   return file === overlay ? 'overlay' : file === base ? 'base' : 'elsewhere';
@@ -28,7 +28,7 @@ export function placeOf(xml: string, { target, base, overlay }: NotedOverlay): P
 
 /** Whether a commit into what is below has got to its end, and the disk can change over. */
 export function commitIsReady(xml: string, target: string): boolean {
-  const disk = disksOf(parseXml(xml, 'a machine').root).find((element) => targetOf(element) === target);
+  const disk = diskAt(parseXml(xml, 'a machine'), target);
   return valueOf(elementAt(disk, 'mirror'), 'ready') === 'yes';
 }
 
@@ -36,7 +36,7 @@ export function commitIsReady(xml: string, target: string): boolean {
 export function switchedXml(xml: string, disks: readonly NotedOverlay[], to: 'base' | 'overlay'): string {
   const document = parseXml(xml, 'a machine');
   for (const noted of disks) {
-    const disk = disksOf(document.root).find((element) => targetOf(element) === noted.target);
+    const disk = diskAt(document, noted.target);
     const source = elementAt(disk, 'source');
     const file = valueOf(source, 'file');
     if (!disk || !source || (file !== noted.base && file !== noted.overlay)) continue;
@@ -70,12 +70,4 @@ export function snapshotXml(disks: readonly NotedOverlay[], others: readonly str
   );
   const left = others.map((target) => make('disk', { name: target, snapshot: 'no' }));
   return writeXml(newDocument(make('domainsnapshot', {}, [make('disks', {}, [...elements, ...left])]), "'"));
-}
-
-function disksOf(root: XmlElement): XmlElement[] {
-  return elementsOf(elementAt(root, 'devices')).filter(({ local }) => local === 'disk');
-}
-
-function targetOf(disk: XmlElement): string {
-  return valueOf(elementAt(disk, 'target'), 'dev') ?? '';
 }
