@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { createServer, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -21,37 +21,19 @@ import {
   startGuest,
   verifyGuest,
 } from '../e2e/libvirt-fixture.ts';
+import { childOf, kill, startProgram } from '../e2e/reader-process.ts';
 import { smallDisk } from './small-disk.ts';
 
 const seed = Number(process.env['PRIMA_SEED'] ?? Date.now() % 2 ** 32);
 
-async function startReader(
-  world: LibvirtWorld,
+function startReader(
+  { daemon: { uri, root } }: LibvirtWorld,
   mode: string,
   until: string,
   more: readonly string[] = [],
 ): Promise<ChildProcess> {
   const script = join(import.meta.dirname, 'libvirt-reader.ts');
-  const { uri, root } = world.daemon;
-  const child = spawn(process.execPath, [script, uri, root, 'web', mode, ...more], {
-    cwd: projectRoot,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let said = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    said += text;
-  });
-  await waitUntil(() => said.includes(until) || child.exitCode !== null, {
-    what: `the reader to say "${until}"`,
-  });
-  assert.equal(child.exitCode, null, said);
-  return child;
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  const gone = once(child, 'exit');
-  child.kill('SIGKILL');
-  await gone;
+  return startProgram(script, [uri, root, 'web', mode, ...more], until);
 }
 
 async function checkpoints({ daemon }: LibvirtWorld): Promise<string[]> {
@@ -110,7 +92,7 @@ test('killed at any moment', async (t) => {
   }
   await t.test('its guardian as well: the host recovers', async () => {
     const reader = await startReader(world, 'hot', 'reading', ['hold']);
-    process.kill(await guardianOf(reader), 'SIGKILL');
+    process.kill(await childOf(reader, 'libvirt-host/guardian.ts'), 'SIGKILL');
     await kill(reader);
     const recovered = await platform.recover();
     assert.deepEqual(
@@ -141,18 +123,6 @@ test('killed at any moment', async (t) => {
     await startGuest(world, machine);
   });
 });
-
-/** The guardian among the reader's children: its process id. */
-async function guardianOf(reader: ChildProcess): Promise<number> {
-  for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const command = await readFile(`/proc/${name}/cmdline`, 'latin1').catch(() => '');
-    const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '');
-    const parent = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1];
-    if (command.includes('libvirt-host/guardian.ts') && parent === String(reader.pid)) return Number(name);
-  }
-  throw new Error('there is no guardian');
-}
 
 test('libvirtd is killed while a machine is read: the point is whole, and what was begun is undone', async (t) => {
   const world = await libvirtWorld(t);

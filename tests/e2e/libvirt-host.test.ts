@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { MiB } from '@prima/base';
 import { openRawFile } from '@prima/block';
 import { serveNbd } from '@prima/nbd';
-import { randomFile, temporaryFolder } from '@prima/testbed';
+import { randomFile, temporaryFolder, waitUntil } from '@prima/testbed';
 import { attachLoop } from '../interop/prima-fixture.ts';
 import { defineGuest, libvirtWorld, shell, startGuest, verifyGuest } from './libvirt-fixture.ts';
 import { applyChanges, assertSameFiles, saveReading } from './qemu-host-fixture.ts';
@@ -28,7 +28,9 @@ test('a machine is seen, started, looked at, read hot and incrementally, and sto
   );
   const png = Buffer.from(await platform.screenshot(machine));
   assert.equal(png.subarray(1, 4).toString(), 'PNG');
-  assert.match(await platform.consoleLog(machine), /PRIMA-BOOTED/);
+  await waitUntil(async () => /PRIMA-BOOTED/.test(await platform.consoleLog(machine)), {
+    what: 'what the guest printed, which its agent may be ahead of',
+  });
   const first = await platform.openForBackup(machine, { mode: 'auto', owner: 'a' });
   assert.equal(first.mode, 'hot');
   assert.equal(first.quiesced, true, first.why.join('; '));

@@ -58,6 +58,12 @@ test('a patch that was good is kept', async (t) => {
     assert.deepEqual([begun.phase, begun.quiesced, begun.disks.length], ['open', true, 2]);
     assert.equal((await overlays()).length, 2);
     await assert.rejects(rollback.begin(await web()), { code: 'exists' });
+    await daemon.virsh('blockcommit', 'web', 'vda', '--active', '--wait');
+    await assert.rejects(points.backUp(), {
+      code: 'busy',
+      message: /vda of web has a block job.*active commit/,
+    });
+    await daemon.virsh('blockjob', 'web', 'vda', '--abort');
     await assert.rejects(platform.delete({ ...(await web()) }), { code: 'state' });
     assert.equal((await rollback.find(await web()))?.id, begun.id);
     await write('one');

@@ -1,13 +1,11 @@
 /** A backup that is killed at any moment leaves a machine that runs as if it had never been. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readdir, readFile } from 'node:fs/promises';
+import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runProgram, seededRandom, systemClock } from '@prima/base';
 import type { Machine } from '@prima/platforms';
-import { projectRoot, waitUntil } from '@prima/testbed';
+import { waitUntil } from '@prima/testbed';
 import {
   assertUntouched,
   createGuest,
@@ -17,6 +15,7 @@ import {
   type TestHost,
   testHost,
 } from './qemu-host-fixture.ts';
+import { childOf, kill, startProgram } from './reader-process.ts';
 
 const rounds = 10;
 
@@ -42,7 +41,7 @@ test('killed backups leave nothing behind', async (t) => {
 
   await t.test('its guardian killed as well: the host recovers', async () => {
     const reader = await startReader(host, 'hot', 'reading');
-    const guardian = await guardianOf(reader);
+    const guardian = await childOf(reader, '');
     process.kill(guardian, 'SIGKILL');
     await kill(reader);
     await waitUntil(async () => (await lockIsFree(machine)) || false, { what: 'the lock to be free' });
@@ -61,27 +60,9 @@ test('killed backups leave nothing behind', async (t) => {
   });
 });
 
-async function startReader(host: TestHost, mode: string, until = 'opening'): Promise<ChildProcess> {
+function startReader(host: TestHost, mode: string, until = 'opening'): Promise<ChildProcess> {
   const script = join(import.meta.dirname, 'qemu-host-reader.ts');
-  const child = spawn(process.execPath, [script, host.root, 'mail01', mode], {
-    cwd: projectRoot,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let said = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    said += text;
-  });
-  await waitUntil(() => said.includes(until) || child.exitCode !== null, {
-    what: `the reader to say "${until}"`,
-  });
-  assert.equal(child.exitCode, null, said);
-  return child;
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  const gone = once(child, 'exit');
-  child.kill('SIGKILL');
-  await gone;
+  return startProgram(script, [host.root, 'mail01', mode], until);
 }
 
 /** Guardians keep the lock until they have undone everything. */
@@ -93,14 +74,4 @@ async function lockIsFree(machine: Machine): Promise<boolean> {
   const path = inRun(machine, 'lock');
   const { status } = await runProgram('flock', ['-n', '-E', '75', path, 'true'], { accept: [0, 75, 66] });
   return status !== 75;
-}
-
-/** The reader's child. */
-async function guardianOf(reader: ChildProcess): Promise<number> {
-  for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '');
-    if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === reader.pid) return Number(name);
-  }
-  return assert.fail('the reader has no guardian');
 }

@@ -1,14 +1,13 @@
 /** Who adds and merges redo logs of a running machine is killed at any moment, QEMU as well: no record is lost. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { seededRandom, systemClock, toPrimaError } from '@prima/base';
 import type { Machine } from '@prima/platforms';
 import { findMachineProcess } from '@prima/qemu';
-import { projectRoot, verifyRecords, waitUntil } from '@prima/testbed';
+import { verifyRecords, waitUntil } from '@prima/testbed';
 import {
   assertUntouched,
   createGuest,
@@ -18,6 +17,7 @@ import {
   testHost,
   withAgent,
 } from './qemu-host-fixture.ts';
+import { kill, startProgram } from './reader-process.ts';
 
 const rounds = 8;
 
@@ -71,30 +71,14 @@ test('redo logs survive whoever is killed', async (t) => {
   }
 });
 
-async function startReader(host: TestHost): Promise<ChildProcess> {
-  const script = join(import.meta.dirname, 'redo-logs-reader.ts');
-  const child = spawn(process.execPath, [script, host.root, 'mail01'], {
-    cwd: projectRoot,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let said = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    said += text;
-  });
-  await waitUntil(() => said.includes('adding') || child.exitCode !== null, {
-    what: 'the reader to begin',
-    timeoutMs: 120_000,
-  });
-  assert.equal(child.exitCode, null, said);
-  return child;
+function startReader(host: TestHost): Promise<ChildProcess> {
+  return startProgram(join(import.meta.dirname, 'redo-logs-reader.ts'), [host.root, 'mail01'], 'adding');
 }
 
 async function killed(reader: ChildProcess, delayMs: number): Promise<void> {
   await systemClock.sleep(delayMs);
   if (reader.exitCode !== null) return; // QEMU's end has ended it
-  const exited = once(reader, 'exit');
-  reader.kill('SIGKILL');
-  await exited;
+  await kill(reader);
 }
 
 /** The guardian has gone: what is left can be asked for. */

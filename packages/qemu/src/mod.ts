@@ -41,11 +41,4 @@ export {
   mergeBitmaps,
   removeBitmap,
 } from './image-info.ts';
-export {
-  createImage,
-  type CreateImageOptions,
-  type WriteFormat,
-  writeImage,
-  type WriteImageOptions,
-  type WrittenImage,
-} from './write-image.ts';
+export { createImage, type CreateImageOptions } from './create-image.ts';

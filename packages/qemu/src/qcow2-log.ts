@@ -15,7 +15,7 @@ import {
 } from '@prima/formats';
 import { qemuImg } from './block-tool.ts';
 import { allocationDepth, openWithQemu } from './image-device.ts';
-import { createImage } from './write-image.ts';
+import { createImage } from './create-image.ts';
 
 export interface Qcow2LogOptions {
   /** The disk beneath all logs, absolute. */

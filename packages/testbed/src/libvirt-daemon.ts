@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { cp, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { PrimaError, RemoteError, runProgram, systemErrorCode, withDeadline } from '@prima/base';
 import { testbedCache } from './cache-folder.ts';
 import { ensureDebianPackages, packagesFor } from './debian-packages.ts';
@@ -196,7 +196,7 @@ class Daemon implements LibvirtDaemon {
     }
   }
 
-  /** With the machines, which would outlive it, and with the folder. */
+  /** With the machines, which would outlive it, and with the folder; logs are copied into the folder that PRIMA_TEST_LOGS names. */
   async end(): Promise<void> {
     await this.kill();
     const run = await readdir(join(this.folder, 'run/qemu'), { recursive: true }).catch(() => []);
@@ -206,6 +206,8 @@ class Daemon implements LibvirtDaemon {
     }
     await endProcess(this.#pids.get('virtlogd') ?? 0, 'SIGKILL');
     this.#keeper?.kill('SIGKILL');
+    const kept = process.env['PRIMA_TEST_LOGS'];
+    if (kept) await cp(join(this.folder, 'log'), join(kept, basename(this.folder)), { recursive: true });
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 

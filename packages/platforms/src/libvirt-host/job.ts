@@ -1,6 +1,7 @@
 /** The job that a machine may have: one at a time, in libvirt as a whole. */
 import { PrimaError, RemoteError, systemClock } from '@prima/base';
 import {
+  BlockJobType,
   type Domain as DomainRef,
   JobOperation,
   JobType,
@@ -9,6 +10,7 @@ import {
   paramValues,
 } from '@prima/libvirt';
 import { parseBackup, type RunningBackup } from './backup-xml.ts';
+import { readRollbackNote } from './rollback/note.ts';
 
 export interface Job {
   /** Of `JobOperation`. */
@@ -59,6 +61,28 @@ export async function checkNoJob(connection: LibvirtConnection, dom: DomainRef):
     `${dom.name} has another job under way (${what}); try again when it is done, or end it (virsh domjobabort ${dom.name})`,
     { retryable: true },
   );
+}
+
+/** A disk that a block job works on is in no backup and no snapshot. Raises `busy`, saying how that ends. @param targets `vda` */
+export async function checkNoBlockJob(
+  connection: LibvirtConnection,
+  dom: DomainRef,
+  targets: readonly string[],
+): Promise<void> {
+  for (const target of targets) {
+    const { found, type } = await connection.call('domainGetBlockJobInfo', { dom, disk: target });
+    if (!found) continue;
+    const [name = ''] = Object.entries(BlockJobType).find(([, number]) => number === type) ?? [];
+    const what = name.replace('VIR_DOMAIN_BLOCK_JOB_TYPE_', '').toLowerCase().replaceAll('_', ' ');
+    const note = await readRollbackNote(connection, dom);
+    const isKeeping = note?.phase === 'keeping' && note.disks.some((disk) => disk.target === target);
+    const next = isKeeping
+      ? `its rollback point is being kept; finish that if nobody is at it (prima machine rollback keep HOST/${dom.name})`
+      : `try again when it is done, or end it (virsh blockjob ${dom.name} ${target})`;
+    throw new PrimaError('busy', `${target} of ${dom.name} has a block job under way (${what}): ${next}`, {
+      retryable: true,
+    });
+  }
 }
 
 /** Ends the machine's backup job and waits until it is gone, with its scratch files. Answers whether there was one. */

@@ -19,7 +19,7 @@ import { closeAll } from './close-all.ts';
 import type { Domain } from './domain.ts';
 import { type ExportedFile, exportHostFile } from './exports.ts';
 import { type Guard, startGuard } from './guard.ts';
-import { checkNoJob, currentBackup } from './job.ts';
+import { checkNoBlockJob, checkNoJob, currentBackup } from './job.ts';
 import type { HostLink } from './link.ts';
 import { type Plan, planBackup } from './plan.ts';
 import { checkpointOf, jobOf, openDisks } from './pull.ts';
@@ -94,6 +94,11 @@ class RunningReading {
     await checkNoJob(connection, dom);
     const planning = { connection, dom, domain, options, run: this.#run, isLocal: link.isLocal };
     const plan = await planBackup(planning);
+    await checkNoBlockJob(
+      connection,
+      dom,
+      plan.disks.map(({ disk }) => disk.name),
+    );
     const why = [...plan.why];
     const freezes = mode === 'hot' && machine.state === 'running' && domain.agent === 'connected';
     if (mode === 'hot' && !freezes) why.push(`not quiesced: ${whyNotFrozen(machine, domain)}`);

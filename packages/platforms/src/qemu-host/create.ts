@@ -5,9 +5,9 @@ import { constants } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { MiB, PrimaError, toPrimaError, UserError } from '@prima/base';
 import { copyDevice, openRawFile } from '@prima/block';
-import { detectFormat, Vmx, writeVmx, writeVmxUuid } from '@prima/formats';
+import { detectFormat, Vmx, writeQcow2File, writeVmx, writeVmxUuid } from '@prima/formats';
 import type { CreateRequest } from '../platform.ts';
-import { createImage, imageChain, openWithQemu, writeImage } from '@prima/qemu';
+import { createImage, imageChain, openWithQemu } from '@prima/qemu';
 import { resizeDisk } from './disk-files.ts';
 import { checkMachineName, fileExists } from './machine-folder.ts';
 import { newMac } from './restore.ts';
@@ -112,7 +112,7 @@ async function convert(from: string, path: string, format: 'raw' | 'qcow2'): Pro
   const source = await openWithQemu(from, { format: await detectFormat(from) });
   try {
     if (format === 'qcow2') {
-      await writeImage(source, path, { format });
+      await writeQcow2File(source, path);
       return;
     }
     const target = await openRawFile(path, { create: { size: source.size } });

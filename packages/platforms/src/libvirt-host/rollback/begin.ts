@@ -13,7 +13,7 @@ import type { MachineState } from '../../platform.ts';
 import type { RollbackOptions } from '../../rollback.ts';
 import { type Domain, type DomainDisk, parseDomain } from '../domain.ts';
 import { deleteHostFile, readHostFile, writeHostFile } from '../host-files.ts';
-import { checkNoJob } from '../job.ts';
+import { checkNoBlockJob, checkNoJob } from '../job.ts';
 import { fileLimitBytes } from '../machine-files.ts';
 import { checkNotRecovering } from '../recovery/note.ts';
 import { startStandIn } from '../stand-in.ts';
@@ -85,7 +85,8 @@ export async function beginRollback(request: RollbackRequest): Promise<RollbackN
 export const isUp = ({ state }: Pick<RollbackRequest, 'state'>): boolean =>
   state === 'running' || state === 'paused';
 
-async function checkMayBegin({ connection, dom, state, options }: RollbackRequest): Promise<void> {
+async function checkMayBegin(request: RollbackRequest): Promise<void> {
+  const { connection, dom, domain, state, options } = request;
   const { persistent } = await connection.call('domainIsPersistent', { dom });
   if (!persistent) {
     throw new PrimaError('unsupported', `${dom.name} is transient: there is no configuration to go back to`);
@@ -103,6 +104,12 @@ async function checkMayBegin({ connection, dom, state, options }: RollbackReques
   }
   for (const undone of await undoLeftRun(connection, dom)) (options.logger ?? silentLogger).warn(undone);
   await checkNoJob(connection, dom);
+  if (isUp(request))
+    await checkNoBlockJob(
+      connection,
+      dom,
+      domain.disks.map(({ target }) => target),
+    );
 }
 
 /** Disks that are written to. One that cannot go back would leave the machine between two states. */
