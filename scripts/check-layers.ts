@@ -1,9 +1,9 @@
 /**
  * Holds every import to layers.json: a package imports only from layers below its own, only through
- * the other's door (mod.ts), and declares what it imports. Draws the layers into ARCHITECTURE.md.
+ * the other's doors (mod.ts, and what its manifest exports besides), and declares what it imports. Draws the layers into ARCHITECTURE.md.
  * usage: scripts/node scripts/check-layers.ts [--write]
  */
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
@@ -46,7 +46,8 @@ function faultOf({ file, specifier }: Import): string | undefined {
     return target.startsWith(`packages/${from}/`) ? undefined : 'reaches into another package by path';
   }
   if (to === undefined) return undefined;
-  if (inner !== undefined) return `goes past the door of ${to}; import '@prima/${to}'`;
+  if (inner !== undefined && !doorsOf(to).has(`.${inner}`))
+    return `goes past the doors of ${to}: ${[...doorsOf(to)].join(', ')}`;
   const own = layerOf.get(from);
   const other = layerOf.get(to);
   if (own === undefined) return `package ${from} is not in layers.json`;
@@ -56,6 +57,14 @@ function faultOf({ file, specifier }: Import): string | undefined {
   const isTest = /(\.test|\/conformance|-fixture)\.ts$/.test(file);
   if (isTest && rules.testsMayAlsoImport.includes(to)) return undefined;
   return `${from} (layer ${own}) may not import ${to} (layer ${other}): only layers below its own`;
+}
+
+/** What a package's manifest exports: `.`, and further doors where what it gives is not for everybody to load. */
+function doorsOf(name: string): Set<string> {
+  const path = join(root, 'packages', name, 'package.json');
+  if (!existsSync(path)) return new Set();
+  const { exports } = JSON.parse(readFileSync(path, 'utf8')) as { exports?: string | Record<string, string> };
+  return new Set(typeof exports === 'object' ? Object.keys(exports) : ['.']);
 }
 
 function undeclared(imports: readonly Import[]): string[] {
@@ -68,7 +77,7 @@ function undeclared(imports: readonly Import[]): string[] {
     const used = new Set(
       imports
         .filter((i) => i.file.startsWith(`packages/${name}/`) && i.specifier.startsWith('@prima/'))
-        .map((i) => i.specifier),
+        .map((i) => i.specifier.split('/').slice(0, 2).join('/')),
     );
     return [...used]
       .filter((specifier) => !(specifier in declared))

@@ -1,0 +1,207 @@
+/** Long work: followed, cancelled, tried again; and the policies that begin it. */
+import { z } from 'zod';
+import { bytes, count, id, name, pageOf, pageQuery, problem, text, time } from './common.ts';
+import { endpoint } from './endpoint.ts';
+
+export const jobState = z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']);
+
+export const job = z.object({
+  id,
+  operation: text(),
+  state: jobState,
+  summary: text().meta({ description: 'what it does, for people' }),
+  repository: name.optional(),
+  machines: z.array(text()),
+  requestedBy: text(),
+  policy: id.optional(),
+  attempt: count.meta({ description: 'counted from 1' }),
+  attempts: count.meta({ description: 'at most' }),
+  created: time,
+  notBefore: time.optional(),
+  started: time.optional(),
+  ended: time.optional(),
+  cancelling: z.boolean(),
+  progress: z
+    .object({
+      subject: text(),
+      done: z.number(),
+      total: z.number().optional(),
+      read: bytes.optional(),
+      stored: bytes.optional(),
+      bottleneck: z.enum(['source', 'processing', 'store']).optional(),
+      at: time,
+    })
+    .optional(),
+  error: problem.optional(),
+});
+
+export const jobEvent = z.object({
+  id: count,
+  time,
+  event: z.discriminatedUnion('type', [
+    z.object({
+      type: z.literal('log'),
+      level: z.enum(['debug', 'info', 'warn', 'error']),
+      message: z.string(),
+      fields: z.record(z.string(), z.unknown()).optional(),
+    }),
+    z.object({
+      type: z.literal('progress'),
+      subject: z.string(),
+      done: z.number(),
+      total: z.number().optional(),
+      read: z.number().optional(),
+      stored: z.number().optional(),
+      bottleneck: z.enum(['source', 'processing', 'store']).optional(),
+    }),
+    z.object({ type: z.literal('state'), state: jobState, attempt: count }),
+  ]),
+});
+
+const rules = z.strictObject({
+  last: count.optional(),
+  hourly: count.optional(),
+  daily: count.optional(),
+  weekly: count.optional(),
+  monthly: count.optional(),
+  yearly: count.optional(),
+});
+
+export const policySettings = z.strictObject({
+  name,
+  enabled: z.boolean().default(true),
+  machines: z
+    .strictObject({
+      all: z.boolean().optional(),
+      hosts: z.array(name).max(1000).optional(),
+      names: z
+        .array(text(200))
+        .max(10_000)
+        .optional()
+        .meta({ description: '"HOST/MACHINE"; "*" stands for any characters' }),
+      except: z.array(text(200)).max(10_000).optional(),
+    })
+    .meta({ description: 'which machines: the union of `all`, `hosts` and `names`, without `except`' }),
+  repository: name,
+  mode: z.enum(['auto', 'hot', 'warm', 'cold']).default('auto'),
+  schedule: text(200).meta({ description: 'cron, five fields: minute hour day month weekday' }),
+  timeZone: text(100)
+    .default('UTC')
+    .meta({ description: 'of the schedule and the window, as in the IANA database' }),
+  window: z
+    .strictObject({ from: z.string().regex(/^\d\d:\d\d$/), to: z.string().regex(/^\d\d:\d\d$/) })
+    .optional()
+    .meta({ description: 'runs begin within it only; past midnight where `to` is before `from`' }),
+  promiseHours: z
+    .number()
+    .positive()
+    .max(24 * 366)
+    .default(26)
+    .meta({ description: 'no machine’s last good point is older than this, or it is shown as late' }),
+  retention: rules.optional(),
+  atOnce: z
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(2)
+    .meta({ description: 'machines backed up at the same time, on one host' }),
+  attempts: z.number().int().min(1).max(10).default(3),
+  skipFreeSpace: z.boolean().default(false),
+  lockDays: z.number().int().min(1).max(36500).optional(),
+  copyTo: name.optional().meta({ description: 'a second repository that new points are copied to' }),
+});
+
+export const policy = policySettings.extend({
+  id,
+  nextRun: time.optional(),
+  lastRun: time.optional(),
+  lastOutcome: z.enum(['running', 'succeeded', 'failed']).optional(),
+  machineCount: count,
+});
+
+export const jobEndpoints = {
+  listJobs: endpoint({
+    method: 'get',
+    path: '/jobs',
+    audience: 'viewer',
+    summary: 'Jobs, newest first',
+    query: z.object({
+      ...pageQuery,
+      state: jobState.optional(),
+      machine: text(200).optional(),
+      policy: id.optional(),
+      operation: text(100).optional(),
+    }),
+    answer: pageOf(job),
+  }),
+  getJob: endpoint({
+    method: 'get',
+    path: '/jobs/{id}',
+    audience: 'viewer',
+    summary: 'One job, with its result when it has ended',
+    answer: job.extend({ request: z.unknown(), result: z.unknown().optional() }),
+  }),
+  listJobEvents: endpoint({
+    method: 'get',
+    path: '/jobs/{id}/log',
+    audience: 'viewer',
+    summary: 'What a job has told so far; /jobs/{id}/events follows it as server-sent events',
+    query: z.object({
+      after: z.coerce.number().int().nonnegative().default(0),
+      limit: z.coerce.number().int().min(1).max(5000).default(1000),
+    }),
+    answer: z.object({ items: z.array(jobEvent) }),
+  }),
+  cancelJob: endpoint({
+    method: 'post',
+    path: '/jobs/{id}/cancel',
+    audience: 'operator',
+    summary: 'End a job; what it began is taken back',
+    answer: job,
+  }),
+  retryJob: endpoint({
+    method: 'post',
+    path: '/jobs/{id}/retry',
+    audience: 'operator',
+    summary: 'The same again, as a new job',
+    answer: job,
+  }),
+  listPolicies: endpoint({
+    method: 'get',
+    path: '/policies',
+    audience: 'viewer',
+    summary: 'Policies: which machines are backed up when, where to, and what is kept',
+    answer: z.object({ items: z.array(policy) }),
+  }),
+  createPolicy: endpoint({
+    method: 'post',
+    path: '/policies',
+    audience: 'operator',
+    summary: 'A new policy',
+    body: policySettings,
+    answer: policy,
+  }),
+  changePolicy: endpoint({
+    method: 'put',
+    path: '/policies/{id}',
+    audience: 'operator',
+    summary: 'Replace a policy’s settings',
+    body: policySettings,
+    answer: policy,
+  }),
+  removePolicy: endpoint({
+    method: 'delete',
+    path: '/policies/{id}',
+    audience: 'operator',
+    summary: 'Remove a policy; its points stay',
+  }),
+  runPolicy: endpoint({
+    method: 'post',
+    path: '/policies/{id}/run',
+    audience: 'operator',
+    summary: 'Run it now, for all its machines or some',
+    body: z.strictObject({ machines: z.array(text(200)).max(10_000).optional() }),
+    answer: z.object({ jobs: z.array(id) }),
+  }),
+};
