@@ -1,122 +1,135 @@
 /** Disk files by themselves: made, checked, and changed. Sizes in bytes. */
+import { z } from 'zod';
 import type { CallOptions } from './call.ts';
-import type { DiskFileRequest } from './disk-file.ts';
-import type { ImageFormat } from './restore.ts';
+import { DiskFileRequest } from './disk-file.ts';
+import { ImageFormat } from './restore.ts';
+import { bytes, elapsed, place, word } from './values.ts';
 
-export interface DiskCreateRequest {
-  target: string;
+export const DiskCreateRequest = z.strictObject({
+  target: place,
   /** Default: by the ending of the target. */
-  format?: ImageFormat;
+  format: ImageFormat.optional(),
   /** Of the disk; of a child its parent's size. */
-  size?: number;
+  size: bytes.optional(),
   /** The kind of a VMDK: `monolithicSparse`, `vmfsThin` … */
-  kind?: string;
+  kind: word.optional(),
   /** `lsilogic`, `ide` … */
-  adapter?: string;
+  adapter: word.optional(),
   /** The disk that is read where this one holds nothing. */
-  parent?: DiskFileRequest;
+  parent: DiskFileRequest.optional(),
   /** Replace the target where it is there. */
-  force?: boolean;
-}
+  force: z.boolean().optional(),
+});
+export type DiskCreateRequest = z.infer<typeof DiskCreateRequest>;
 
-export interface DiskMadeResult {
-  path: string;
-  format: ImageFormat;
+export const DiskMadeResult = z.object({
+  path: z.string(),
+  format: ImageFormat,
   /** Of a VMDK. */
-  kind?: string;
+  kind: z.string().optional(),
   /** All of its files, that by which it is opened first. */
-  files: string[];
+  files: z.array(z.string()),
   /** Of all files. */
-  size: number;
-  elapsedMs: number;
-}
+  size: bytes,
+  elapsedMs: elapsed,
+});
+export type DiskMadeResult = z.infer<typeof DiskMadeResult>;
 
-export interface DiskCopyResult extends DiskMadeResult {
-  bytesRead: number;
-  bytesWritten: number;
-}
+export const DiskCopyResult = DiskMadeResult.extend({ bytesRead: bytes, bytesWritten: bytes });
+export type DiskCopyResult = z.infer<typeof DiskCopyResult>;
 
-export interface DiskConvertRequest {
-  source: DiskFileRequest;
-  target: string;
+export const DiskConvertRequest = z.strictObject({
+  source: DiskFileRequest,
+  target: place,
   /** Default: by the ending of the target. */
-  format?: ImageFormat;
+  format: ImageFormat.optional(),
   /** The kind of a VMDK. Default `streamOptimized`. */
-  kind?: string;
-  adapter?: string;
+  kind: word.optional(),
+  adapter: word.optional(),
   /** Replace the target where it is there. */
-  force?: boolean;
-}
+  force: z.boolean().optional(),
+});
+export type DiskConvertRequest = z.infer<typeof DiskConvertRequest>;
 
-export interface DiskCloneRequest extends DiskConvertRequest {
+export const DiskCloneRequest = DiskConvertRequest.extend({
   /** Copies only what the disk holds itself, over the same parent. */
-  keepParent?: boolean;
-}
+  keepParent: z.boolean().optional(),
+});
+export type DiskCloneRequest = z.infer<typeof DiskCloneRequest>;
 
-export interface DiskCheckResult {
-  path: string;
-  format: string;
+export const DiskCheckResult = z.object({
+  path: z.string(),
+  format: z.string(),
   /** Nothing was found that is an error or a warning. */
-  sound: boolean;
-  findings: {
-    severity: 'error' | 'warning' | 'info';
-    path: string;
-    offset?: number;
-    message: string;
-    repairable: boolean;
-  }[];
+  sound: z.boolean(),
+  findings: z.array(
+    z.object({
+      severity: z.enum(['error', 'warning', 'info']),
+      path: z.string(),
+      offset: bytes.optional(),
+      message: z.string(),
+      repairable: z.boolean(),
+    }),
+  ),
   /** What was repaired, a sentence each. */
-  repairs: string[];
-}
+  repairs: z.array(z.string()),
+});
+export type DiskCheckResult = z.infer<typeof DiskCheckResult>;
 
-export interface DiskRepairRequest extends DiskFileRequest {
+export const DiskRepairRequest = DiskFileRequest.extend({
   /** Do it; otherwise only check. */
-  apply?: boolean;
-}
+  apply: z.boolean().optional(),
+});
+export type DiskRepairRequest = z.infer<typeof DiskRepairRequest>;
 
-export interface DiskExtendRequest extends DiskFileRequest {
-  size: number;
+export const DiskExtendRequest = DiskFileRequest.extend({
+  size: bytes,
   /** Fill the new room of flat disks with zeros. */
-  eagerZero?: boolean;
-}
+  eagerZero: z.boolean().optional(),
+});
+export type DiskExtendRequest = z.infer<typeof DiskExtendRequest>;
 
-export interface DiskExtendResult {
-  path: string;
-  before: number;
-  size: number;
+export const DiskExtendResult = z.object({
+  path: z.string(),
+  before: bytes,
+  size: bytes,
   /** Files that are new. */
-  added: string[];
-}
+  added: z.array(z.string()),
+});
+export type DiskExtendResult = z.infer<typeof DiskExtendResult>;
 
-export interface DiskFillResult {
-  path: string;
+export const DiskFillResult = z.object({
+  path: z.string(),
   /** What all its files took on their disk, before and now. */
-  before: number;
-  after: number;
-}
+  before: bytes,
+  after: bytes,
+});
+export type DiskFillResult = z.infer<typeof DiskFillResult>;
 
-export interface DiskRenameRequest extends DiskFileRequest {
-  target: string;
-}
+export const DiskRenameRequest = DiskFileRequest.extend({ target: place });
+export type DiskRenameRequest = z.infer<typeof DiskRenameRequest>;
 
-export interface DiskRenameResult {
-  path: string;
-  files: { from: string; to: string }[];
+export const DiskRenameResult = z.object({
+  path: z.string(),
+  files: z.array(z.object({ from: z.string(), to: z.string() })),
   /** Disks whose account of their parent was changed. */
-  children: string[];
-}
+  children: z.array(z.string()),
+});
+export type DiskRenameResult = z.infer<typeof DiskRenameResult>;
 
-export interface DiskDeleteRequest extends DiskFileRequest {
+export const DiskDeleteRequest = DiskFileRequest.extend({
   /** Do it; otherwise only say what would be deleted. */
-  apply?: boolean;
-}
+  apply: z.boolean().optional(),
+});
+export type DiskDeleteRequest = z.infer<typeof DiskDeleteRequest>;
 
-export interface DiskDeleteResult {
-  path: string;
+export const DiskDeleteResult = z.object({
+  path: z.string(),
   /** Of files that are not there `size` is absent. */
-  files: { path: string; size?: number }[];
-  deleted: boolean;
-}
+  files: z.array(z.object({ path: z.string(), size: bytes.optional() })),
+  deleted: z.boolean(),
+});
+export type DiskDeleteResult = z.infer<typeof DiskDeleteResult>;
 
 export interface DiskChangeApi {
   diskCreate(request: DiskCreateRequest, options?: CallOptions): Promise<DiskMadeResult>;

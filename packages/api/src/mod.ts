@@ -1,4 +1,7 @@
-/** The contract between Prima's operations and whoever calls them. */
+/**
+ * The contract between Prima's operations and whoever calls them: types alone, so that importing it loads nothing. The
+ * schemas behind them are behind a door of their own, `@prima/api/schemas`.
+ */
 export type * from './backup.ts';
 export type * from './call.ts';
 export type * from './contract.ts';
@@ -13,6 +16,7 @@ export type * from './keys.ts';
 export type * from './machine-configuration.ts';
 export type * from './machines.ts';
 export type * from './maintenance.ts';
+export type * from './operation.ts';
 export type * from './partition-table.ts';
 export type * from './points.ts';
 export type * from './recover.ts';

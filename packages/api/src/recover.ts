@@ -1,41 +1,47 @@
 /** What the contract says of machines that run from a repository: see docs/operating/instant-recovery.md. */
+import { z } from 'zod';
 import type { CallOptions } from './call.ts';
-import type { MachineDto } from './machines.ts';
-import type { PointDto } from './points.ts';
+import { MachineDto, type MachineRequest } from './machines.ts';
+import { PointDto } from './points.ts';
+import { elapsed, name, place, pointName } from './values.ts';
 
-export interface AttendRequest {
+export const AttendRequest = z.strictObject({
   /** Default true; otherwise the call serves until its signal aborts. */
-  move?: boolean;
+  move: z.boolean().optional(),
   /** Bytes a second at most for the moving. */
-  moveRate?: number;
+  moveRate: z.int().min(1).optional().meta({ description: 'bytes a second' }),
   /** Serve zeros where the point cannot be read. Without it the machine waits there. */
-  allowDamaged?: boolean;
-}
+  allowDamaged: z.boolean().optional(),
+});
+export type AttendRequest = z.infer<typeof AttendRequest>;
 
-export interface RecoverRequest extends AttendRequest {
-  point: string;
-  host: string;
-  as?: string;
+export const RecoverRequest = AttendRequest.extend({
+  point: pointName,
+  host: name,
+  as: name.optional(),
   /** The host's storage pool that all disks end in; default: where they were. */
-  pool?: string;
-}
+  pool: name.optional(),
+});
+export type RecoverRequest = z.infer<typeof RecoverRequest>;
 
-export interface RecoverResumeRequest extends AttendRequest {
+export const RecoverResumeRequest = AttendRequest.extend({
   /** `HOST/MACHINE`. */
-  machine: string;
-}
+  machine: place.meta({ description: 'HOST/MACHINE' }),
+});
+export type RecoverResumeRequest = z.infer<typeof RecoverResumeRequest>;
 
-export interface RecoverResult {
-  point: PointDto;
-  machine: MachineDto;
+export const RecoverResult = z.object({
+  point: PointDto,
+  machine: MachineDto,
   /** It was begun before. */
-  resumed: boolean;
+  resumed: z.boolean(),
   /** From the call until the machine ran. */
-  startedMs: number;
+  startedMs: elapsed,
   /** Where each disk is. */
-  disks: { disk: string; path: string }[];
-  elapsedMs: number;
-}
+  disks: z.array(z.object({ disk: z.string(), path: z.string() })),
+  elapsedMs: elapsed,
+});
+export type RecoverResult = z.infer<typeof RecoverResult>;
 
 export interface RecoverApi {
   /**
@@ -45,5 +51,5 @@ export interface RecoverApi {
   recover(request: RecoverRequest, options?: CallOptions): Promise<RecoverResult>;
   recoverResume(request: RecoverResumeRequest, options?: CallOptions): Promise<RecoverResult>;
   /** Switches the machine off and removes it, with all that its guest wrote. Answers what it was. */
-  recoverCancel(request: { machine: string }, options?: CallOptions): Promise<MachineDto>;
+  recoverCancel(request: MachineRequest, options?: CallOptions): Promise<MachineDto>;
 }

@@ -1,57 +1,72 @@
 /** Redo logs: of the disks of a machine on a host, or of a disk file by itself. See docs/format/redo-log.md. */
+import { z } from 'zod';
 import type { CallOptions } from './call.ts';
+import { bytes, count, elapsed, isoTime, names, place, word } from './values.ts';
 
-export interface RedoTarget {
+export const RedoTarget = z.strictObject({
   /** HOST/MACHINE, a machine's folder or .vmx, or a disk file. */
-  target: string;
+  target: place.meta({ description: "HOST/MACHINE, a machine's folder or .vmx, or a disk file" }),
   /** Of a machine: by name (`disk0`) or slot. Default: all that can have logs. */
-  disks?: string[];
+  disks: names.optional(),
   /** Of a disk file, where its name and content do not tell it. */
-  format?: string;
-}
+  format: word.optional(),
+});
+export type RedoTarget = z.infer<typeof RedoTarget>;
 
-export interface RedoLogDto {
+export const RedoAddRequest = RedoTarget.extend({
+  /** False: the guest's file systems are not frozen for the moment. */
+  quiesce: z.boolean().optional(),
+});
+export type RedoAddRequest = z.infer<typeof RedoAddRequest>;
+
+export const RedoCommitRequest = RedoTarget.extend({
+  /** Default 0. */
+  level: count.optional(),
+  /** The machine is paused for all of the merge. */
+  freeze: z.boolean().optional(),
+});
+export type RedoCommitRequest = z.infer<typeof RedoCommitRequest>;
+
+export const RedoLogDto = z.object({
   /** 0: what takes the writes. */
-  level: number;
-  path: string;
+  level: count,
+  path: z.string(),
   /** `asked`, `mode` or `backup`. */
-  purpose: string;
+  purpose: z.string(),
   /** ISO 8601. */
-  made: string;
+  made: isoTime,
   /** Bytes that it holds itself; absent where a running machine has it open. */
-  bytes?: number;
-}
+  bytes: bytes.optional(),
+});
+export type RedoLogDto = z.infer<typeof RedoLogDto>;
 
-export interface RedoDiskDto {
+export const RedoDiskDto = z.object({
   /** `disk0`, or the file's path. */
-  disk: string;
-  path: string;
+  disk: z.string(),
+  path: z.string(),
   /** From the top down. */
-  logs: RedoLogDto[];
+  logs: z.array(RedoLogDto),
   /** What was begun and is not finished, a sentence. */
-  unfinished?: string;
+  unfinished: z.string().optional(),
   /** Logs and other files over the disk that Prima did not make. */
-  foreign: string[];
-}
+  foreign: z.array(z.string()),
+});
+export type RedoDiskDto = z.infer<typeof RedoDiskDto>;
 
-export interface RedoResultDto {
+export const RedoResultDto = z.object({
   /** Bytes: merged ones, where Prima merged them itself. */
-  done: { disk: string; log: string; bytes?: number }[];
+  done: z.array(z.object({ disk: z.string(), log: z.string(), bytes: bytes.optional() })),
   /** How long a running machine was paused, or its file systems frozen; milliseconds. */
-  pausedMs?: number;
-  frozenMs?: number;
-  notes: string[];
-  elapsedMs: number;
-}
+  pausedMs: elapsed.optional(),
+  frozenMs: elapsed.optional(),
+  notes: z.array(z.string()),
+  elapsedMs: elapsed,
+});
+export type RedoResultDto = z.infer<typeof RedoResultDto>;
 
 export interface RedoApi {
   redoList(request: RedoTarget, options?: CallOptions): Promise<RedoDiskDto[]>;
-  /** `quiesce` false: the guest's file systems are not frozen for the moment. */
-  redoAdd(request: RedoTarget & { quiesce?: boolean }, options?: CallOptions): Promise<RedoResultDto>;
-  /** `level`: default 0. `freeze`: the machine is paused for all of the merge. */
-  redoCommit(
-    request: RedoTarget & { level?: number; freeze?: boolean },
-    options?: CallOptions,
-  ): Promise<RedoResultDto>;
+  redoAdd(request: RedoAddRequest, options?: CallOptions): Promise<RedoResultDto>;
+  redoCommit(request: RedoCommitRequest, options?: CallOptions): Promise<RedoResultDto>;
   redoDiscard(request: RedoTarget, options?: CallOptions): Promise<RedoResultDto>;
 }

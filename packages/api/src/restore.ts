@@ -1,105 +1,127 @@
 /** What the contract says of restores and exports. */
+import { z } from 'zod';
 import type { CallOptions } from './call.ts';
-import type { NotCarriedDto } from './machine-configuration.ts';
-import type { MachineDto } from './machines.ts';
-import type { PointDto } from './points.ts';
+import { NotCarriedDto } from './machine-configuration.ts';
+import { MachineDto } from './machines.ts';
+import { PointDto } from './points.ts';
+import { bytes, elapsed, name, place, pointName } from './values.ts';
 
-export type ImageFormat = 'raw' | 'qcow2' | 'vmdk';
+export const ImageFormat = z.enum(['raw', 'qcow2', 'vmdk']);
+export type ImageFormat = z.infer<typeof ImageFormat>;
 /** One file, or an envelope with its disks and manifest beside it. */
-export type PackageFormat = 'ova' | 'ovf';
+export const PackageFormat = z.enum(['ova', 'ovf']);
+export type PackageFormat = z.infer<typeof PackageFormat>;
+
+/** A disk of a point. */
+const disk = name.meta({ description: 'a disk by its name or number' });
 
 /** Disks that were devices (raw device mappings) stand for these again, found by who they are. */
-export interface LunChoiceDto {
+export const LunChoiceDto = z.strictObject({
   /** Where they may be now, besides where they were and what this computer has: `/dev/…`, `iscsi://…`. */
-  devices?: readonly string[];
+  devices: z.array(place).max(256).readonly().optional(),
   /** Write what the point holds over them; otherwise they are left as they are. */
-  overwrite?: boolean;
-}
+  overwrite: z.boolean().optional(),
+});
+export type LunChoiceDto = z.infer<typeof LunChoiceDto>;
 
-export interface RestoreToFolderRequest {
-  point: string;
-  folder: string;
+export const RestoreToFolderRequest = z.strictObject({
+  point: pointName,
+  folder: place,
   /** Default: raw. */
-  format?: ImageFormat;
+  format: ImageFormat.optional(),
   /** Only this disk: its name or number. */
-  disk?: string;
-  force?: boolean;
+  disk: disk.optional(),
+  force: z.boolean().optional(),
   /** Go on where the point cannot be read, with zeros; the result lists them. */
-  allowDamaged?: boolean;
+  allowDamaged: z.boolean().optional(),
   /** Default: disks that were devices become disk files. */
-  luns?: LunChoiceDto;
-}
+  luns: LunChoiceDto.optional(),
+});
+export type RestoreToFolderRequest = z.infer<typeof RestoreToFolderRequest>;
 
-export interface RestoreToDeviceRequest {
-  point: string;
+export const RestoreToDeviceRequest = z.strictObject({
+  point: pointName,
   /** `/dev/…`, or `iscsi://HOST[:PORT]/TARGET/LUN`. */
-  device: string;
+  device: place,
   /** Its name or number. Default: the only one, or the only one that was a device. */
-  disk?: string;
+  disk: disk.optional(),
   /** What is on the device may go. Refused without it. */
-  overwrite?: boolean;
+  overwrite: z.boolean().optional(),
   /** Another device than the disk was, of its size or larger. */
-  force?: boolean;
-  allowDamaged?: boolean;
-}
+  force: z.boolean().optional(),
+  allowDamaged: z.boolean().optional(),
+});
+export type RestoreToDeviceRequest = z.infer<typeof RestoreToDeviceRequest>;
 
-export interface RestoreToPackageRequest {
-  point: string;
+export const RestoreToPackageRequest = z.strictObject({
+  point: pointName,
   /** The OVA, or the envelope. */
-  path: string;
-  format: PackageFormat;
-  force?: boolean;
-  allowDamaged?: boolean;
-}
+  path: place,
+  format: PackageFormat,
+  force: z.boolean().optional(),
+  allowDamaged: z.boolean().optional(),
+});
+export type RestoreToPackageRequest = z.infer<typeof RestoreToPackageRequest>;
 
-export interface RestoreToHostRequest {
-  point: string;
-  host: string;
-  as?: string;
+export const RestoreToHostRequest = z.strictObject({
+  point: pointName,
+  host: name,
+  as: name.optional(),
   /** The host's storage pool that all disks go to; default: where they were. */
-  pool?: string;
+  pool: name.optional(),
   /** The format that all disks get there; default: the one they had. */
-  format?: 'raw' | 'qcow2';
+  format: z.enum(['raw', 'qcow2']).optional(),
   /** From the network or bridge that a card was on to one of the host, or to `none`. */
-  networks?: Record<string, string>;
+  networks: z
+    .record(name, name)
+    .refine((all) => Object.keys(all).length <= 256, 'it must be 256 networks at most')
+    .optional(),
   /** Take the place of the machine of that name, which is off and keeps its identity. */
-  replace?: boolean;
+  replace: z.boolean().optional(),
   /** With `replace`: only this disk. */
-  disk?: string;
-  start?: boolean;
-  allowDamaged?: boolean;
+  disk: disk.optional(),
+  start: z.boolean().optional(),
+  allowDamaged: z.boolean().optional(),
   /** Default: disks that were devices become disk files. */
-  luns?: LunChoiceDto;
-}
+  luns: LunChoiceDto.optional(),
+});
+export type RestoreToHostRequest = z.infer<typeof RestoreToHostRequest>;
 
-export interface RestoreResult {
-  point: PointDto;
+export const RestoreResult = z.object({
+  point: PointDto,
   /** Files that were written. */
-  files: { disk: string; path: string; size: number }[];
-  machine?: MachineDto;
-  bytesRead: number;
-  bytesWritten: number;
+  files: z.array(z.object({ disk: z.string(), path: z.string(), size: bytes })),
+  machine: MachineDto.optional(),
+  bytesRead: bytes,
+  bytesWritten: bytes,
   /** What holds zeros because it cannot be read: bytes. */
-  damaged: { disk: string; offset: number; length: number }[];
+  damaged: z.array(z.object({ disk: z.string(), offset: bytes, length: bytes })),
   /** Of a package: what it does not have of the machine. */
-  notCarried?: NotCarriedDto[];
-  elapsedMs: number;
-}
+  notCarried: z.array(NotCarriedDto).optional(),
+  elapsedMs: elapsed,
+});
+export type RestoreResult = z.infer<typeof RestoreResult>;
 
-export interface ExportRequest {
-  point: string;
-  disk?: string;
-  socket?: string;
-  listen?: string;
-  /** Writes go to a temporary overlay that ends with the export. */
-  writable?: boolean;
-  /** Serve zeros where the point cannot be read. Without it clients get an I/O error there. */
-  allowDamaged?: boolean;
-}
+export const ExportRequest = z
+  .strictObject({
+    point: pointName,
+    disk: disk.optional(),
+    socket: place.optional(),
+    listen: z.string().min(1).max(255).optional().meta({ description: '127.0.0.1:10809 or [::1]:10809' }),
+    /** Writes go to a temporary overlay that ends with the export. */
+    writable: z.boolean().optional(),
+    /** Serve zeros where the point cannot be read. Without it clients get an I/O error there. */
+    allowDamaged: z.boolean().optional(),
+  })
+  .meta({ description: 'exactly one of socket and listen' });
+export type ExportRequest = z.infer<typeof ExportRequest>;
+
+/** Where the disks of a point are served. */
+export const ExportDto = z.object({ uris: z.array(z.object({ disk: z.string(), uri: z.string() })) });
+export type ExportDto = z.infer<typeof ExportDto>;
 
 /** An export that is being served until `stop` is called or the signal aborts. */
-export interface ExportHandle {
-  uris: { disk: string; uri: string }[];
+export interface ExportHandle extends ExportDto {
   stop(): Promise<void>;
 }
 

@@ -1,5 +1,6 @@
 /** For tests: an environment that keeps what is written and an application that answers as told. */
 import type { CallOptions, PrimaApi } from '@prima/api';
+import { operations, parseRequest, type OperationName } from '@prima/api/schemas';
 import type { Clock } from '@prima/base';
 import type { ApplicationOptions, Environment, Output } from './environment.ts';
 import { run } from './run.ts';
@@ -134,10 +135,15 @@ function fakeApi(calls: Call[], answers: Answers, onClose: () => void): PrimaApi
         return undefined;
       }
       const [request, options] = args.length > 1 ? args : [undefined, args[0]];
+      const operation = name as OperationName;
       calls.push(request === undefined ? { method: name } : { method: name, request });
-      const answer = answers[name as keyof PrimaApi];
+      parseRequest(operation, request ?? {});
+      const answer = answers[operation];
       if (answer === undefined) throw new Error(`the test has no answer for ${name}`);
-      return answer(request as never, options as CallOptions);
+      const answered: unknown = await answer(request as never, options as CallOptions);
+      const { result, media } = operations[operation];
+      result.parse(media === undefined ? JSON.parse(JSON.stringify(answered ?? null)) : answered);
+      return answered;
     };
   // Promises ask for `then`; the application is not one.
   const get = (_: object, name: string) => (name === 'then' ? undefined : method(name));

@@ -56,6 +56,9 @@ export async function readSecret(source: SecretSource): Promise<Secret> {
     if (source.text === '') throw new UserError('usage', 'the new passphrase is empty');
     return { kind: 'passphrase', text: source.text };
   }
+  if (source.kind === 'keyfile-content') {
+    return { kind: 'keyfile', bytes: Buffer.from(source.base64, 'base64') };
+  }
   try {
     return { kind: 'keyfile', bytes: await readFile(source.path) };
   } catch (error) {
