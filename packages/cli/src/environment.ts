@@ -1,5 +1,6 @@
 /** Everything outside of the command line that it touches; tests bring their own. */
 import type { PrimaApi } from '@prima/api';
+import type { ServerOptions } from '@prima/api/client';
 import type { Clock } from '@prima/base';
 
 /** A stream that text goes to. */
@@ -38,6 +39,8 @@ export interface Environment {
   /** Asks on the terminal without echo; undefined where there is no terminal. */
   askSecret?: (prompt: string, signal?: AbortSignal) => Promise<string>;
   openApplication(options: ApplicationOptions): Promise<PrimaApi>;
+  /** The same operations, done by a server elsewhere. */
+  openServer(options: ServerOptions): Promise<PrimaApi>;
   /** Calls `listener` at every Ctrl-C or request to end, until the returned function is called. */
   onInterrupt(listener: () => void): () => void;
   /** Calls `task` every `ms` without keeping the process alive, until the returned function is called. */

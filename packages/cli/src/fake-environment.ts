@@ -1,5 +1,6 @@
 /** For tests: an environment that keeps what is written and an application that answers as told. */
 import type { CallOptions, PrimaApi } from '@prima/api';
+import type { ServerOptions } from '@prima/api/client';
 import { operations, parseRequest, type OperationName } from '@prima/api/schemas';
 import type { Clock } from '@prima/base';
 import type { ApplicationOptions, Environment, Output } from './environment.ts';
@@ -61,6 +62,8 @@ export interface FakeRun {
   calls: Call[];
   /** What the application was opened with. */
   opened?: ApplicationOptions;
+  /** And the server. */
+  connected?: ServerOptions;
   /** True when the application was closed as often as it was opened. */
   closed: boolean;
   exits: number[];
@@ -81,7 +84,14 @@ export function startFake(argv: readonly string[], setup: FakeSetup = {}): Runni
   const exits: number[] = [];
   const listeners = new Set<() => void>();
   let opened: ApplicationOptions | undefined;
+  let connected: ServerOptions | undefined;
   let open = 0;
+  const api = () => {
+    open += 1;
+    return fakeApi(calls, setup.answers ?? {}, () => {
+      open -= 1;
+    });
+  };
   const environment: Environment = {
     stdout,
     stderr,
@@ -95,10 +105,11 @@ export function startFake(argv: readonly string[], setup: FakeSetup = {}): Runni
     ...(setup.askSecret && { askSecret: setup.askSecret }),
     openApplication: async (options) => {
       opened = options;
-      open += 1;
-      return fakeApi(calls, setup.answers ?? {}, () => {
-        open -= 1;
-      });
+      return api();
+    },
+    openServer: async (options) => {
+      connected = options;
+      return api();
     },
     onInterrupt: (listener) => {
       listeners.add(listener);
@@ -115,6 +126,7 @@ export function startFake(argv: readonly string[], setup: FakeSetup = {}): Runni
     exits,
     closed: open === 0,
     ...(opened && { opened }),
+    ...(connected && { connected }),
   }));
   return { interrupt: () => listeners.forEach((listener) => listener()), clock, ended };
 }

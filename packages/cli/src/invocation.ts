@@ -1,16 +1,17 @@
 /** One run of one command: its options, its calls into the application, and what it prints. */
 import { homedir } from 'node:os';
-import { join } from 'node:path';
-import type { CallOptions, JobEvent, PrimaApi } from '@prima/api';
+import { isAbsolute, join, resolve } from 'node:path';
+import type { CallOptions, JobEvent, PrimaApi, SecretSource } from '@prima/api';
 import { PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
 import type { Environment, Secret } from './environment.ts';
 import { readRecoveryKey, readSecret } from './secret.ts';
+import { type ServerChoice, serverOptions, serverUrl } from './server-options.ts';
 import { ProgressView } from './terminal/progress.ts';
 import { type Page, type Paint, painter, wantsColour } from './terminal/style.ts';
 import { printable } from './terminal/width.ts';
 
 /** Options that every command has. */
-export interface GlobalOptions {
+export interface GlobalOptions extends ServerChoice {
   repo?: string;
   passphraseFile?: string;
   keyFile?: string;
@@ -41,6 +42,23 @@ export interface CallSettings {
   /** Takes log events instead of standard error: the story of a demonstration. */
   story?: (message: string) => void;
 }
+
+/** Options that say nothing to a server, and those that are for one alone. */
+const inProcessOnly = [
+  ['passphraseFile', '--passphrase-file'],
+  ['keyFile', '--key-file'],
+  ['recoveryFile', '--recovery-file'],
+  ['askRecovery', '--ask-recovery'],
+  ['home', '--home'],
+  ['limitUpload', '--limit-upload'],
+  ['limitDownload', '--limit-download'],
+  ['cacheSize', '--cache-size'],
+] as const;
+const serverOnly = [
+  ['tokenFile', '--token-file'],
+  ['serverCa', '--server-ca'],
+  ['serverFingerprint', '--server-fingerprint'],
+] as const;
 
 const redrawMs = 500;
 const jsonProgressMs = 100;
@@ -75,6 +93,11 @@ export class Invocation {
     return this.globals.json === true;
   }
 
+  /** The work is done by a server. */
+  get usesServer(): boolean {
+    return this.#server !== undefined;
+  }
+
   /** Where human output goes: standard output. */
   get page(): Page {
     const { stdout, env, clock } = this.environment;
@@ -94,10 +117,11 @@ export class Invocation {
     settings: CallSettings = {},
   ): Promise<T> {
     if (this.#traits.repository && this.#repository === undefined) {
-      throw new UserError(
-        'usage',
-        `prima ${this.name} needs a repository: give --repo URL or set PRIMA_REPO`,
-      );
+      const how =
+        this.#server === undefined
+          ? 'give --repo URL or set PRIMA_REPO'
+          : 'give --repo NAME, as the server knows it';
+      throw new UserError('usage', `prima ${this.name} needs a repository: ${how}`);
     }
     const stopper = new AbortController();
     const { signal } = stopper;
@@ -156,6 +180,20 @@ export class Invocation {
     if (!this.json) this.#view.message(`${this.#errorPaint('red', 'prima:')} ${printable(message, '\n')}`);
   }
 
+  /** A file, folder or device that the work is done with. Of a server's only the whole path says which. */
+  path(text: string): string {
+    if (!this.usesServer) return resolve(text);
+    if (isAbsolute(text)) return text;
+    throw new UserError('usage', `${text} would be a file of the server; write its whole path there`);
+  }
+
+  /** A secret that goes with a request. The server reads no files of ours: a key file's content goes there. */
+  sourceOf(secret: Secret, keyFile = ''): SecretSource {
+    if (secret.kind !== 'keyfile') return secret;
+    if (!this.usesServer) return { kind: 'keyfile', path: resolve(keyFile) };
+    return { kind: 'keyfile-content', base64: Buffer.from(secret.bytes).toString('base64') };
+  }
+
   /** Reads the secret that this command line names, or asks for it. */
   async secret(signal?: AbortSignal): Promise<Secret> {
     const { passphraseFile, keyFile } = this.globals;
@@ -207,16 +245,24 @@ export class Invocation {
     return this.globals.repo ?? (this.environment.env['PRIMA_REPO'] || undefined);
   }
 
+  get #server(): string | undefined {
+    return serverUrl(this.globals, this.environment);
+  }
+
   get #home(): string {
     const { env } = this.environment;
     const state = env['XDG_STATE_HOME'] || join(env['HOME'] || homedir(), '.local', 'state');
     return this.globals.home ?? (env['PRIMA_HOME'] || join(state, 'prima'));
   }
 
-  #open(signal: AbortSignal): Promise<PrimaApi> {
+  async #open(signal: AbortSignal): Promise<PrimaApi> {
     const repository = this.#repository;
+    const server = this.#server;
+    if (server !== undefined) return await this.#openServer(server, repository);
+    const pointless = serverOnly.find(([key]) => this.globals[key] !== undefined);
+    if (pointless) throw new UserError('usage', `${pointless[1]} is for a server: give --server URL, too`);
     const { limitUpload: upload, limitDownload: download, cacheSize: cacheBytes } = this.globals;
-    return this.environment.openApplication({
+    return await this.environment.openApplication({
       home: this.#home,
       store: { upload, download, cacheBytes },
       secret: () => {
@@ -228,11 +274,24 @@ export class Invocation {
     });
   }
 
+  async #openServer(url: string, repository: string | undefined): Promise<PrimaApi> {
+    const pointless = inProcessOnly.find(([key]) => this.globals[key] !== undefined);
+    if (pointless) {
+      throw new UserError('usage', `${pointless[1]} is not for work that a server does: it has its own`);
+    }
+    const environment = this.environment;
+    const warn = (message: string) => this.warn(message);
+    const options = await serverOptions(url, this.globals, { environment, warn });
+    return await environment.openServer({ ...options, ...(repository !== undefined && { repository }) });
+  }
+
   #interrupted(stopper: AbortController, settings: CallSettings): void {
     if (stopper.signal.aborted) {
       this.#view.message(
-        'prima: left without cleaning up; the next prima with the same --home and --repo removes what is left ' +
-          '(the unfinished restore point, snapshots, temporary files)',
+        this.usesServer
+          ? 'prima: left; the server was asked to end the job and cleans up by itself'
+          : 'prima: left without cleaning up; the next prima with the same --home and --repo removes what is left ' +
+              '(the unfinished restore point, snapshots, temporary files)',
       );
       this.environment.exit(cancelledStatus);
       return;

@@ -48,6 +48,7 @@ async function runWith(
   delete process.env['PRIMA_NEW_PASSPHRASE'];
   delete process.env['PRIMA_RECOVERY'];
   delete process.env['PRIMA_TO_PASSPHRASE'];
+  delete process.env['PRIMA_TOKEN'];
   if (env['GLIBC_TUNABLES'] === launcherTunables) delete process.env['GLIBC_TUNABLES'];
   let environment = processEnvironment(env, openApplication);
   const onFault = (error: unknown) => {
@@ -132,6 +133,7 @@ function processEnvironment(
         askSecret(prompt, { input: process.stdin, write: (text) => stderr.write(text) }, signal),
     }),
     openApplication,
+    openServer: async (options) => (await import('@prima/api/client')).connectPrima(options),
     onInterrupt: interrupts(),
     every: (ms, task) => {
       const timer = setInterval(task, ms);

@@ -8,7 +8,8 @@ const epilogue = `
 SOURCE is a disk file, an OVA or OVF envelope, a machine's folder or .vmx file, nbd://…, nbd+unix://…, or HOST/MACHINE.
 POINT is a point's id or its beginning, latest, MACHINE@latest or MACHINE@TIME.
 
-Environment: PRIMA_REPO, PRIMA_PASSPHRASE (the text itself), PRIMA_RECOVERY, PRIMA_TO_PASSPHRASE, PRIMA_HOME, NO_COLOR.
+Environment: PRIMA_REPO, PRIMA_PASSPHRASE (the text itself), PRIMA_RECOVERY, PRIMA_TO_PASSPHRASE, PRIMA_HOME,
+PRIMA_SERVER, PRIMA_TOKEN, PRIMA_SERVER_CA, PRIMA_SERVER_FINGERPRINT, NO_COLOR.
 Exit status: 0 done; 2 wrong usage; 130 cancelled; the others are in docs/errors.md.`;
 
 type Register = (program: Command, cli: Cli) => void;
@@ -56,12 +57,19 @@ export async function buildProgram(cli: Cli, argv: readonly string[]): Promise<C
   const program = new Command('prima')
     .description('Backs up running virtual machines and brings them back.')
     .version(manifest.version)
-    .option('--repo <url>', 'the repository (default: PRIMA_REPO)')
+    .option('--repo <url>', "the repository; of a server's, its name (default: PRIMA_REPO)")
     .option('--passphrase-file <file>', 'read the passphrase from a file (default: PRIMA_PASSPHRASE, or ask)')
     .option('--key-file <file>', 'open the repository with a key file instead of a passphrase')
     .option('--recovery-file <file>', 'open it with the words of a recovery key (default: PRIMA_RECOVERY)')
     .option('--ask-recovery', 'ask for the words of a recovery key')
     .option('--home <folder>', "Prima's own state (default: PRIMA_HOME, or ~/.local/state/prima)")
+    .option('--server <url>', 'let this server do it (default: PRIMA_SERVER); paths are of its files then')
+    .option('--token-file <file>', 'what the server knows you by (default: PRIMA_TOKEN, the token itself)')
+    .option('--server-ca <file>', 'the authority of its certificate, in PEM (default: PRIMA_SERVER_CA)')
+    .option(
+      '--server-fingerprint <digest>',
+      'or the certificate itself: sha256:… (default: PRIMA_SERVER_FINGERPRINT)',
+    )
     .option('--limit-upload <rate>', 'send no more than this a second to the repository: 10M', parseRate)
     .option('--limit-download <rate>', 'read no more than this a second from it', parseRate)
     .option(

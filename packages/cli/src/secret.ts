@@ -95,6 +95,13 @@ async function ask(request: SecretRequest, environment: Environment): Promise<st
   return first;
 }
 
+/** The token in a file, without white space around it. Raises `usage` when it is empty. */
+export async function readTokenFile(path: string, warn: (message: string) => void): Promise<string> {
+  const token = (await readSecretFile(path, warn)).toString().trim();
+  if (token === '') throw new UserError('usage', `the token in ${path} is empty`);
+  return token;
+}
+
 /** Warns about a file that others can read. Works on pipes too (`--passphrase-file <(pass show backup)`). */
 async function readSecretFile(path: string, warn: (message: string) => void): Promise<Buffer> {
   try {

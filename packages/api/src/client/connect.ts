@@ -63,7 +63,7 @@ class Client {
       const takesNothing = operations[name].request === Nothing;
       const call = (...all: unknown[]) => {
         const [request, options] = takesNothing ? [{}, all[0]] : all;
-        return this.#call(name, request, (options ?? {}) as CallOptions);
+        return this.#call(name, request, options ?? {});
       };
       return [name, call];
     });

@@ -50,7 +50,8 @@ export function trustingFetch({ ca, fingerprint }: Trust): Fetch {
 
 function certificatesOf(text: string): string {
   try {
-    return new X509Certificate(text) && text;
+    void new X509Certificate(text);
+    return text;
   } catch (error) {
     throw new UserError('usage', "the file with the server's authority holds no certificate in PEM", {
       cause: error,

@@ -1,5 +1,4 @@
 /** `prima copy`: copies restore points to another repository. */
-import { resolve } from 'node:path';
 import type { CallOptions, CopyRequest, CopyResult, PrimaApi, SecretSource } from '@prima/api';
 import { formatBytes, UserError } from '@prima/base';
 import type { Command } from 'commander';
@@ -115,7 +114,7 @@ async function targetSecret(invocation: Invocation, options: CopyOptions): Promi
     },
     invocation.environment,
   );
-  return secret.kind === 'keyfile' ? { kind: 'keyfile', path: resolve(toKeyFile ?? '') } : secret;
+  return invocation.sourceOf(secret, toKeyFile);
 }
 
 function requestOf(points: string[], options: CopyOptions, secret: SecretSource): CopyRequest {

@@ -1,8 +1,8 @@
 /** `prima datastore`: folders of disk files, which machines use what of them, and what nobody does. */
-import { resolve } from 'node:path';
 import type { DatastoreShowRequest } from '@prima/api';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
+import type { Invocation } from '../invocation.ts';
 import { datastoreReport, datastoreTable } from '../render/datastore.ts';
 import { printable } from '../terminal/width.ts';
 
@@ -28,7 +28,7 @@ export function registerDatastore(program: Command, cli: Cli): void {
     .argument('<folder...>', '1 to 32 folders, which are looked at as one')
     .action(
       cli.action({}, async (invocation, name: string, folders: string[]) => {
-        const request = { name, folders: folders.map((folder) => resolve(folder)) };
+        const request = { name, folders: folders.map((folder) => invocation.path(folder)) };
         const added = await invocation.call((api, call) => api.datastoreAdd(request, call));
         invocation.result(added, () =>
           printable(`Added datastore ${added.name}: ${added.folders.join(', ')}`),
@@ -51,15 +51,17 @@ export function registerDatastore(program: Command, cli: Cli): void {
     .argument('<name|folder...>', 'a datastore that was added, or folders (with a /)')
     .action(
       cli.action({}, async (invocation, names: string[]) => {
-        const report = await invocation.call((api, call) => api.datastoreShow(requestOf(names), call));
+        const report = await invocation.call((api, call) =>
+          api.datastoreShow(requestOf(invocation, names), call),
+        );
         invocation.result(report, (page) => datastoreReport(report, page));
       }),
     );
 }
 
 /** One word without a slash is a name. */
-function requestOf(names: readonly string[]): DatastoreShowRequest {
+function requestOf(invocation: Invocation, names: readonly string[]): DatastoreShowRequest {
   const [name = ''] = names;
   const isName = names.length === 1 && !name.includes('/') && !/^\.{1,2}$/.test(name);
-  return isName ? { name } : { folders: names.map((folder) => resolve(folder)) };
+  return isName ? { name } : { folders: names.map((folder) => invocation.path(folder)) };
 }

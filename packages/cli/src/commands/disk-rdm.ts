@@ -1,5 +1,4 @@
 /** `prima disk rdm`: raw device mappings. */
-import { resolve } from 'node:path';
 import type { RdmDto } from '@prima/api';
 import { formatBytes } from '@prima/base';
 import { type Command, Option } from 'commander';
@@ -27,7 +26,7 @@ export function registerDiskRdm(disk: Command, cli: Cli): void {
       cli.action(
         {},
         async (invocation, file: string, { device, mode }: { device: string; mode?: string }) => {
-          const request = { target: resolve(file), device, ...(mode !== undefined && { mode }) };
+          const request = { target: invocation.path(file), device, ...(mode !== undefined && { mode }) };
           const made = await invocation.call((api, call) => api.rdmCreate(request, call));
           invocation.result(made, (page) => rendered(made, page));
         },
@@ -39,7 +38,9 @@ export function registerDiskRdm(disk: Command, cli: Cli): void {
     .argument('<file>', 'the mapping')
     .action(
       cli.action({}, async (invocation, file: string) => {
-        const found = await invocation.call((api, call) => api.rdmQuery({ path: resolve(file) }, call));
+        const found = await invocation.call((api, call) =>
+          api.rdmQuery({ path: invocation.path(file) }, call),
+        );
         invocation.result(found, (page) => rendered(found, page));
       }),
     );
@@ -53,7 +54,7 @@ export function registerDiskRdm(disk: Command, cli: Cli): void {
       cli.action(
         {},
         async (invocation, file: string, { device, force }: { device: string; force?: boolean }) => {
-          const request = { path: resolve(file), device, ...(force && { force }) };
+          const request = { path: invocation.path(file), device, ...(force && { force }) };
           const found = await invocation.call((api, call) => api.rdmRemap(request, call));
           invocation.result(found, (page) => rendered(found, page));
         },

@@ -1,9 +1,9 @@
 /** `prima export`: serves a point's disks over NBD until it is told to stop. */
-import { resolve } from 'node:path';
 import type { ExportHandle, ExportRequest } from '@prima/api';
 import { UserError } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
+import type { Invocation } from '../invocation.ts';
 import type { Page } from '../terminal/style.ts';
 import { printable } from '../terminal/width.ts';
 
@@ -27,7 +27,7 @@ export function registerExport(program: Command, cli: Cli): void {
     .option('--allow-damaged', 'serve zeros where the repository cannot be read, instead of an I/O error')
     .action(
       cli.action({ repository: true }, async (invocation, point: string, options: ExportOptions) => {
-        const request = requestOf(point, options);
+        const request = requestOf(invocation, point, options);
         await invocation.call(
           async (api, call) => {
             const handle = await api.export(request, call);
@@ -45,6 +45,7 @@ export function registerExport(program: Command, cli: Cli): void {
 }
 
 function requestOf(
+  invocation: Invocation,
   point: string,
   { disk, socket, listen, writable, allowDamaged }: ExportOptions,
 ): ExportRequest {
@@ -54,7 +55,7 @@ function requestOf(
   return {
     point,
     ...(disk !== undefined && { disk }),
-    ...(socket !== undefined && { socket: resolve(socket) }),
+    ...(socket !== undefined && { socket: invocation.path(socket) }),
     ...(listen !== undefined && { listen }),
     ...(writable && { writable }),
     ...(allowDamaged && { allowDamaged }),

@@ -1,5 +1,4 @@
 /** `prima host`: the hosts whose machines Prima looks after. */
-import { resolve } from 'node:path';
 import type { HostDto, HostTestResult } from '@prima/api';
 import { errorCodes } from '@prima/base';
 import type { Command } from 'commander';
@@ -35,7 +34,7 @@ export function registerHost(program: Command, cli: Cli): void {
         const isLibvirt = /^[a-z]+(\+[a-z]+)?:\/\//i.test(location);
         const request: HostDto = isLibvirt
           ? { name, platform: 'libvirt', location }
-          : { name, platform: 'qemu', location: resolve(location) };
+          : { name, platform: 'qemu', location: invocation.path(location) };
         const added = await invocation.call((api, call) => api.hostAdd(request, call));
         invocation.result(added, () => `Added host ${printable(added.name)}: ${printable(added.location)}`);
       }),

@@ -58,22 +58,22 @@ async function rotateRoot(invocation: Invocation, options: RotateOptions): Promi
 async function otherSecrets(invocation: Invocation, options: RotateOptions): Promise<SecretSource[]> {
   const { environment } = invocation;
   const warn = (message: string) => invocation.warn(message);
+  const kept = {
+    what: 'passphrase to keep',
+    variable: 'PRIMA_NEW_PASSPHRASE',
+    options: { passphraseFile: '--also-passphrase-file', keyFile: '--also-key-file' },
+    confirm: false,
+    warn,
+  } as const;
   const secrets: SecretSource[] = [];
   for (const passphraseFile of options.alsoPassphraseFile ?? []) {
-    const { kind, ...rest } = await readSecret(
-      {
-        what: 'passphrase to keep',
-        variable: 'PRIMA_NEW_PASSPHRASE',
-        options: { passphraseFile: '--also-passphrase-file', keyFile: '--also-key-file' },
-        confirm: false,
-        warn,
-        passphraseFile,
-      },
-      environment,
-    );
-    if (kind === 'passphrase' && 'text' in rest) secrets.push({ kind, text: rest.text });
+    secrets.push(invocation.sourceOf(await readSecret({ ...kept, passphraseFile }, environment)));
   }
-  for (const file of options.alsoKeyFile ?? []) secrets.push({ kind: 'keyfile', path: resolve(file) });
+  for (const keyFile of options.alsoKeyFile ?? []) {
+    if (invocation.usesServer)
+      secrets.push(invocation.sourceOf(await readSecret({ ...kept, keyFile }, environment)));
+    else secrets.push({ kind: 'keyfile', path: resolve(keyFile) });
+  }
   for (const file of options.alsoRecoveryFile ?? []) {
     const words = await readRecoveryKey({ file, fromEnvironment: false, warn }, environment);
     if (words !== undefined) secrets.push({ kind: 'recovery', words });

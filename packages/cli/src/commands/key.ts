@@ -1,5 +1,4 @@
 /** `prima key`: what opens the repository. */
-import { resolve } from 'node:path';
 import type { KeyAddRequest, KeySlotDto } from '@prima/api';
 import { UserError } from '@prima/base';
 import type { Command } from 'commander';
@@ -99,5 +98,5 @@ async function newSecret(invocation: Invocation, options: AddOptions): Promise<K
     },
     invocation.environment,
   );
-  return secret.kind === 'keyfile' ? { kind: 'keyfile', path: resolve(newKeyFile ?? '') } : secret;
+  return invocation.sourceOf(secret, newKeyFile);
 }

@@ -1,9 +1,9 @@
 /** `prima machine create`: makes a machine on a host. */
-import { resolve } from 'node:path';
 import type { MachineCreateRequest } from '@prima/api';
 import { UserError } from '@prima/base';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
+import type { Invocation } from '../invocation.ts';
 import { parseCount, parseDiskCopy, parseNewDisk, parseSize } from '../options.ts';
 import { machineDetails } from '../render/machine.ts';
 
@@ -49,7 +49,7 @@ export function registerMachineCreate(machine: Command, cli: Cli): void {
     .addOption(new Option('--network <kind>', 'network card').choices(['none', 'user']))
     .action(
       cli.action({}, async (invocation, name: string, options: CreateOptions) => {
-        const request = requestOf(name, disks, options);
+        const request = requestOf(invocation, name, disks, options);
         const created = await invocation.call((api, call) => api.machineCreate(request, call));
         invocation.result(created, (page) => machineDetails(created, page));
       }),
@@ -57,6 +57,7 @@ export function registerMachineCreate(machine: Command, cli: Cli): void {
 }
 
 function requestOf(
+  invocation: Invocation,
   name: string,
   disks: MachineCreateRequest['disks'],
   options: CreateOptions,
@@ -75,10 +76,10 @@ function requestOf(
     memoryBytes: memory,
     cpus,
     disks: disks.map((disk) =>
-      disk.copyOf === undefined ? disk : { ...disk, copyOf: resolve(disk.copyOf) },
+      disk.copyOf === undefined ? disk : { ...disk, copyOf: invocation.path(disk.copyOf) },
     ),
-    ...(kernel !== undefined && { kernel: resolve(kernel) }),
-    ...(initrd !== undefined && { initrd: resolve(initrd) }),
+    ...(kernel !== undefined && { kernel: invocation.path(kernel) }),
+    ...(initrd !== undefined && { initrd: invocation.path(initrd) }),
     ...(append !== undefined && { append }),
     ...(network && { network }),
   };

@@ -1,5 +1,4 @@
 /** `prima machine export`: machines as folders of their own, with their disks as VMDKs; taken back by `machine import`. */
-import { resolve } from 'node:path';
 import type { MachineExportRequest, MachineExportResult } from '@prima/api';
 import { formatBytes, formatDuration, toPrimaError, UserError } from '@prima/base';
 import { type Command, Option } from 'commander';
@@ -42,7 +41,7 @@ export function registerMachineExport(machine: Command, cli: Cli): void {
         const machines = await chosen(invocation, names, options);
         const { kind, method, force } = options;
         const shared = {
-          folder: resolve(options.to),
+          folder: invocation.path(options.to),
           ...(kind && { kind }),
           ...(method && { method }),
           ...(force && { force }),

@@ -1,5 +1,4 @@
 /** `prima machine import`: makes a machine of an OVA, an OVF envelope or a .vmx file. */
-import { resolve } from 'node:path';
 import { formatBytes, formatDuration } from '@prima/base';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
@@ -23,7 +22,7 @@ export function registerMachineImport(machine: Command, cli: Cli): void {
     .option('--start', 'start it')
     .action(
       cli.action({}, async (invocation, host: string, file: string, options: ImportOptions) => {
-        const request = { host, path: resolve(file), ...options };
+        const request = { host, path: invocation.path(file), ...options };
         const result = await invocation.call((api, call) => api.machineImport(request, call));
         invocation.result(result, (page) => {
           const { bytesRead, bytesWritten, elapsedMs } = result;

@@ -1,8 +1,8 @@
 /** `prima repair`: the way out of damage that stops collections. */
-import { resolve } from 'node:path';
 import type { RepairRequest, RepairResult } from '@prima/api';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
+import type { Invocation } from '../invocation.ts';
 import { collect, parseDuration } from '../options.ts';
 import { count, shortId } from '../render/point.ts';
 import type { Page } from '../terminal/style.ts';
@@ -30,17 +30,17 @@ export function registerRepair(program: Command, cli: Cli): void {
     .option('--yes', 'do it; without, only say what would be done')
     .action(
       cli.action({ repository: true }, async (invocation, options: RepairOptions) => {
-        const result = await invocation.call((api, call) => api.repair(requestOf(options), call));
+        const result = await invocation.call((api, call) => api.repair(requestOf(invocation, options), call));
         invocation.result(result, (page) => rendered(result, page));
       }),
     );
 }
 
-function requestOf({ from, keep, yes }: RepairOptions): RepairRequest {
+function requestOf(invocation: Invocation, { from, keep, yes }: RepairOptions): RepairRequest {
   return {
     ...(yes && { apply: true }),
     ...(keep !== undefined && { keepMs: keep }),
-    ...(from && { from: from.map((url) => (url.includes('://') ? url : resolve(url))) }),
+    ...(from && { from: from.map((url) => (url.includes('://') ? url : invocation.path(url))) }),
   };
 }
 

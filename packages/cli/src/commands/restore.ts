@@ -1,5 +1,4 @@
 /** `prima restore`: writes a point's disks to a folder or over a device, or brings the machine back on a host. */
-import { resolve } from 'node:path';
 import type {
   CallOptions,
   ImageFormat,
@@ -70,7 +69,8 @@ export function registerRestore(program: Command, cli: Cli): void {
     .action(
       cli.action({ repository: true }, async (invocation, point: string, options: RestoreOptions) => {
         check(options);
-        const result = await invocation.call((api, call) => restore(api, { point, options }, call));
+        const located = locatedOf(invocation, options);
+        const result = await invocation.call((api, call) => restore(api, { point, options: located }, call));
         invocation.result(result, (page) => rendered(result, page));
         if (!invocation.json) sayLosses(result, invocation);
         if (result.damaged.length === 0) return;
@@ -90,9 +90,8 @@ function restore(
   const damage = allowDamaged ? { allowDamaged } : {};
   if (toDevice !== undefined) {
     const consent = { ...(overwriteLun && { overwrite: true }), ...(force && { force }) };
-    const device = parsedDevice(toDevice);
     return api.restoreToDevice(
-      { point, device, ...(disk !== undefined && { disk }), ...consent, ...damage },
+      { point, device: toDevice, ...(disk !== undefined && { disk }), ...consent, ...damage },
       call,
     );
   }
@@ -116,11 +115,11 @@ function restore(
   if (packaged !== undefined) {
     if (disk !== undefined)
       throw new UserError('usage', '--disk is for folders: a package has the whole machine');
-    return api.restoreToPackage({ point, path: resolve(to), format: packaged, ...over, ...damage }, call);
+    return api.restoreToPackage({ point, path: to, format: packaged, ...over, ...damage }, call);
   }
   const image = format as ImageFormat | undefined;
   const what = { ...(image && { format: image }), ...(disk !== undefined && { disk }) };
-  return api.restoreToFolder({ point, folder: resolve(to), ...what, ...over, ...damage, ...luns }, call);
+  return api.restoreToFolder({ point, folder: to, ...what, ...over, ...damage, ...luns }, call);
 }
 
 function hostFormat(format: NonNullable<RestoreOptions['format']>): 'raw' | 'qcow2' {
@@ -154,13 +153,23 @@ function sayLosses({ notCarried = [] }: RestoreResult, invocation: Invocation): 
 
 function lunsOf({ mapLuns, lun, overwriteLun }: RestoreOptions): { luns?: LunChoiceDto } {
   if (!mapLuns) return {};
-  const where = lun ? { devices: lun.map(parsedDevice) } : {};
+  const where = lun ? { devices: lun } : {};
   return { luns: { ...where, ...(overwriteLun && { overwrite: true }) } };
 }
 
 const collect = (device: string, before: string[] = []): string[] => [...before, device];
 
-const parsedDevice = (text: string): string => (/^iscsi:/i.test(text) ? text : resolve(text));
+/** With whole paths. */
+function locatedOf(invocation: Invocation, options: RestoreOptions): RestoreOptions {
+  const { to, toDevice, lun } = options;
+  const device = (text: string) => (/^iscsi:/i.test(text) ? text : invocation.path(text));
+  return {
+    ...options,
+    ...(to !== undefined && { to: invocation.path(to) }),
+    ...(toDevice !== undefined && { toDevice: device(toDevice) }),
+    ...(lun && { lun: lun.map(device) }),
+  };
+}
 
 /** Raises `usage` unless exactly one target is named, with options that belong to it. */
 function check(options: RestoreOptions): void {
