@@ -222,9 +222,12 @@ test('a job that fails is the error that it tells; one that was cancelled is can
     stream(response);
     it.end(1, it.error === null ? 'cancelled' : 'failed', response);
   });
+  job.result = null;
   job.error = { code: 'no-space', message: 'the repository is full', exitStatus: 19, details: { free: 0 } };
   const full = { code: 'no-space', message: 'the repository is full', exitStatus: 19, details: { free: 0 } };
   await assert.rejects(job.client().backup(request), full);
+  job.result = result;
+  assert.deepEqual(await job.client().backup(request), result, 'a result says by itself what failed');
   job.error = null;
   await assert.rejects(job.client().backup(request), { code: 'cancelled' });
 });
@@ -338,6 +341,7 @@ test('an export says where it serves; stopping it cancels its job and waits for 
 test('an export that does not come to serve raises why', async () => {
   await using job = await JobServer.start((it, _, response) => {
     it.error = { code: 'not-found', message: 'no point' };
+    it.result = null;
     stream(response);
     it.end(1, 'failed', response);
   });

@@ -44,6 +44,7 @@ export async function runJob(
   const job = new Job(connection, id, onEvent);
   const { state, result, error } = await job.end(signal);
   if (state === 'succeeded') return result;
+  if (state === 'failed' && (result ?? null) !== null) return result; // it tells what failed, and what did not
   if (error) throw errorOf(error);
   throw new PrimaError(state === 'cancelled' ? 'cancelled' : 'remote', `the job ${id} is ${state}`);
 }
