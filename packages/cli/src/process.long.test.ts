@@ -14,6 +14,7 @@ function start(url: string, argv: readonly string[]) {
       ...process.env,
       PRIMA_REPO: 'file:///nowhere',
       PRIMA_PASSPHRASE: 'hush',
+      PRIMA_TOKEN: 'hush',
       GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1', // as bin/prima sets it
     },
   });
@@ -41,7 +42,7 @@ test('prima --help and a wrong option work without the application', async () =>
   assert.equal(wrongStatus, 2);
 });
 
-test('a signal cancels and ends with 130; programs started later inherit neither passphrase nor huge pages', async () => {
+test('a signal cancels and ends with 130; programs started later inherit neither passphrase, token nor huge pages', async () => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     const child = start(slowPrima, ['backup', 'x']);
     let stderr = '';
@@ -52,7 +53,7 @@ test('a signal cancels and ends with 130; programs started later inherit neither
     assert.equal(await statusOf(child), 130, signal);
     assert.match(
       stderr,
-      /^prima: inherits undefined, undefined\nprima: cancelling, cleaning up…[^\n]*\nprima: cancelled\n$/,
+      /^prima: inherits undefined, undefined, undefined\nprima: cancelling, cleaning up…[^\n]*\nprima: cancelled\n$/,
     );
   }
 });

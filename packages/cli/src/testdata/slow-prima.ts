@@ -10,8 +10,8 @@ const api: Partial<PrimaApi> = {
         clearInterval(keepAlive);
         reject(options.signal?.reason);
       });
-      const { PRIMA_PASSPHRASE: passphrase, GLIBC_TUNABLES: tunables } = process.env;
-      options?.onEvent?.({ type: 'log', level: 'info', message: `inherits ${passphrase}, ${tunables}` });
+      const { PRIMA_PASSPHRASE: passphrase, PRIMA_TOKEN: token, GLIBC_TUNABLES: tunables } = process.env;
+      options?.onEvent?.({ type: 'log', level: 'info', message: `inherits ${passphrase}, ${token}, ${tunables}` });
     }),
   machineConsole: async () => `${'line\n'.repeat(100_000)}end`,
   close: async () => undefined,
