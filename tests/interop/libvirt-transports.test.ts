@@ -1,12 +1,13 @@
 /** The ways to a real libvirtd: TCP, TLS with certificates, SASL, SSH with and without forwarding. */
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import { createLogger, runProgram } from '@prima/base';
 import { type ConnectOptions, connectLibvirt } from '@prima/libvirt';
 import {
+  Certificates,
   freePorts,
   type SshServer,
   type SshServerOptions,
@@ -19,43 +20,13 @@ const folder = await temporaryFolder({ after });
 const at = (...names: string[]) => join(folder, ...names);
 const [tcpPort = 0, tlsPort = 0] = await freePorts(2);
 
-async function openssl(...args: string[]): Promise<void> {
-  await runProgram('openssl', args);
-}
-
-const newKey = ['-nodes', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
-
-async function makeAuthority(name: string): Promise<void> {
-  const files = ['-keyout', at(`${name}-key.pem`), '-out', at(`${name}.pem`)];
-  await openssl('req', '-x509', ...newKey, '-subj', `/CN=${name}`, '-days', '2', ...files);
-}
-
-/** A certificate of its own for a name, signed by the authority. */
-async function makeCertificate(name: string, authority: string, names = 'DNS:localhost'): Promise<void> {
-  const request = ['-keyout', at(`${name}-key.pem`), '-out', at(`${name}.csr`)];
-  await openssl('req', ...newKey, '-subj', `/CN=${name}`, '-addext', `subjectAltName=${names}`, ...request);
-  const signer = ['-CA', at(`${authority}.pem`), '-CAkey', at(`${authority}-key.pem`), '-CAcreateserial'];
-  const files = ['-in', at(`${name}.csr`), '-out', at(`${name}.pem`)];
-  await openssl('x509', '-req', ...files, ...signer, '-copy_extensions', 'copy', '-days', '2');
-}
-
-/** A folder as `pkipath=` wants it. */
-async function pkiFolder(name: string, ca: string, client?: string): Promise<string> {
-  await mkdir(at(name));
-  await copyFile(at(`${ca}.pem`), at(name, 'cacert.pem'));
-  if (client !== undefined) {
-    await copyFile(at(`${client}.pem`), at(name, 'clientcert.pem'));
-    await copyFile(at(`${client}-key.pem`), at(name, 'clientkey.pem'));
-  }
-  return at(name);
-}
-
-await makeAuthority('authority');
-await makeAuthority('stranger');
-await makeCertificate('server', 'authority');
-await makeCertificate('client', 'authority');
-await makeCertificate('intruder', 'stranger');
-const pki = await pkiFolder('pki', 'authority', 'client');
+const certificates = new Certificates(folder);
+await certificates.makeAuthority('authority');
+await certificates.makeAuthority('stranger');
+await certificates.makeCertificate('server', 'authority');
+await certificates.makeCertificate('client', 'authority');
+await certificates.makeCertificate('intruder', 'stranger');
+const pki = await certificates.clientFolder('pki', 'authority', 'client');
 
 const password = 'pencil, ünd=more';
 await mkdir(at('sasl'));
@@ -112,7 +83,7 @@ test('TLS with certificates on both sides', async () => {
 });
 
 test('certificates that one side does not take', async () => {
-  const strange = await pkiFolder('strange', 'stranger', 'client');
+  const strange = await certificates.clientFolder('strange', 'stranger', 'client');
   await assert.rejects(works(tlsUri(`pkipath=${strange}`)), {
     code: 'permission',
     message: /no trust in who answers/,
@@ -122,12 +93,12 @@ test('certificates that one side does not take', async () => {
     code: 'permission',
     message: /for 127\.0\.0\.1/,
   });
-  const intruder = await pkiFolder('intrusion', 'authority', 'intruder');
+  const intruder = await certificates.clientFolder('intrusion', 'authority', 'intruder');
   await assert.rejects(works(tlsUri(`pkipath=${intruder}`)), {
     code: 'permission',
     message: /not take our certificate/,
   });
-  const bare = await pkiFolder('bare', 'authority');
+  const bare = await certificates.clientFolder('bare', 'authority');
   await assert.rejects(works(tlsUri(`pkipath=${bare}`)), {
     code: 'permission',
     message: /wants a certificate/,

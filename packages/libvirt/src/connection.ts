@@ -8,6 +8,7 @@ import type { Domain } from './calls/types.ts';
 import { EventHub, type Listener, type Subscription } from './events.ts';
 import type { CallOptions, RpcConnection } from './rpc.ts';
 import type { RpcStream } from './stream.ts';
+import type { TlsPeer } from './transport/tls.ts';
 import type { Transport } from './transport/transport.ts';
 import type { Read } from './xdr.ts';
 
@@ -45,6 +46,11 @@ export class LibvirtConnection {
   /** Why it is over, or undefined while it lives. A connection that was lost is not made again: connect anew. */
   get failure(): PrimaError | undefined {
     return this.#rpc.failure;
+  }
+
+  /** How the daemon's host was reached, where that is TLS. */
+  get tlsPeer(): TlsPeer | undefined {
+    return this.#transport.peer;
   }
 
   /** Calls `listener` once when the connection is over, also by `close`. The result takes it away again. */

@@ -32,4 +32,5 @@ export type { Listener, Subscription } from './events.ts';
 export type { CallOptions } from './rpc.ts';
 export type { RpcStream, StreamPiece } from './stream.ts';
 export { streamDuplex } from './stream-duplex.ts';
+export type { TlsPeer } from './transport/tls.ts';
 export { parseLibvirtUri } from './uri.ts';

@@ -196,8 +196,11 @@ class Connection implements SshConnection {
       try {
         ask((error, channel) => {
           if (error) reject(refusalOf(doing, error));
-          else if (inner.aborted) channel.destroy();
-          else resolve(channel);
+          else {
+            channel.on('error', () => undefined); // it closes, which whoever uses it hears
+            if (inner.aborted) channel.destroy();
+            else resolve(channel);
+          }
         });
       } catch (error) {
         // ssh2 raises before it sends: the server is none of OpenSSH's, or the connection is gone

@@ -24,6 +24,20 @@ interface Certificates {
   key?: string;
 }
 
+/** How a daemon's host was reached, so that another port of it can be reached in the same way. */
+export interface TlsPeer {
+  /** The IP address that answered. */
+  address: string;
+  /** Whose certificate it has to be. */
+  host: string;
+  /** False: whoever answers is taken for the host. */
+  verify: boolean;
+  /** PEM. */
+  ca: string;
+  cert?: string;
+  key?: string;
+}
+
 export interface TlsOptions {
   /** The address, for messages. */
   shown: string;
@@ -32,7 +46,11 @@ export interface TlsOptions {
 }
 
 /** Raises `permission` when one side does not accept the other's certificate, `not-found` when ours are not there. */
-export async function openTls(socket: Socket, target: TlsTarget, options: TlsOptions): Promise<TLSSocket> {
+export async function openTls(
+  socket: Socket,
+  target: TlsTarget,
+  options: TlsOptions,
+): Promise<{ stream: TLSSocket; peer: TlsPeer }> {
   const { host, verify } = target;
   const { shown, logger, signal } = options;
   const { ca, ...own } = await loadCertificates(target);
@@ -46,6 +64,7 @@ export async function openTls(socket: Socket, target: TlsTarget, options: TlsOpt
     rejectUnauthorized: verify,
     minVersion: 'TLSv1.2',
   });
+  const peer: TlsPeer = { address: socket.remoteAddress ?? host, host, verify, ca, ...own };
   const onAbort = () => tls.destroy();
   signal.addEventListener('abort', onAbort, { once: true });
   tls.on('error', () => undefined); // it is told below, and later by the stream's end
@@ -54,7 +73,7 @@ export async function openTls(socket: Socket, target: TlsTarget, options: TlsOpt
       throw refusedByUs(cause, shown, host);
     });
     await accepted(tls, shown, own.cert !== undefined);
-    return tls;
+    return { stream: tls, peer };
   } catch (error) {
     tls.destroy();
     throw error;

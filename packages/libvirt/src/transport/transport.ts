@@ -12,7 +12,7 @@ import {
 import type { CallOptions } from '../rpc.ts';
 import type { LibvirtUri } from '../uri.ts';
 import { openSshTransport } from './ssh.ts';
-import { openTls } from './tls.ts';
+import { openTls, type TlsPeer } from './tls.ts';
 
 /** Reaches another socket of the daemon's host, the way that the daemon itself is reached. */
 export type OpenUnix = (path: string, options: CallOptions) => Promise<Duplex>;
@@ -22,6 +22,8 @@ export interface Transport {
   /** Nobody can listen to it. */
   readonly isPrivate: boolean;
   readonly openUnix: OpenUnix;
+  /** Where it is TLS. */
+  readonly peer?: TlsPeer;
   /** What the other end complained about, where there is a program in between. */
   said(): string;
   /** Lets go of what the stream goes through; the stream itself has been ended. */
@@ -50,12 +52,7 @@ export async function openTransport(address: LibvirtUri, options: TransportOptio
   const socket = await openTcp(target, shown, options.signal);
   if (target.transport === 'tcp') return { ...plain, stream: socket, isPrivate: false, openUnix };
   try {
-    return {
-      ...plain,
-      stream: await openTls(socket, target, { ...options, shown }),
-      isPrivate: true,
-      openUnix,
-    };
+    return { ...plain, ...(await openTls(socket, target, { ...options, shown })), isPrivate: true, openUnix };
   } catch (error) {
     socket.destroy();
     throw error;

@@ -10,6 +10,7 @@ import {
   writeXml,
   type XmlElement,
 } from '@prima/xml';
+import type { DiskServer } from './disk-server.ts';
 
 const make = elementMaker({});
 
@@ -27,9 +28,13 @@ export function exportedBitmap(target: string): string {
 }
 
 /**
- * A backup in pull mode: QEMU serves the disks at `socket`. Those that are not named are left out.
+ * A backup in pull mode: QEMU serves the disks at `server`. Those that are not named are left out.
  */
-export function backupXml(socket: string, disks: readonly BackupDisk[], others: readonly string[]): string {
+export function backupXml(
+  server: DiskServer,
+  disks: readonly BackupDisk[],
+  others: readonly string[],
+): string {
   const own = disks.map(({ target, since, scratch }) =>
     make(
       'disk',
@@ -48,10 +53,16 @@ export function backupXml(socket: string, disks: readonly BackupDisk[], others: 
   const left = others.map((name) => make('disk', { name, backup: 'no' }));
   return write(
     make('domainbackup', { mode: 'pull' }, [
-      make('server', { transport: 'unix', socket }),
+      make('server', serverAttributes(server)),
       make('disks', {}, [...own, ...left]),
     ]),
   );
+}
+
+function serverAttributes(server: DiskServer): Record<string, string> {
+  if (server.transport === 'unix') return { transport: 'unix', socket: server.socket };
+  const { address, port } = server;
+  return { transport: 'tcp', tls: 'yes', name: address, port: String(port) };
 }
 
 /** Disks that are not named keep no bitmap of this checkpoint. */
@@ -92,15 +103,12 @@ export function knownCheckpointXml({
 }
 
 export interface RunningBackup {
-  /** Pull mode: where it serves. */
-  socket?: string;
   disks: { target: string; scratch?: string; bitmap?: string }[];
 }
 
 /** What the daemon says of the backup that is under way. Raises `format`. */
 export function parseBackup(xml: string): RunningBackup {
   const { root } = parseXml(xml, "the machine's backup job");
-  const socket = valueOf(elementAt(root, 'server'), 'socket');
   const disks = elementsOf(elementAt(root, 'disks')).map((disk) => {
     const scratch = valueOf(elementAt(disk, 'scratch'), 'file');
     const bitmap = valueOf(disk, 'exportbitmap');
@@ -110,7 +118,12 @@ export function parseBackup(xml: string): RunningBackup {
       ...(bitmap === undefined ? {} : { bitmap }),
     };
   });
-  return { ...(socket === undefined ? {} : { socket }), disks };
+  return { disks };
+}
+
+/** Whether it is the backup of a run of Prima's: its scratch files are called after it. */
+export function isOfRun({ disks }: RunningBackup, run: string): boolean {
+  return disks.some(({ scratch }) => scratch?.includes(`/prima-${run}-`) === true);
 }
 
 export interface KnownCheckpoint {

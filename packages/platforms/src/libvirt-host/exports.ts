@@ -1,31 +1,48 @@
 /** Disks of a stand-in as NBD exports of its QEMU. */
-import { join } from 'node:path';
-import { PrimaError, withShortSocketPath } from '@prima/base';
+import { PrimaError } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
 import type { LibvirtConnection } from '@prima/libvirt';
-import { connectNbd } from '@prima/nbd';
 import { elementMaker } from '@prima/xml';
+import { type DiskServer, serveDisks } from './disk-server.ts';
+import type { DiskWay } from './disk-way.ts';
 import type { Domain } from './domain.ts';
-import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
+import { type Reached, reachDisks, type SocketPaths } from './reach.ts';
 import { standInAlias, startStandIn, type StandIn } from './stand-in.ts';
+
+/** QEMU's name for its certificates. */
+const credentials = 'prima-tls';
 
 interface QueryBlock {
   qdev?: string;
   inserted?: { 'node-name'?: string };
 }
 
-/** Starts QEMU's NBD server at `socket` with an export for each target, by its name. */
+export interface ExportRequest {
+  way: DiskWay;
+  /** Where QEMU may make a socket: one of these. */
+  sockets: readonly string[];
+  writable: boolean;
+}
+
+/** Starts QEMU's NBD server with an export for each target, by its name. Answers where it serves. */
 export async function exportDisks(
   standIn: StandIn,
-  socket: string,
   targets: readonly string[],
-  { writable }: { writable: boolean },
-): Promise<void> {
+  { way, sockets, writable }: ExportRequest,
+): Promise<DiskServer> {
   const devices = (await standIn.monitor('query-block')) as QueryBlock[];
-  await standIn.monitor('nbd-server-start', {
-    addr: { type: 'unix', data: { path: socket } },
-    'max-connections': 64,
-  });
+  if (way.transport === 'tls') {
+    await standIn.monitor('object-add', {
+      'qom-type': 'tls-creds-x509',
+      id: credentials,
+      dir: way.certificates,
+      endpoint: 'server',
+      'verify-peer': true,
+    });
+  }
+  const server = await serveDisks(way, sockets, (at) =>
+    standIn.monitor('nbd-server-start', { ...serverArguments(at), 'max-connections': 64 }),
+  );
   for (const target of targets) {
     const path = `/machine/peripheral/${standInAlias(target)}`;
     const device = devices.find(({ qdev }) => qdev === path || qdev?.startsWith(`${path}/`));
@@ -43,6 +60,13 @@ export async function exportDisks(
       writable,
     });
   }
+  return server;
+}
+
+function serverArguments(server: DiskServer): object {
+  if (server.transport === 'unix') return { addr: { type: 'unix', data: { path: server.socket } } };
+  const data = { host: server.address, port: String(server.port) };
+  return { addr: { type: 'inet', data }, 'tls-creds': credentials };
 }
 
 export interface ExportedFile {
@@ -57,13 +81,13 @@ export interface ExportFileRequest {
   /** Of a file on the host. */
   path: string;
   /** Where a machine's QEMU may make a socket that we reach. */
-  socketFolder: SocketFolder;
-  isLocal: boolean;
+  socketPaths: SocketPaths;
+  way: DiskWay;
 }
 
 /** A file of the host, padded with zeros to a multiple of 512, through a stand-in that has it as a raw disk. Read-only. */
 export async function exportHostFile(request: ExportFileRequest): Promise<ExportedFile> {
-  const { connection, domain, path, socketFolder, isLocal } = request;
+  const { connection, domain, path, socketPaths, way } = request;
   const target = 'vda';
   const make = elementMaker({});
   const element = make('disk', { type: 'file' }, [
@@ -71,14 +95,12 @@ export async function exportHostFile(request: ExportFileRequest): Promise<Export
     make('source', { file: path }),
   ]);
   const standIn = await startStandIn({ connection, template: domain, disks: [{ target, element }] });
-  const socket = join(socketFolder(standIn.dom), 'prima.sock');
+  const sockets = socketPaths(standIn.dom, 'prima.sock');
   let reached: Reached | undefined;
   try {
-    await exportDisks(standIn, socket, [target], { writable: false });
-    reached = await reachSocket(connection, socket, isLocal);
-    const device = await withShortSocketPath(reached.socketPath, (socketPath) =>
-      connectNbd({ socketPath }, { exportName: target }),
-    );
+    const server = await exportDisks(standIn, [target], { way, sockets, writable: false });
+    reached = await reachDisks(connection, way, server);
+    const device = await reached.open({ exportName: target });
     const close = async () => {
       try {
         await device.close();

@@ -9,7 +9,7 @@ import {
   type LibvirtConnection,
   paramValues,
 } from '@prima/libvirt';
-import { parseBackup, type RunningBackup } from './backup-xml.ts';
+import { isOfRun, parseBackup, type RunningBackup } from './backup-xml.ts';
 import { readRollbackNote } from './rollback/note.ts';
 
 export interface Job {
@@ -47,6 +47,16 @@ export async function currentBackup(
       return undefined;
     throw error;
   }
+}
+
+/** Whether the backup of one run of Prima's is under way. */
+export async function isOurBackup(
+  connection: LibvirtConnection,
+  dom: DomainRef,
+  run: string,
+): Promise<boolean> {
+  const backup = await currentBackup(connection, dom);
+  return backup !== undefined && isOfRun(backup, run);
 }
 
 /** Raises `busy`, naming what is under way. */

@@ -29,6 +29,8 @@ import type { ResourcePlatform } from '../resources.ts';
 import type { RollbackPlatform } from '../rollback.ts';
 import type { RecoveringMachine, RecoveryPlatform, RecoveryRequest } from '../recovery.ts';
 import { examine } from './doctor.ts';
+import { tlsPorts } from './disk-server.ts';
+import { diskWay } from './disk-way.ts';
 import { type Domain, parseDomain } from './domain.ts';
 import { filesInUse } from './files-in-use.ts';
 import { findDomain } from './find-domain.ts';
@@ -37,9 +39,9 @@ import { putHostItem, whyHostItemNotPut } from './put-host-item.ts';
 import { deleteHostFile, readHostFileEnd } from './host-files.ts';
 import { HostLink } from './link.ts';
 import { domainFileName, machineFiles, savedMemoryPath } from './machine-files.ts';
-import { machineDisk } from './plan.ts';
+import { machineDisk, otherScratchFolder } from './plan.ts';
 import { machineState, power } from './power.ts';
-import { runFolder } from './reach.ts';
+import { type SocketPaths, socketPaths } from './reach.ts';
 import { openRunning } from './reading.ts';
 import { recoverHost } from './recover.ts';
 import { findRecovery, LibvirtRecovery } from './recovery/machine.ts';
@@ -98,14 +100,14 @@ class LibvirtHost implements Platform {
   };
   readonly #link: HostLink;
   readonly #root: string;
-  /** Where QEMU may make sockets, a folder for each run. */
-  readonly #runs: string;
+  readonly #sockets: SocketPaths;
 
   constructor(name: string, uri: string, root: string) {
     this.name = name;
     this.#link = new HostLink(uri);
     this.#root = root;
-    this.#runs = join(root, isSession(uri) ? 'qemu/lib' : 'qemu');
+    const runs = join(root, isSession(uri) ? 'qemu/lib' : 'qemu');
+    this.#sockets = (dom, socket) => socketPaths(runs, dom, socket);
   }
 
   async test(): Promise<{ name: string; ok: boolean; detail: string }[]> {
@@ -131,6 +133,12 @@ class LibvirtHost implements Platform {
       const { version } = await connection.call('connectGetVersion', {});
       return `${type} ${versionText(version)}`;
     });
+    if (this.#link.transport === 'tls' || this.#link.transport === 'tcp') {
+      await check('disks', async (connection) => {
+        await diskWay({ connection, link: this.#link, folder: otherScratchFolder });
+        return `can be read over TLS, at the ports ${tlsPorts.first} to ${tlsPorts.first + tlsPorts.count - 1}`;
+      });
+    }
     await check('machines', async (connection) => `${(await domainsOf(connection)).length} machines`);
     return checks;
   }
@@ -189,8 +197,7 @@ class LibvirtHost implements Platform {
     }
     await checkNotRecovering(connection, dom, 'backed up');
     const { files, notes } = await machineFiles({ connection, dom, domain, root: this.#root });
-    const socketFolder = (run: DomainRef) => runFolder(this.#runs, run);
-    const common = { link: this.#link, dom, domain, options, files, socketFolder };
+    const common = { link: this.#link, dom, domain, options, files, socketPaths: this.#sockets };
     const reading =
       mode === 'cold'
         ? await openStopped({
@@ -207,7 +214,7 @@ class LibvirtHost implements Platform {
       link: this.#link,
       request,
       root: this.#root,
-      socketFolder: (run) => runFolder(this.#runs, run),
+      socketPaths: this.#sockets,
       found: async (uuid) => this.find(uuid),
     });
   }

@@ -41,6 +41,8 @@ export interface PlanRequest {
   /** Of this run, for names of files. */
   run: string;
   isLocal: boolean;
+  /** Why no bitmap can be read, whatever there is. */
+  whyFull?: string;
   /** libvirt knows no checkpoint of it, ever. */
   isStandIn?: boolean;
 }
@@ -48,7 +50,7 @@ export interface PlanRequest {
 /** Less than this holds not even the scratch file's own tables. */
 const leastScratchBytes = 1 * MiB;
 /** Where disks are no files. */
-const otherScratchFolder = '/var/tmp';
+export const otherScratchFolder = '/var/tmp';
 
 export function machineDisk(disk: DomainDisk, size: number): MachineDisk {
   const { target, location, format, excluded } = disk;
@@ -90,7 +92,8 @@ export async function planBackup(request: PlanRequest): Promise<Plan> {
     const { capacity } = await connection.call('domainGetBlockInfo', { dom, disk: found.target });
     const disk = machineDisk(found, capacity);
     const chain = chains.get(found.target) ?? [disk.path];
-    const whyFull = whyNotTracked({ ...disk, chain }, options.since, options.full ?? false);
+    const why = whyNotTracked({ ...disk, chain }, options.since, options.full ?? false);
+    const whyFull = why ?? request.whyFull;
     plan.disks.push({
       disk,
       chain,

@@ -1,10 +1,10 @@
 /** What backups of running machines and of stand-ins share: the job's XML, its exports as devices, the checkpoint. */
-import { type PrimaError, withShortSocketPath } from '@prima/base';
+import type { PrimaError } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
-import { connectNbd } from '@prima/nbd';
 import { explainedDevice } from '../explained-device.ts';
 import type { DiskReading } from '../platform.ts';
 import { backupXml, checkpointXml, exportedBitmap } from './backup-xml.ts';
+import type { DiskServer } from './disk-server.ts';
 import type { Domain } from './domain.ts';
 import type { Plan } from './plan.ts';
 import type { Reached } from './reach.ts';
@@ -14,7 +14,7 @@ import type { LibvirtCheckpoint } from './tracking.ts';
 export function jobOf(
   plan: Plan,
   domain: Domain,
-  { socket, checkpoint = '' }: { socket: string; checkpoint?: string | undefined },
+  { server, checkpoint = '' }: { server: DiskServer; checkpoint?: string | undefined },
 ): { backupXml: string; checkpointXml?: string } {
   const all = domain.disks.map(({ target }) => target);
   const read = plan.disks.map(({ disk }) => disk.slot);
@@ -22,7 +22,7 @@ export function jobOf(
   const without = (targets: readonly string[]) => all.filter((target) => !targets.includes(target));
   const disks = plan.disks.map(({ disk, since, scratch }) => ({ target: disk.slot, since, scratch }));
   return {
-    backupXml: backupXml(socket, disks, without(read)),
+    backupXml: backupXml(server, disks, without(read)),
     ...(tracked.length > 0 ? { checkpointXml: checkpointXml(checkpoint, tracked, without(tracked)) } : {}),
   };
 }
@@ -44,9 +44,7 @@ export async function openDisks(
   for (const { disk, since, whyFull } of plan.disks) {
     const bitmap = exportedBitmap(disk.slot);
     const contexts = since === undefined ? [] : [`qemu:dirty-bitmap:${bitmap}`];
-    const device = await withShortSocketPath(reached.socketPath, (socketPath) =>
-      connectNbd({ socketPath }, { exportName: disk.slot, contexts, ...(signal ? { signal } : {}) }),
-    );
+    const device = await reached.open({ exportName: disk.slot, contexts, ...(signal ? { signal } : {}) });
     devices.push(device);
     const view = explainedDevice(device, () => explain(disk.name));
     const sized = { ...disk, size: device.size };

@@ -17,19 +17,25 @@ import type { ConfigFile, Machine, MachineReading, OpenForBackupOptions } from '
 import { deleteOlderCheckpoints } from './checkpoints.ts';
 import { closeAll } from './close-all.ts';
 import type { Domain } from './domain.ts';
+import { type DiskServer, serveDisks } from './disk-server.ts';
+import { type DiskWay, diskWay } from './disk-way.ts';
 import { type ExportedFile, exportHostFile } from './exports.ts';
 import { type Guard, startGuard } from './guard.ts';
-import { checkNoBlockJob, checkNoJob, currentBackup } from './job.ts';
+import { checkNoBlockJob, checkNoJob, isOurBackup } from './job.ts';
 import type { HostLink } from './link.ts';
 import { type Plan, planBackup } from './plan.ts';
 import { checkpointOf, jobOf, openDisks } from './pull.ts';
-import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
+import { type Reached, reachDisks, type SocketPaths } from './reach.ts';
 import { readRunNote, type RunNote, writeRunNote } from './run-note.ts';
 import { type ScratchWatch, watchScratch } from './scratch-watch.ts';
 import { newCheckpointName } from './tracking.ts';
 import { undoLeftRun, undoRun } from './undo.ts';
 import { takePointInTime, type WindowResult } from './window.ts';
 
+const beginTimeoutMs = 60_000;
+/** QEMU lets go of its disks at the end of saving memory, and takes its bitmaps back when the machine goes on. */
+const whyWarmIsFull =
+  'its change bitmap cannot be read while the machine stands still after its memory was saved';
 const looksForEnd = 20;
 /** Two that looked for a note at once have both written theirs by then, and the last one stands. */
 const settleMs = 100;
@@ -43,7 +49,7 @@ export interface ReadingRequest {
   mode: 'hot' | 'warm';
   options: OpenForBackupOptions;
   files: readonly ConfigFile[];
-  socketFolder: SocketFolder;
+  socketPaths: SocketPaths;
 }
 
 /** Opens a running machine. See `Platform.openForBackup`. */
@@ -92,8 +98,17 @@ class RunningReading {
     const connection = await link.connection(signal);
     for (const undone of await undoLeftRun(connection, dom)) this.#logger.warn(undone);
     await checkNoJob(connection, dom);
-    const planning = { connection, dom, domain, options, run: this.#run, isLocal: link.isLocal };
-    const plan = await planBackup(planning);
+    const isLocal = await link.isLocal(signal);
+    const plan = await planBackup({
+      connection,
+      dom,
+      domain,
+      options,
+      run: this.#run,
+      isLocal,
+      ...(mode === 'warm' ? { whyFull: whyWarmIsFull } : {}),
+    });
+    const way = await diskWay({ connection, link, folder: plan.scratchFolder });
     await checkNoBlockJob(
       connection,
       dom,
@@ -103,11 +118,11 @@ class RunningReading {
     const freezes = mode === 'hot' && machine.state === 'running' && domain.agent === 'connected';
     if (mode === 'hot' && !freezes) why.push(`not quiesced: ${whyNotFrozen(machine, domain)}`);
     if (mode === 'warm') why.push('not quiesced: the point holds the memory, file systems need not be');
-    const note = await this.#announce(connection, plan, freezes);
-    const moment = await this.#begin(connection, plan, note);
+    const note = await this.#announce(connection, plan, { freezes, way });
+    const { server, ...moment } = await this.#begin(connection, plan, { note, way });
     why.push(...moment.why);
-    const memory = note.memoryFile === undefined ? undefined : await this.#openMemory(note.memoryFile);
-    this.#reached = await reachSocket(connection, note.socket, link.isLocal);
+    const memory = note.memoryFile === undefined ? undefined : await this.#openMemory(note.memoryFile, way);
+    this.#reached = await reachDisks(connection, way, server);
     const disks = await openDisks(plan, this.#reached, {
       devices: this.#devices,
       explain: (disk) => this.#explain(disk),
@@ -128,9 +143,18 @@ class RunningReading {
     };
   }
 
+  #sockets(): string[] {
+    const { dom, socketPaths } = this.#request;
+    return socketPaths(dom, `prima-${this.#run}.sock`);
+  }
+
   /** Written down, and guarded, before anything is done. Raises `busy` where somebody else is at work. */
-  async #announce(connection: LibvirtConnection, plan: Plan, freezes: boolean): Promise<RunNote> {
-    const { dom, machine, mode, options, socketFolder } = this.#request;
+  async #announce(
+    connection: LibvirtConnection,
+    plan: Plan,
+    { freezes, way }: { freezes: boolean; way: DiskWay },
+  ): Promise<RunNote> {
+    const { dom, machine, mode, options } = this.#request;
     const note: RunNote = {
       version: 1,
       run: this.#run,
@@ -141,7 +165,7 @@ class RunningReading {
       wasRunning: machine.state === 'running',
       freezes,
       checkpoint: newCheckpointName(options.owner),
-      socket: join(socketFolder(dom), `prima-${this.#run}.sock`),
+      socket: way.transport === 'tls' ? 'tls' : (this.#sockets()[0] ?? ''),
       ...(mode === 'warm' ? { memoryFile: join(plan.scratchFolder, `prima-${this.#run}.memory`) } : {}),
     };
     await this.#guard;
@@ -159,38 +183,50 @@ class RunningReading {
     });
   }
 
-  async #begin(connection: LibvirtConnection, plan: Plan, note: RunNote): Promise<WindowResult> {
+  async #begin(
+    connection: LibvirtConnection,
+    plan: Plan,
+    { note, way }: { note: RunNote; way: DiskWay },
+  ): Promise<WindowResult & { server: DiskServer }> {
     const { link, dom, domain, options } = this.#request;
     throwIfAborted(options.signal, 'opening a machine for backup');
+    const { checkpoint } = note;
+    let server: DiskServer = { transport: 'unix', socket: note.socket };
     const moment = await takePointInTime({
       connection,
       dom,
       domain,
-      ...jobOf(plan, domain, { socket: note.socket, checkpoint: note.checkpoint }),
+      begin: async () => {
+        server = await serveDisks(way, this.#sockets(), (at) => {
+          const job = jobOf(plan, domain, { server: at, checkpoint });
+          return connection.call('domainBackupBegin', { dom, ...job }, { timeoutMs: beginTimeoutMs });
+        });
+      },
       freezes: note.freezes,
       ...(note.memoryFile === undefined ? {} : { memoryFile: note.memoryFile }),
     });
-    this.#note = { ...note, inWindow: false };
+    const socket = server.transport === 'unix' ? server.socket : note.socket;
+    this.#note = { ...note, socket, inWindow: false };
     await writeRunNote(connection, dom, this.#note);
     this.#watch = watchScratch({
       connection: () => link.connection(),
       dom,
       plan,
-      isLocal: link.isLocal,
-      socket: note.socket,
+      isLocal: await link.isLocal(),
+      run: note.run,
     });
-    return moment;
+    return { ...moment, server };
   }
 
   /** The saved memory lies on the host: a stand-in serves it as if it were a disk. */
-  async #openMemory(path: string): Promise<BlockDevice> {
-    const { link, domain, options, socketFolder } = this.#request;
+  async #openMemory(path: string, way: DiskWay): Promise<BlockDevice> {
+    const { link, domain, options, socketPaths } = this.#request;
     this.#memory = await exportHostFile({
       connection: await link.connection(options.signal),
       domain,
       path,
-      socketFolder,
-      isLocal: link.isLocal,
+      socketPaths,
+      way,
     });
     return this.#memory.device;
   }
@@ -200,7 +236,7 @@ class RunningReading {
     const { link, dom } = this.#request;
     const connection = await link.connection();
     // the daemon may hear of QEMU's end later than we do
-    for (let look = 0; (await currentBackup(connection, dom))?.socket === this.#note?.socket; look += 1) {
+    for (let look = 0; await isOurBackup(connection, dom, this.#run); look += 1) {
       if (look === looksForEnd) return undefined;
       await systemClock.sleep(100);
     }

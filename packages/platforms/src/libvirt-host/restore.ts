@@ -1,6 +1,6 @@
 /** A machine from a restore point: its disks are made and written through a stand-in, then it is defined, at once. */
 import { join } from 'node:path';
-import { PrimaError, toPrimaError, withShortSocketPath } from '@prima/base';
+import { PrimaError, toPrimaError } from '@prima/base';
 import type { WritableDevice } from '@prima/block';
 import {
   type Domain as DomainRef,
@@ -9,20 +9,21 @@ import {
   UndefineFlags,
   XmlFlags,
 } from '@prima/libvirt';
-import { connectNbd } from '@prima/nbd';
 import { elementAt } from '@prima/xml';
 import { afterFailure } from '../after-failure.ts';
 import type { ConfigFile, Machine, RestoreRequest, RestoreTarget } from '../platform.ts';
 import { diskAt, type Domain, parseDomain } from './domain.ts';
+import { diskWay } from './disk-way.ts';
 import { exportDisks } from './exports.ts';
 import { namedFiles } from './files-in-use.ts';
 import { findDomain } from './find-domain.ts';
 import type { HostLink } from './link.ts';
 import { machineFiles, savedMemoryPath } from './machine-files.ts';
 import { mapNetworks } from './map-networks.ts';
+import { otherScratchFolder } from './plan.ts';
 import { power } from './power.ts';
 import { forgetCheckpoints, removeOldDisks, type Replaced, toBeReplaced } from './replaced.ts';
-import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
+import { type Reached, reachDisks, type SocketPaths } from './reach.ts';
 import {
   asDefined,
   configurationOf,
@@ -33,7 +34,7 @@ import {
 } from './restore-domain.ts';
 import { makeDisk, makeNamedFile, type NewDisk } from './restore-disks.ts';
 import { writeMachineFiles } from './restore-files.ts';
-import { endStandIn, startStandIn, type StandIn, undefineStandIn } from './stand-in.ts';
+import { endStandIn, standInPattern, startStandIn, type StandIn, undefineStandIn } from './stand-in.ts';
 
 /** What the stand-in calls the file of the memory; no disk of a machine is called so. */
 const memoryTarget = 'vdzzz';
@@ -43,7 +44,7 @@ export interface RestoreWork {
   request: RestoreRequest;
   /** `/var/lib/libvirt` */
   root: string;
-  socketFolder: SocketFolder;
+  socketPaths: SocketPaths;
   /** Looks at a machine that has just been made. */
   found(uuid: string): Promise<Machine>;
 }
@@ -178,20 +179,18 @@ class Restore {
     connection: LibvirtConnection,
     disks: ReadonlyMap<string, NewDisk>,
   ): Promise<RestoreTarget['disks']> {
-    const { link, socketFolder, request } = this.#work;
+    const { link, socketPaths, request } = this.#work;
     if (this.#made.length === 0) return [];
-    const template = parseDomain(pattern(request.name), 'a stand-in');
+    const way = await diskWay({ connection, link, folder: otherScratchFolder });
+    const template = parseDomain(standInPattern(request.name), 'a stand-in');
     const standIn = await startStandIn({ connection, template, disks: this.#made, isStaged: true });
     this.#standIn = standIn;
-    const socket = join(socketFolder(standIn.dom), 'prima.sock');
+    const sockets = socketPaths(standIn.dom, 'prima.sock');
     const names = this.#made.map(({ target }) => target);
-    await exportDisks(standIn, socket, names, { writable: true });
-    this.#reached = await reachSocket(connection, socket, link.isLocal);
+    const server = await exportDisks(standIn, names, { way, sockets, writable: true });
+    this.#reached = await reachDisks(connection, way, server);
     for (const { target } of this.#made) {
-      const device = await withShortSocketPath(this.#reached.socketPath, (socketPath) =>
-        connectNbd({ socketPath }, { exportName: target, writable: true }),
-      );
-      this.#devices.push(device);
+      this.#devices.push(await this.#reached.open({ exportName: target, writable: true }));
     }
     return [...disks].map(([slot, disk]) => ({ slot, path: disk.path, device: this.#deviceOf(disk) }));
   }
@@ -328,9 +327,4 @@ async function checkOwnVariables(
     'exists',
     `the firmware's variables of ${name} would be in ${nvram}, which another machine of this host has; restore it under another name (--as)`,
   );
-}
-
-/** Any machine that QEMU can make here. */
-function pattern(name: string): string {
-  return `<domain type='qemu'><name>x</name><uuid>00000000-0000-4000-8000-000000000000</uuid><title>${name.replaceAll(/[<&]/g, '')}</title><os><type>hvm</type></os><devices/></domain>`;
 }

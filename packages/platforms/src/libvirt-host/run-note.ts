@@ -26,7 +26,7 @@ export interface RunNote {
   checkpoint?: string;
   /** The restore point is being committed, or is: its checkpoint is needed. */
   isCommitting?: boolean;
-  /** Where QEMU serves the disks: tells our job from another's. */
+  /** Where QEMU serves the disks, or `tls`: by it earlier versions tell our job from another's. */
   socket: string;
   /** Saved memory, on the host. */
   memoryFile?: string;

@@ -4,7 +4,7 @@
  */
 import { formatBytes, MiB, PrimaError, systemClock, toPrimaError } from '@prima/base';
 import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
-import { currentBackup, currentJob, endBackup } from './job.ts';
+import { currentJob, endBackup, isOurBackup } from './job.ts';
 import { freeBytes, type Plan } from './plan.ts';
 
 const intervalMs = 200;
@@ -23,8 +23,8 @@ export interface WatchRequest {
   dom: DomainRef;
   plan: Plan;
   isLocal: boolean;
-  /** Where our job serves: another's is not ended. */
-  socket: string;
+  /** Whose job it is: another's is not ended. */
+  run: string;
 }
 
 export function watchScratch(request: WatchRequest): ScratchWatch {
@@ -53,13 +53,7 @@ export function watchScratch(request: WatchRequest): ScratchWatch {
   };
 }
 
-async function look({
-  connection,
-  dom,
-  plan,
-  isLocal,
-  socket,
-}: WatchRequest): Promise<PrimaError | undefined> {
+async function look({ connection, dom, plan, isLocal, run }: WatchRequest): Promise<PrimaError | undefined> {
   const host = await connection();
   const job = await currentJob(host, dom);
   if (!job) return undefined;
@@ -69,7 +63,7 @@ async function look({
   const why = isFull
     ? `the guest overwrote more than ${formatBytes(plan.scratchLimitBytes)} while it was being backed up`
     : `only ${formatBytes(room)} are left in ${plan.scratchFolder}, where the guest's overwritten blocks are kept`;
-  if ((await currentBackup(host, dom))?.socket !== socket) return undefined;
+  if (!(await isOurBackup(host, dom, run))) return undefined;
   await endBackup(host, dom);
   return new PrimaError(
     'no-space',

@@ -169,6 +169,11 @@ export function standInXml(template: Domain, disks: readonly StandInDisk[], name
   );
 }
 
+/** A template where there is no machine yet: any that QEMU can make there. */
+export function standInPattern(name: string): string {
+  return `<domain type='qemu'><name>x</name><uuid>00000000-0000-4000-8000-000000000000</uuid><title>${name.replaceAll(/[<&]/g, '')}</title><os><type>hvm</type></os><devices/></domain>`;
+}
+
 /** QEMU's name for a disk of a stand-in: its device has it, too. */
 export function standInAlias(target: string): string {
   return `ua-${target}`;

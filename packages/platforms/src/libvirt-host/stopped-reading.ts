@@ -1,6 +1,5 @@
 /** Cold backups: the disks of a machine that is off, or suspended, through a stand-in. */
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import { PrimaError, silentLogger, toPrimaError } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
 import type { Domain as DomainRef, LibvirtConnection } from '@prima/libvirt';
@@ -8,12 +7,14 @@ import type { ConfigFile, MachineReading, OpenForBackupOptions } from '../platfo
 import { deleteCheckpoint, forgetCheckpoint, listCheckpoints, tellCheckpoint } from './checkpoints.ts';
 import { closeAll } from './close-all.ts';
 import type { Domain } from './domain.ts';
+import { serveDisks } from './disk-server.ts';
+import { diskWay } from './disk-way.ts';
 import { type ExportedFile, exportHostFile } from './exports.ts';
 import { endBackup } from './job.ts';
 import type { HostLink } from './link.ts';
 import { type Plan, planBackup } from './plan.ts';
 import { checkpointOf, jobOf, openDisks } from './pull.ts';
-import { type Reached, reachSocket, type SocketFolder } from './reach.ts';
+import { type Reached, reachDisks, type SocketPaths } from './reach.ts';
 import { endStandIn, startStandIn, type StandIn } from './stand-in.ts';
 import { removeStrayBitmaps } from './stray-bitmaps.ts';
 import { asLibvirtCheckpoint, checkpointPrefix, newCheckpointName } from './tracking.ts';
@@ -24,7 +25,7 @@ export interface StoppedRequest {
   domain: Domain;
   options: OpenForBackupOptions;
   files: readonly ConfigFile[];
-  socketFolder: SocketFolder;
+  socketPaths: SocketPaths;
   /** The file on the host that the machine's memory was saved to. */
   savedMemory?: string;
 }
@@ -58,7 +59,7 @@ class StoppedReading {
   }
 
   async open(): Promise<MachineReading> {
-    const { link, domain, options, socketFolder, savedMemory, files } = this.#request;
+    const { link, domain, options, socketPaths, savedMemory, files } = this.#request;
     const { signal } = options;
     const connection = await link.connection(signal);
     const standIn = await startStandIn({
@@ -71,22 +72,24 @@ class StoppedReading {
     const { dom } = standIn;
     const since = asLibvirtCheckpoint(options.since);
     const strays = await removeStrayBitmaps(standIn, checkpointPrefix(options.owner), since?.name);
-    const planning = { connection, dom, domain, options, run, isLocal: link.isLocal, isStandIn: true };
-    const plan = await planBackup(planning);
+    const isLocal = await link.isLocal(signal);
+    const plan = await planBackup({ connection, dom, domain, options, run, isLocal, isStandIn: true });
     this.#plan = plan;
-    const socket = join(socketFolder(dom), 'prima.sock');
+    const way = await diskWay({ connection, link, folder: plan.scratchFolder });
+    const sockets = socketPaths(dom, 'prima.sock');
     const pointInTime = Date.now();
-    const job = jobOf(plan, domain, { socket, checkpoint: this.#checkpoint });
-    await connection.call('domainBackupBegin', { dom, ...job }, { timeoutMs: 60_000 });
-    this.#reached = await reachSocket(connection, socket, link.isLocal);
+    const server = await serveDisks(way, sockets, (at) => {
+      const job = jobOf(plan, domain, { server: at, checkpoint: this.#checkpoint });
+      return connection.call('domainBackupBegin', { dom, ...job }, { timeoutMs: 60_000 });
+    });
+    this.#reached = await reachDisks(connection, way, server);
     const disks = await openDisks(plan, this.#reached, {
       devices: this.#devices,
       explain: async (disk) => this.#explain(disk, connection),
       ...(signal ? { signal } : {}),
     });
     if (savedMemory !== undefined) {
-      const isLocal = link.isLocal;
-      this.#memory = await exportHostFile({ connection, domain, path: savedMemory, socketFolder, isLocal });
+      this.#memory = await exportHostFile({ connection, domain, path: savedMemory, socketPaths, way });
     }
     const state = this.#memory ? 'suspended: its memory is in the point' : 'off';
     return {

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { backupXml, checkpointXml, knownCheckpointXml, parseBackup, parseCheckpoint } from './backup-xml.ts';
+import {
+  backupXml,
+  checkpointXml,
+  isOfRun,
+  knownCheckpointXml,
+  parseBackup,
+  parseCheckpoint,
+} from './backup-xml.ts';
 import { scratchLimit } from './plan.ts';
-import { runFolder } from './reach.ts';
+import { socketPaths } from './reach.ts';
 import { standInXml } from './stand-in.ts';
 import { parseDomain } from './domain.ts';
 import {
@@ -59,17 +66,21 @@ test('the XML of a job says what was asked for', () => {
     { target: 'vda', since: 'old', scratch: '/s/a&b' },
     { target: 'vdb', scratch: '/s/b' },
   ];
-  const xml = backupXml('/run/n', disks, ['vdc']);
+  const xml = backupXml({ transport: 'unix', socket: '/run/n' }, disks, ['vdc']);
+  assert.match(xml, /<server transport='unix' socket='\/run\/n'\/>/);
   assert.match(xml, /backupmode='incremental' incremental='old' exportbitmap='prima-vda'/);
   assert.match(xml, /<disk name='vdc' backup='no'\/>/);
   assert.deepEqual(parseBackup(xml), {
-    socket: '/run/n',
     disks: [
       { target: 'vda', scratch: '/s/a&b', bitmap: 'prima-vda' },
       { target: 'vdb', scratch: '/s/b' },
       { target: 'vdc' },
     ],
   });
+  const encrypted = backupXml({ transport: 'tls', address: '::1', port: 10_810 }, disks, []);
+  assert.match(encrypted, /<server transport='tcp' tls='yes' name='::1' port='10810'\/>/);
+  const ours = { disks: [{ target: 'vda', scratch: '/s/prima-1234-vda.qcow2' }] };
+  assert.deepEqual([isOfRun(ours, '1234'), isOfRun(ours, '123')], [true, false]);
   assert.deepEqual(parseCheckpoint(checkpointXml('n', ['vda'], ['vdb'])), {
     name: 'n',
     made: 0,
@@ -90,10 +101,14 @@ test('scratch space is bounded by what was told, the disks and the room', () => 
 });
 
 test("a run's folder has the name as libvirt cuts it", () => {
-  const folder = (name: string) => runFolder('/q', { id: 3, name, uuid: '' });
-  assert.equal(folder('web'), '/q/domain-3-web');
-  assert.equal(folder('a'.repeat(30)), `/q/domain-3-${'a'.repeat(20)}`);
-  assert.equal(folder(`${'a'.repeat(19)}é`), `/q/domain-3-${'a'.repeat(19)}`);
+  const paths = (name: string) => socketPaths('/q', { id: 3, name, uuid: '' }, 's');
+  assert.deepEqual(paths('web'), ['/q/domain-3-web/s']);
+  assert.deepEqual(paths('a'.repeat(30)), [`/q/domain-3-${'a'.repeat(20)}/s`]);
+  assert.deepEqual(paths('é'.repeat(30)), [
+    `/q/domain-3-${'é'.repeat(20)}/s`,
+    `/q/domain-3-${'é'.repeat(10)}/s`,
+  ]);
+  assert.deepEqual(paths(`a${'é'.repeat(30)}`), [`/q/domain-3-a${'é'.repeat(19)}/s`]);
 });
 
 test('a stand-in has the disks and nothing else', () => {

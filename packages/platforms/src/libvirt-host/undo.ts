@@ -5,6 +5,7 @@
 import { liveness, PrimaError, systemClock } from '@prima/base';
 import { type Domain as DomainRef, DomainState, type LibvirtConnection, PausedReason } from '@prima/libvirt';
 import { UndoSteps } from '../undo-steps.ts';
+import { isOfRun } from './backup-xml.ts';
 import { deleteCheckpoint } from './checkpoints.ts';
 import { deleteHostFile } from './host-files.ts';
 import { currentBackup, currentJob, endBackup, isGone } from './job.ts';
@@ -122,13 +123,13 @@ export async function thawGuest(connection: LibvirtConnection, dom: DomainRef): 
 }
 
 /**
- * Another tool's job has another socket. The daemon goes on with what it was asked to begin by a process that has died since:
+ * Another tool's job has other scratch files. The daemon goes on with what it was asked to begin by a process that has died since:
  * within the window it is waited for.
  */
 async function endOurBackup(connection: LibvirtConnection, dom: DomainRef, note: RunNote): Promise<boolean> {
   for (const begun = systemClock.monotonic(); ; await systemClock.sleep(lookAgainMs)) {
     const backup = await currentBackup(connection, dom);
-    if (backup?.socket === note.socket) return endBackup(connection, dom);
+    if (backup && isOfRun(backup, note.run)) return endBackup(connection, dom);
     if (!note.inWindow || backup !== undefined) return false;
     const waitedMs = systemClock.monotonic() - begun;
     const isBeginning = (await currentJob(connection, dom)) !== undefined;

@@ -10,7 +10,6 @@ import { thawGuest } from './undo.ts';
 
 /** Freezing flushes the guest's caches to its disks first. */
 const freezeTimeoutMs = 60_000;
-const beginTimeoutMs = 60_000;
 /** The agent's words for a command that it does not run now: while the guest is frozen it does not freeze again. */
 const frozenByOthers = /has been disabled|frozen state/i;
 /** All of the memory goes to a file. */
@@ -20,8 +19,8 @@ export interface WindowRequest {
   connection: LibvirtConnection;
   dom: DomainRef;
   domain: Domain;
-  backupXml: string;
-  checkpointXml?: string;
+  /** Begins the job, with its checkpoint. */
+  begin: () => Promise<void>;
   /** Freeze through the guest's agent. */
   freezes: boolean;
   /** Stop for as long as the memory takes to be written to this file on the host. */
@@ -45,7 +44,7 @@ export async function takePointInTime(request: WindowRequest): Promise<WindowRes
   try {
     const pointInTime = systemClock.now();
     await saveMemory(request, memoryFile);
-    await begin(request);
+    await request.begin();
     return { pointInTime, quiesced: false, why: [], pausedMs: systemClock.monotonic() - stopped };
   } finally {
     await connection.call('domainResume', { dom });
@@ -60,7 +59,7 @@ async function takeFrozen(request: WindowRequest): Promise<WindowResult> {
   let pointInTime: number;
   try {
     pointInTime = systemClock.now();
-    await begin(request);
+    await request.begin();
   } finally {
     if (quiesced) await thawGuest(connection, dom);
   }
@@ -84,14 +83,6 @@ async function freeze({ connection, dom }: WindowRequest, why: string[]): Promis
     });
     return false;
   }
-}
-
-async function begin({ connection, dom, backupXml, checkpointXml }: WindowRequest): Promise<void> {
-  await connection.call(
-    'domainBackupBegin',
-    { dom, backupXml, checkpointXml },
-    { timeoutMs: beginTimeoutMs },
-  );
 }
 
 /** An external snapshot of the memory alone: the machine stays stopped, its disks stay what they are. */

@@ -32,7 +32,7 @@ export interface Prepared {
 /** See `RecoveryPlatform.prepare`. On failure nothing is left. */
 export async function prepareRecovery({ link, request, root }: PrepareWork): Promise<Prepared> {
   const { name, signal, memory } = request;
-  if (!link.isLocal) {
+  if (!(await link.isLocal(signal))) {
     throw new PrimaError(
       'unsupported',
       `the daemon at ${link.uri} is on another computer, whose machines cannot reach exports of this one; run Prima there, or restore (prima restore … --to-host … --start)`,
