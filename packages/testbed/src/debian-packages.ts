@@ -11,6 +11,7 @@ export type Purpose =
   | 'luns'
   | 'guest'
   | 'objects'
+  | 'rbd'
   | 'machines'
   | 'interop'
   | 'file-systems'
@@ -66,6 +67,8 @@ const packages: Record<Purpose, readonly string[]> = {
     'dnsmasq-base',
     'util-linux',
   ],
+  // a cluster for disks of machines, and QEMU's driver for them
+  rbd: ['ceph-mon', 'ceph-osd', 'ceph-common', 'qemu-block-extra', 'util-linux'],
   // an S3 server: Ceph's object gateway
   objects: ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw', 'util-linux'],
   // the peers that the benchmark measures

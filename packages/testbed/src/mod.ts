@@ -1,5 +1,6 @@
 /** Real machines, real programs and real files for tests, the benchmark and the demo. */
 export * from './cache-folder.ts';
+export { type RbdPool, startRbdPool } from './ceph-cluster.ts';
 export * from './certificates.ts';
 export * from './debian-packages.ts';
 export * from './file-lock.ts';

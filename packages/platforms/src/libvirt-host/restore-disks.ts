@@ -5,6 +5,7 @@ import type { LibvirtConnection, StoragePool, StorageVolume } from '@prima/libvi
 import {
   elementAt,
   elementMaker,
+  elementsOf,
   newDocument,
   parseXml,
   textAt,
@@ -117,6 +118,7 @@ async function makeInPool(request: NewDiskRequest, pool: StoragePool): Promise<N
     format: undefined,
   });
   const { path } = await connection.call('storageVolGetPath', { vol });
+  if (type === 'rbd') return newDisk(target, { ...rbdSource(root, vol.name), path, format: 'raw', vol });
   const source =
     type === 'logical' ||
     type === 'disk' ||
@@ -127,6 +129,25 @@ async function makeInPool(request: NewDiskRequest, pool: StoragePool): Promise<N
       ? { type: 'block', source: make('source', { dev: path }) }
       : { type: 'volume', source: make('source', { pool: pool.name, volume: vol.name }) };
   return newDisk(target, { ...source, path, format: 'raw', vol });
+}
+
+/** libvirt does not give volumes of these pools to machines as such: the disk names cluster and user itself. */
+function rbdSource(pool: XmlElement, volume: string): Pick<Made, 'type' | 'source' | 'auth'> {
+  const from = elementAt(pool, 'source');
+  const [auth, secret] = [elementAt(from, 'auth'), elementAt(from, 'auth', 'secret')];
+  const hosts = elementsOf(from).filter(({ local }) => local === 'host');
+  const name = `${textAt(from, 'name') ?? ''}/${volume}`;
+  return {
+    type: 'network',
+    source: make('source', { protocol: 'rbd', name }, hosts),
+    ...(auth && secret
+      ? {
+          auth: make('auth', { username: valueOf(auth, 'username') }, [
+            make('secret', { type: 'ceph', uuid: valueOf(secret, 'uuid'), usage: valueOf(secret, 'usage') }),
+          ]),
+        }
+      : {}),
+  };
 }
 
 /** A raw file with this very name, which must be free. */
@@ -178,14 +199,16 @@ async function makeFile(request: NewDiskRequest, pool: StoragePool, folder: stri
 interface Made {
   type: string;
   source: XmlElement;
+  auth?: XmlElement;
   path: string;
   format: string;
   vol: StorageVolume;
 }
 
-function newDisk(target: string, { type, source, path, format, vol }: Made): NewDisk {
+function newDisk(target: string, { type, source, auth, path, format, vol }: Made): NewDisk {
   const element = make('disk', { type, device: 'disk' }, [
     make('driver', { name: 'qemu', type: format }),
+    ...(auth ? [auth] : []),
     source,
   ]);
   const remove = async (connection: LibvirtConnection) => {
