@@ -1,6 +1,6 @@
 /** Whose disk is it? What is read of disks that changed places, and which files a host keeps because somebody else has them. */
 import assert from 'node:assert/strict';
-import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runProgram } from '@prima/base';
@@ -20,7 +20,7 @@ interface Shape {
 async function define({ daemon, platform }: LibvirtWorld, name: string, shape: Shape): Promise<Machine> {
   const disks = shape.disks.map(
     (file, index) =>
-      `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${join(daemon.disks, file)}'/><target dev='vd${'abc'.charAt(index)}' bus='virtio'/></disk>`,
+      `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${join(daemon.disks, file)}'/><target dev='vd${'abcd'.charAt(index)}' bus='virtio'/></disk>`,
   );
   const uuid = shape.uuid === undefined ? '' : `<uuid>${shape.uuid}</uuid>`;
   const path = join(daemon.disks, `${name}.xml`);
@@ -65,11 +65,14 @@ test('a machine is deleted, and what other machines build upon or have is left',
   for (const name of ['base', 'shared', 'own']) await makeDisk(world, name);
   await makeDisk(world, 'middle', 'base');
   await makeDisk(world, 'top', 'middle');
-  await define(world, 'clone', { disks: ['top', 'shared'] });
-  const original = await define(world, 'original', { disks: ['base', 'shared', 'own'] });
+  await mkdir(join(world.daemon.disks, 'real'));
+  await symlink(join(world.daemon.disks, 'real'), join(world.daemon.disks, 'link'));
+  await makeDisk(world, 'real/linked');
+  await define(world, 'clone', { disks: ['top', 'shared', 'link/linked'] });
+  const original = await define(world, 'original', { disks: ['base', 'shared', 'own', 'real/linked'] });
   await world.platform.delete(original);
   const path = (name: string) => join(world.daemon.disks, name);
-  for (const name of ['base', 'middle', 'top', 'shared']) await access(path(name));
+  for (const name of ['base', 'middle', 'top', 'shared', 'real/linked']) await access(path(name));
   await assert.rejects(access(path('own')));
 });
 

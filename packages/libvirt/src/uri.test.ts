@@ -7,6 +7,7 @@ test("sockets of this machine: libvirtd's first, then the driver's own daemon's"
   assert.deepEqual(target, {
     transport: 'unix',
     socketPaths: ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'],
+    isUsual: true,
   });
   assert.equal(name, 'qemu:///system');
   assert.equal(shown, 'qemu:///system');
@@ -14,6 +15,7 @@ test("sockets of this machine: libvirtd's first, then the driver's own daemon's"
   assert.deepEqual(looking.target, {
     transport: 'unix',
     socketPaths: ['/run/libvirt/libvirt-sock-ro', '/run/libvirt/virtqemud-sock-ro'],
+    isUsual: true,
   });
 });
 
@@ -24,7 +26,7 @@ test("a user's own daemon is in the user's folder", () => {
 
 test('a socket and a name may be said', () => {
   const { target, name, shown } = parseLibvirtUri('qemu+unix:///system?socket=/a%20b/s&name=test:///default');
-  assert.deepEqual(target, { transport: 'unix', socketPaths: ['/a b/s'] });
+  assert.deepEqual(target, { transport: 'unix', socketPaths: ['/a b/s'], isUsual: false });
   assert.equal(name, 'test:///default');
   assert.equal(shown, 'qemu+unix:///system');
 });

@@ -9,7 +9,12 @@ import type { SshLocation } from '@prima/ssh';
 
 /** Where the daemon is. Sockets are tried in their order. */
 export type LibvirtTarget =
-  | { transport: 'unix'; socketPaths: string[] }
+  | {
+      transport: 'unix';
+      socketPaths: string[];
+      /** They are the daemon's own, none was named. */
+      isUsual: boolean;
+    }
   | { transport: 'tcp'; host: string; port: number }
   | TlsTarget
   | SshTarget;
@@ -97,7 +102,7 @@ interface Place {
 function parseTarget(shown: string, transport: string, place: Place): LibvirtTarget {
   if (transport === 'unix') {
     if (place.authority !== '') throw malformed(shown, 'a unix socket has no host; three slashes are wanted');
-    return { transport, socketPaths: socketPaths(place) };
+    return { transport, socketPaths: socketPaths(place), isUsual: !place.parameters.has('socket') };
   }
   const { user, host, port } = parseAuthority(shown, place.authority);
   if (transport === 'ssh') {

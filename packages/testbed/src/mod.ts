@@ -11,6 +11,7 @@ export * from './guest/records.ts';
 export * from './guest/tiny-guest.ts';
 export * from './iscsi-target.ts';
 export * from './libvirt-daemon.ts';
+export { type LibvirtSession, startLibvirtSession } from './libvirt-session.ts';
 export * from './object-gateway.ts';
 export * from './object-proxy.ts';
 export * from './spawn-prima.ts';

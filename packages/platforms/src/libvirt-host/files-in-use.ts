@@ -1,4 +1,5 @@
 /** Files of a host that machines need: whatever removes disks leaves these. */
+import { realpath } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { toPrimaError } from '@prima/base';
 import { type Domain as DomainRef, type LibvirtConnection, XmlFlags } from '@prima/libvirt';
@@ -7,14 +8,26 @@ import { diskChain, parseDomain } from './domain.ts';
 import { isAbsentFolder, volumeOf, withPoolOver } from './host-files.ts';
 import { isStandIn } from './stand-in.ts';
 
+export interface FilesInUse {
+  /** Whether a machine needs the file, by this name or by another that links make of it on this machine. */
+  has(path: string): Promise<boolean>;
+}
+
 /** Disks, firmware variables and all backing files of all machines but `except`, a UUID. Stand-ins need nothing. */
-export async function filesInUse(connection: LibvirtConnection, except?: string): Promise<Set<string>> {
+export async function filesInUse(connection: LibvirtConnection, except?: string): Promise<FilesInUse> {
   const used = await namedFiles(connection, except);
   for (let fresh = [...used]; fresh.length > 0; ) {
     fresh = (await backingFilesOf(connection, fresh)).filter((path) => !used.has(path));
     for (const path of fresh) used.add(path);
   }
-  return used;
+  // of another machine's paths nothing is found here, or what keeps a file that could have gone
+  const real = new Set<string>(used);
+  for (const path of used) real.add(await realPath(path));
+  return { has: async (path) => real.has(path) || real.has(await realPath(path)) };
+}
+
+async function realPath(path: string): Promise<string> {
+  return path.startsWith('/') ? realpath(path).catch(() => path) : path;
 }
 
 /** Only those that the machines' configurations name. */

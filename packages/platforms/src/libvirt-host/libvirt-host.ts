@@ -1,5 +1,4 @@
 /** A libvirt host: everything through its daemon (docs/decisions/0018-libvirt-hosts.md), whatever hypervisor's host it is on. */
-import { join } from 'node:path';
 import { forEachBounded, PrimaError, toPrimaError } from '@prima/base';
 import {
   type Domain as DomainRef,
@@ -28,6 +27,7 @@ import type { HostConfigurationPlatform, HostItem } from '../host-item.ts';
 import type { ResourcePlatform } from '../resources.ts';
 import type { RollbackPlatform } from '../rollback.ts';
 import type { RecoveringMachine, RecoveryPlatform, RecoveryRequest } from '../recovery.ts';
+import { type DaemonFolders, daemonFolders, systemFolders } from './daemon-folders.ts';
 import { examine } from './doctor.ts';
 import { tlsPorts } from './disk-server.ts';
 import { diskWay } from './disk-way.ts';
@@ -61,7 +61,7 @@ import { openStopped } from './stopped-reading.ts';
 const lookAtOnce = 4;
 
 export interface LibvirtHostOptions {
-  /** Where the daemon keeps its machines' files. Default `/var/lib/libvirt`, or the user's for a session daemon. */
+  /** Where a system's daemon keeps its machines' files, instead of `/var/lib/libvirt`. */
   root?: string;
 }
 
@@ -77,18 +77,7 @@ interface Opened {
 
 /** The host whose daemon is at `uri`. Raises `usage` for what is no address of libvirt; connects when it is first asked. */
 export function openLibvirtHost(name: string, uri: string, options: LibvirtHostOptions = {}): Platform {
-  return new LibvirtHost(name, uri, options.root ?? rootOf(uri));
-}
-
-function rootOf(uri: string): string {
-  if (!isSession(uri)) return '/var/lib/libvirt';
-  const config = process.env['XDG_CONFIG_HOME'] ?? join(process.env['HOME'] ?? '/', '.config');
-  return join(config, 'libvirt');
-}
-
-/** A user's own daemon, whose folders have other names than the system's. */
-function isSession(uri: string): boolean {
-  return /^qemu(\+[a-z]+)?:\/\/[^/]*\/session/.test(uri);
+  return new LibvirtHost(name, uri, options.root);
 }
 
 class LibvirtHost implements Platform {
@@ -99,15 +88,21 @@ class LibvirtHost implements Platform {
     find: (machine) => this.#findRecovery(machine),
   };
   readonly #link: HostLink;
-  readonly #root: string;
-  readonly #sockets: SocketPaths;
+  readonly #root: string | undefined;
+  #folders: DaemonFolders | undefined;
 
-  constructor(name: string, uri: string, root: string) {
+  constructor(name: string, uri: string, root: string | undefined) {
     this.name = name;
     this.#link = new HostLink(uri);
     this.#root = root;
-    const runs = join(root, isSession(uri) ? 'qemu/lib' : 'qemu');
-    this.#sockets = (dom, socket) => socketPaths(runs, dom, socket);
+  }
+
+  async #daemonFolders(): Promise<DaemonFolders> {
+    this.#folders ??=
+      this.#root === undefined
+        ? await daemonFolders(this.#link.uri, await this.#link.connection())
+        : systemFolders(this.#root);
+    return this.#folders;
   }
 
   async test(): Promise<{ name: string; ok: boolean; detail: string }[]> {
@@ -196,13 +191,14 @@ class LibvirtHost implements Platform {
       throw new PrimaError('state', `${dom.name} is ${state}; a warm backup needs it running`);
     }
     await checkNotRecovering(connection, dom, 'backed up');
-    const { files, notes } = await machineFiles({ connection, dom, domain, root: this.#root });
-    const common = { link: this.#link, dom, domain, options, files, socketPaths: this.#sockets };
+    const folders = await this.#daemonFolders();
+    const { files, notes } = await machineFiles({ connection, dom, domain, folders });
+    const common = { link: this.#link, dom, domain, options, files, socketPaths: socketsIn(folders) };
     const reading =
       mode === 'cold'
         ? await openStopped({
             ...common,
-            ...(state === 'suspended' ? { savedMemory: savedMemoryPath(this.#root, dom.name) } : {}),
+            ...(state === 'suspended' ? { savedMemory: savedMemoryPath(folders.qemu, dom.name) } : {}),
           })
         : await openRunning({ ...common, machine: found, mode });
     reading.why.push(...notes);
@@ -210,17 +206,18 @@ class LibvirtHost implements Platform {
   }
 
   async prepareRestore(request: RestoreRequest): Promise<RestoreTarget> {
+    const folders = await this.#daemonFolders();
     return prepareRestore({
       link: this.#link,
       request,
-      root: this.#root,
-      socketPaths: this.#sockets,
+      folders,
+      socketPaths: socketsIn(folders),
       found: async (uuid) => this.find(uuid),
     });
   }
 
   async #prepareRecovery(request: RecoveryRequest): Promise<RecoveringMachine> {
-    const made = await prepareRecovery({ link: this.#link, request, root: this.#root });
+    const made = await prepareRecovery({ link: this.#link, request, folders: await this.#daemonFolders() });
     const found = () => this.find(made.dom.uuid);
     return new LibvirtRecovery({ link: this.#link, ...made, machine: await found(), found });
   }
@@ -276,7 +273,7 @@ class LibvirtHost implements Platform {
     const used = await filesInUse(connection, dom.uuid);
     await connection.call('domainUndefineFlags', { dom, flags });
     for (const { source, location, excluded } of domain.disks) {
-      if (source === 'file' && excluded === undefined && !used.has(location))
+      if (source === 'file' && excluded === undefined && !(await used.has(location)))
         await deleteHostFile(connection, location);
     }
   }
@@ -385,6 +382,10 @@ class LibvirtHost implements Platform {
     if (!dom) throw new PrimaError('not-found', `${name} is no machine of the host ${this.name} any more`);
     return this.#look(connection, dom);
   }
+}
+
+function socketsIn({ runs }: DaemonFolders): SocketPaths {
+  return (dom, socket) => socketPaths(runs, dom, socket);
 }
 
 async function domainsOf(connection: LibvirtConnection): Promise<DomainRef[]> {

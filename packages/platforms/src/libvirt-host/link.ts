@@ -56,7 +56,13 @@ export class HostLink {
 
 /** A folder is made here that has a name like no other: is it there? A daemon that does not say is taken for this machine's. */
 async function seesOurFolders(connection: LibvirtConnection): Promise<boolean> {
-  const folder = await mkdtemp(join(tmpdir(), 'prima-here-'));
+  let folder: string;
+  try {
+    folder = await mkdtemp(join(tmpdir(), 'prima-here-'));
+  } catch (error) {
+    toPrimaError(error, 'making a folder'); // nothing to ask about
+    return true;
+  }
   try {
     await withPoolOver(connection, folder, () => Promise.resolve());
     return true;

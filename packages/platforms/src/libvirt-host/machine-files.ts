@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { MiB, toPrimaError } from '@prima/base';
 import { type Domain as DomainRef, type LibvirtConnection, XmlFlags } from '@prima/libvirt';
 import type { ConfigFile } from '../platform.ts';
+import type { DaemonFolders } from './daemon-folders.ts';
 import type { Domain } from './domain.ts';
 import { readHostFile } from './host-files.ts';
 import { readRollbackNote, type RollbackNote } from './rollback/note.ts';
@@ -22,28 +23,27 @@ export interface MachineFacts {
   autostart: boolean;
 }
 
-/** Where swtpm keeps a machine's state. @param root `/var/lib/libvirt` for the system's daemon */
-export function tpmPath(root: string, uuid: string): string {
-  return join(root, 'swtpm', uuid, 'tpm2', tpmFileName);
+/** Where swtpm keeps a machine's state. @param folder `/var/lib/libvirt/swtpm` for the system's daemon */
+export function tpmPath(folder: string, uuid: string): string {
+  return join(folder, uuid, 'tpm2', tpmFileName);
 }
 
-/** Where libvirt saves a machine's memory, and looks for it when it is started. */
-export function savedMemoryPath(root: string, name: string): string {
-  return join(root, 'qemu', 'save', `${name}.save`);
+/** Where libvirt saves a machine's memory, and looks for it when it is started. @param qemu `/var/lib/libvirt/qemu` */
+export function savedMemoryPath(qemu: string, name: string): string {
+  return join(qemu, 'save', `${name}.save`);
 }
 
 export interface MachineFilesRequest {
   connection: LibvirtConnection;
   dom: DomainRef;
   domain: Domain;
-  /** `/var/lib/libvirt` */
-  root: string;
+  folders: DaemonFolders;
 }
 
 export async function machineFiles(
   request: MachineFilesRequest,
 ): Promise<{ files: ConfigFile[]; notes: string[] }> {
-  const { connection, dom, domain, root } = request;
+  const { connection, dom, domain, folders } = request;
   const notes: string[] = [];
   const rollback = await readRollbackNote(connection, dom);
   const files: ConfigFile[] = [
@@ -72,7 +72,7 @@ export async function machineFiles(
     }
   };
   if (domain.nvram !== undefined) await add(nvramFileName, domain.nvram, "the firmware's variables");
-  if (domain.hasTpm) await add(tpmFileName, tpmPath(root, domain.uuid), "the TPM's state");
+  if (domain.hasTpm) await add(tpmFileName, tpmPath(folders.tpm, domain.uuid), "the TPM's state");
   return { files, notes };
 }
 

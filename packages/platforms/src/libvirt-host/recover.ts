@@ -58,7 +58,7 @@ async function removeStandIn(connection: LibvirtConnection, dom: DomainRef): Pro
   const used = await filesInUse(connection);
   const undone: string[] = [];
   for (const { location, source } of await disksOf(connection, dom)) {
-    if (used.has(location)) continue;
+    if (await used.has(location)) continue;
     if (source !== 'file')
       undone.push(`the unfinished ${location} is left: it is no file (virsh vol-delete)`);
     else if (await deleteHostFile(connection, location)) undone.push(`the unfinished ${location} is removed`);

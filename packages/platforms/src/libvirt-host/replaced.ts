@@ -62,7 +62,8 @@ export async function removeOldDisks(
 /** Removes a file that no machine has, or builds upon. The machine is there by now, so nothing is raised. */
 async function whyNotRemoved(connection: LibvirtConnection, path: string): Promise<string | undefined> {
   try {
-    if ((await filesInUse(connection)).has(path)) return 'a machine needs it';
+    const used = await filesInUse(connection);
+    if (await used.has(path)) return 'a machine needs it';
     return (await deleteHostFile(connection, path)) ? undefined : 'it is not there';
   } catch (error) {
     return toPrimaError(error, `removing ${path}`).message;

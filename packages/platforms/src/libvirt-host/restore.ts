@@ -1,5 +1,4 @@
 /** A machine from a restore point: its disks are made and written through a stand-in, then it is defined, at once. */
-import { join } from 'node:path';
 import { PrimaError, toPrimaError } from '@prima/base';
 import type { WritableDevice } from '@prima/block';
 import {
@@ -13,6 +12,7 @@ import { elementAt } from '@prima/xml';
 import { afterFailure } from '../after-failure.ts';
 import type { ConfigFile, Machine, RestoreRequest, RestoreTarget } from '../platform.ts';
 import { diskAt, type Domain, parseDomain } from './domain.ts';
+import type { DaemonFolders } from './daemon-folders.ts';
 import { diskWay } from './disk-way.ts';
 import { exportDisks } from './exports.ts';
 import { namedFiles } from './files-in-use.ts';
@@ -42,8 +42,7 @@ const memoryTarget = 'vdzzz';
 export interface RestoreWork {
   link: HostLink;
   request: RestoreRequest;
-  /** `/var/lib/libvirt` */
-  root: string;
+  folders: DaemonFolders;
   socketPaths: SocketPaths;
   /** Looks at a machine that has just been made. */
   found(uuid: string): Promise<Machine>;
@@ -128,7 +127,7 @@ class Restore {
 
   /** By slot of the request. */
   async #makeDisks(connection: LibvirtConnection, restored: RestoredDomain): Promise<Map<string, NewDisk>> {
-    const { request, root } = this.#work;
+    const { request, folders } = this.#work;
     const disks = new Map<string, NewDisk>();
     for (const disk of request.disks) {
       const target = restored.targetOf(disk.slot);
@@ -141,7 +140,7 @@ class Restore {
         original,
         ...(request.pool === undefined ? {} : { pool: request.pool }),
         ...(request.format === undefined ? {} : { format: request.format }),
-        fallbackFolder: join(root, 'images'),
+        fallbackFolder: folders.images,
         notes: this.#notes,
       });
       this.#made.push(made);
@@ -155,7 +154,7 @@ class Restore {
    * the machine that it was saved of.
    */
   async #makeMemory(connection: LibvirtConnection, restored: RestoredDomain): Promise<NewDisk | undefined> {
-    const { request, root } = this.#work;
+    const { request, folders } = this.#work;
     if (!request.memory) return undefined;
     const { identity } = await this.#identity(connection, restored);
     if (identity.uuid !== request.id || restored.isTranslated) {
@@ -163,7 +162,7 @@ class Restore {
       this.#notes.push(`the memory of the point is left out: ${why}; the machine starts from its disks`);
       return undefined;
     }
-    const path = savedMemoryPath(root, request.name);
+    const path = savedMemoryPath(folders.qemu, request.name);
     const made = await makeNamedFile(connection, { target: memoryTarget, path, size: request.memory.size });
     this.#made.push(made);
     return made;
@@ -241,9 +240,9 @@ class Restore {
     dom: DomainRef,
     files: RestoreRequest['files'],
   ): Promise<void> {
-    const { request, root } = this.#work;
+    const { request, folders } = this.#work;
     if (request.onlyDisks === true) return;
-    await writeMachineFiles({ connection, dom, request: { ...request, files }, root, notes: this.#notes });
+    await writeMachineFiles({ connection, dom, request: { ...request, files }, folders, notes: this.#notes });
   }
 
   async #takeBack(connection: LibvirtConnection, dom: DomainRef): Promise<void> {
@@ -268,8 +267,8 @@ class Restore {
     const xml = shapeDomain(restored, { identity, disks: byTarget, notes: this.#notes, keepsOthers });
     if (this.#replaced) {
       const { dom, domain } = await toBeReplaced(connection, this.#replaced.dom); // it may have been started meanwhile
-      const { root } = this.#work;
-      this.#replacedFiles = (await machineFiles({ connection, dom, domain, root })).files;
+      const { folders } = this.#work;
+      this.#replacedFiles = (await machineFiles({ connection, dom, domain, folders })).files;
       if (!keepsOthers) await forgetCheckpoints(connection, this.#replaced);
     } else if (await findDomain(connection, identity.name)) {
       throw new PrimaError('exists', `a machine ${identity.name} has come up on this host meanwhile`);

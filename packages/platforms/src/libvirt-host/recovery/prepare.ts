@@ -1,11 +1,11 @@
 /** Makes a machine whose disks come from exports: files and volumes first, then the machine, at once. */
-import { join } from 'node:path';
 import { ownIdentity, PrimaError, toPrimaError } from '@prima/base';
 import { type Domain as DomainRef, type LibvirtConnection, UndefineFlags } from '@prima/libvirt';
 import { valueOf } from '@prima/xml';
 import { afterFailure } from '../../after-failure.ts';
 import type { RestoreDisk } from '../../platform.ts';
 import type { RecoveryRequest } from '../../recovery.ts';
+import type { DaemonFolders } from '../daemon-folders.ts';
 import { diskAt, diskLocation } from '../domain.ts';
 import { findDomain } from '../find-domain.ts';
 import type { HostLink } from '../link.ts';
@@ -19,8 +19,7 @@ import { recoverySocket } from './socket.ts';
 export interface PrepareWork {
   link: HostLink;
   request: RecoveryRequest;
-  /** `/var/lib/libvirt` */
-  root: string;
+  folders: DaemonFolders;
 }
 
 export interface Prepared {
@@ -30,7 +29,7 @@ export interface Prepared {
 }
 
 /** See `RecoveryPlatform.prepare`. On failure nothing is left. */
-export async function prepareRecovery({ link, request, root }: PrepareWork): Promise<Prepared> {
+export async function prepareRecovery({ link, request, folders }: PrepareWork): Promise<Prepared> {
   const { name, signal, memory } = request;
   if (!(await link.isLocal(signal))) {
     throw new PrimaError(
@@ -50,8 +49,8 @@ export async function prepareRecovery({ link, request, root }: PrepareWork): Pro
   if (memory) notes.push('the memory of the point is left out: the machine starts from its disks');
   const made: NewDisk[] = [];
   try {
-    const disks = await makeDisks({ connection, request, root, restored, made, notes });
-    return await define({ connection, request, root, restored, disks, notes });
+    const disks = await makeDisks({ connection, request, folders, restored, made, notes });
+    return await define({ connection, request, folders, restored, disks, notes });
   } catch (error) {
     const failure = toPrimaError(error, `recovering ${name}`);
     throw await afterFailure(failure, 'removing what was made', async () => {
@@ -63,7 +62,7 @@ export async function prepareRecovery({ link, request, root }: PrepareWork): Pro
 interface Making {
   connection: LibvirtConnection;
   request: RecoveryRequest;
-  root: string;
+  folders: DaemonFolders;
   restored: RestoredDomain;
   notes: string[];
 }
@@ -107,7 +106,7 @@ async function makeDisks(making: Making & { made: NewDisk[] }): Promise<MadeDisk
 }
 
 function diskRequest(
-  { connection, request, root, restored, notes }: Making,
+  { connection, request, folders, restored, notes }: Making,
   disk: RestoreDisk,
 ): NewDiskRequest {
   const target = restored.targetOf(disk.slot);
@@ -119,14 +118,14 @@ function diskRequest(
     machine: request.name,
     original,
     ...(request.pool === undefined ? {} : { pool: request.pool }),
-    fallbackFolder: join(root, 'images'),
+    fallbackFolder: folders.images,
     notes,
   };
 }
 
 /** With the note in it that somebody is making it; the note changes when all is there. */
 async function define({ disks, ...making }: Making & { disks: MadeDisk[] }): Promise<Prepared> {
-  const { connection, request, root, restored, notes } = making;
+  const { connection, request, folders, restored, notes } = making;
   const original = await findDomain(connection, request.id);
   const { identity, notes: why } = identityOf(restored.document, request, original);
   notes.push(...why);
@@ -137,7 +136,7 @@ async function define({ disks, ...making }: Making & { disks: MadeDisk[] }): Pro
     maker: await ownIdentity(),
     repository: request.repository,
     point: request.point,
-    socket: recoverySocket(root, identity.uuid),
+    socket: recoverySocket(folders.qemu, identity.uuid),
     disks: disks.map(({ noted }) => noted),
   });
   if (await findDomain(connection, identity.name)) {
@@ -145,7 +144,7 @@ async function define({ disks, ...making }: Making & { disks: MadeDisk[] }): Pro
   }
   const { dom } = await connection.call('domainDefineXmlFlags', { xml });
   try {
-    await writeMachineFiles({ connection, dom, request, root, notes });
+    await writeMachineFiles({ connection, dom, request, folders, notes });
     const { maker: _maker, ...whole } = note;
     await writeRecoveryNote(connection, dom, whole, 'config');
     return { dom, note: whole, notes };

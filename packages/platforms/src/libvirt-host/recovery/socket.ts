@@ -10,9 +10,9 @@ import { elementAt, elementsOf, parseXml, textAt, valueOf, type XmlElement } fro
 /** sun_path holds 108 bytes with its NUL (unix(7)). */
 const socketPathBytes = 107;
 
-/** @param root `/var/lib/libvirt` Raises `unsupported` where the path is too long for a socket. */
-export function recoverySocket(root: string, uuid: string): string {
-  const path = join(root, 'qemu', `prima-${uuid}`, 'nbd');
+/** @param qemu `/var/lib/libvirt/qemu` Raises `unsupported` where the path is too long for a socket. */
+export function recoverySocket(qemu: string, uuid: string): string {
+  const path = join(qemu, `prima-${uuid}`, 'nbd');
   if (Buffer.byteLength(path) <= socketPathBytes) return path;
   throw new PrimaError(
     'unsupported',
