@@ -13,7 +13,7 @@ const Begun = z.object({ job: z.object({ id: z.string().min(1).max(255) }) });
 
 const JobStatus = z.object({
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
-  result: z.unknown(),
+  result: z.unknown().optional(),
   error: JobError.nullish(),
 });
 type JobStatus = z.infer<typeof JobStatus>;

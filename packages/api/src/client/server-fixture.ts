@@ -1,6 +1,7 @@
 /** For tests: a server that speaks docs/protocol/http.md, and does wrong what a test wants it to. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 export interface Received {
@@ -10,29 +11,37 @@ export interface Received {
   body: unknown;
 }
 
+/** In PEM. */
+export interface Certificate {
+  key: string;
+  cert: string;
+}
+
 /** Answers one request. What it answers with may be broken off by destroying the socket. */
 export type Route = (request: Received, response: ServerResponse) => void | Promise<void>;
 
 export class TestServer {
   readonly requests: Received[] = [];
   readonly #routes: Record<string, Route>;
+  readonly #tls: Certificate | undefined;
   #server: Server;
   port = 0;
 
-  private constructor(routes: Record<string, Route>) {
+  private constructor(routes: Record<string, Route>, tls?: Certificate) {
     this.#routes = routes;
+    this.#tls = tls;
     this.#server = this.#create();
   }
 
   /** @param routes by method and path without its query: `POST /api/v1/operations/status` */
-  static async start(routes: Record<string, Route>): Promise<TestServer> {
-    const server = new TestServer(routes);
+  static async start(routes: Record<string, Route>, tls?: Certificate): Promise<TestServer> {
+    const server = new TestServer(routes, tls);
     await server.listen();
     return server;
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return this.#tls ? `https://localhost:${this.port}` : `http://127.0.0.1:${this.port}`;
   }
 
   /** What has been asked, as `METHOD /path`. */
@@ -60,9 +69,10 @@ export class TestServer {
   }
 
   #create(): Server {
-    return createServer((request, response) => {
+    const answer = (request: IncomingMessage, response: ServerResponse) => {
       void this.#answer(request, response);
-    });
+    };
+    return this.#tls ? createTlsServer(this.#tls, answer) : createServer(answer);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

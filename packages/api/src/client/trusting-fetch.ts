@@ -43,7 +43,7 @@ export function trustingFetch({ ca, fingerprint }: Trust): Fetch {
         const stream = Readable.toWeb(message) as ReadableStream<Uint8Array>;
         resolve(new Response(isEmpty ? null : stream, { status, headers: texts }));
       });
-      sent.once('error', reject);
+      sent.on('error', reject); // one that comes after the answer is its body's, too
       sent.end(body);
     });
 }
@@ -65,7 +65,7 @@ function pinning(text: string): Agent {
   agent.createConnection = (options, done) => {
     // Who the server is, is told by its certificate's digest alone, before anything is sent to it.
     const socket = connect({ ...(options as ConnectionOptions), rejectUnauthorized: false });
-    socket.once('error', (error) => done?.(error, socket));
+    socket.on('error', (error) => done?.(error, socket));
     socket.once('secureConnect', () => {
       const found = fingerprintOf(socket);
       if (found === wanted) done?.(null, socket);
