@@ -19,6 +19,11 @@ export class TrackedMachine {
     this.#owner = owner;
   }
 
+  /** Of the newest point. */
+  get since(): Checkpoint | undefined {
+    return this.#since;
+  }
+
   /** Answers why disks were read wholly, and what the reading said. */
   async backUp(): Promise<{ full: (string | undefined)[]; why: string; bytes: number; xml: string }> {
     const { platform } = this.#world;

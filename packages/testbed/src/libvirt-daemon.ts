@@ -19,6 +19,8 @@ export interface LibvirtDaemonOptions {
   qemuConfig?: string;
   /** More folders that it sees in another place: `{ '/etc/sasl2': '/tmp/x/sasl2' }`. Both have to be there. */
   binds?: Readonly<Record<string, string>>;
+  /** What the daemon takes its host to be called: machines do not migrate to a host of the same name. */
+  hostname?: string;
   /** More of libvirtd's arguments: `--listen`. */
   arguments?: readonly string[];
 }
@@ -152,7 +154,8 @@ class Daemon implements LibvirtDaemon {
   }
 
   get within(): readonly string[] {
-    return ['nsenter', '-t', String(this.#keeper?.pid), '-m', '--'];
+    const names = this.#options.hostname === undefined ? [] : ['-u'];
+    return ['nsenter', '-t', String(this.#keeper?.pid), '-m', ...names, '--'];
   }
 
   async start(): Promise<void> {
@@ -219,10 +222,21 @@ class Daemon implements LibvirtDaemon {
     });
     for (const [to] of binds) await mkdir(to, { recursive: true });
     for (const name of ['passwd', 'group']) binds.push([`/etc/${name}`, join(this.folder, name)]);
-    const script = binds.map(([to, from]) => `mount --bind ${quote(from)} ${quote(to)}`).join(' && ');
+    const mounts = binds.map(([to, from]) => `mount --bind ${quote(from)} ${quote(to)}`);
+    const { hostname } = this.#options;
+    if (hostname !== undefined) mounts.push(`echo ${quote(hostname)} >/proc/sys/kernel/hostname`);
+    const script = mounts.join(' && ');
     const keeper = spawn(
       'unshare',
-      ['-m', '--propagation', 'private', 'sh', '-c', `${script} && echo ready && exec sleep infinity`],
+      [
+        ...(hostname === undefined ? [] : ['-u']),
+        '-m',
+        '--propagation',
+        'private',
+        'sh',
+        '-c',
+        `${script} && echo ready && exec sleep infinity`,
+      ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
     this.#keeper = keeper;
