@@ -110,7 +110,7 @@ function drawn(document: string): string {
   return document.replace(pattern, `$1\n\n\`\`\`\n${picture()}\n\`\`\`\n\n$2`);
 }
 
-const files = globSync('packages/*/src/**/*.ts', { cwd: root });
+const files = globSync('packages/*/src/**/*.{ts,tsx}', { cwd: root });
 const imports = files.flatMap(importsOf);
 const faults = imports.flatMap((item) => {
   const fault = faultOf(item);

@@ -28,6 +28,17 @@ const steps: [name: string, program: string, args: string[]][] = [
     bin('tsc'),
     ['-p', '.', '--incremental', '--tsBuildInfoFile', 'node_modules/.cache/types.tsbuildinfo'],
   ],
+  [
+    'page types',
+    bin('tsc'),
+    [
+      '-p',
+      'packages/panel',
+      '--incremental',
+      '--tsBuildInfoFile',
+      'node_modules/.cache/page-types.tsbuildinfo',
+    ],
+  ],
   ['layers', process.execPath, ['scripts/check-layers.ts']],
   ['dead code', bin('knip'), ['--no-progress']],
 ];

@@ -82,7 +82,8 @@ export function urlOf(path: string, parameters: object = {}, query: object = {})
   return `/api/v1${filled}${search.size > 0 ? `?${search.toString()}` : ''}`;
 }
 
-async function problemOf(response: Response): Promise<z.infer<typeof problem>> {
+/** What an answer that is not `ok` says. */
+export async function problemOf(response: Response): Promise<z.infer<typeof problem>> {
   const unknown = {
     code: 'remote',
     message: `the server answered with status ${response.status}`,

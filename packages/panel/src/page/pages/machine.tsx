@@ -1,0 +1,234 @@
+import type { Answer, PointRow } from '@prima/api/http';
+import { useQuery } from '@tanstack/react-query';
+import { Link, useNavigate, useParams } from '@tanstack/react-router';
+import { resource, runOperation, useMay } from '../client.ts';
+import { formatBytes } from '../format.ts';
+import { Action } from '../parts/action.tsx';
+import { BackUpNow } from '../parts/back-up-now.tsx';
+import { Empty } from '../parts/empty.tsx';
+import { Figures, Loaded, Page, Section } from '../parts/page.tsx';
+import { State } from '../parts/state.tsx';
+import { Time } from '../parts/time.tsx';
+import { Timeline } from '../parts/timeline.tsx';
+
+type Machine = Answer<'getMachine'>;
+
+export function MachinePage() {
+  const { host, machine: name } = useParams({ from: '/shell/machines/$host/$machine' });
+  const query = useQuery({
+    ...resource('getMachine', { path: { host, id: name } }),
+    refetchInterval: 15_000,
+  });
+  const points = useQuery(resource('listPoints', { query: { host, machine: name, limit: 500 } }));
+  const jobs = useQuery({
+    ...resource('listJobs', { query: { machine: `${host}/${name}`, limit: 10 } }),
+    refetchInterval: 10_000,
+  });
+  return (
+    <Page
+      title={name}
+      says={query.data && <State is={query.data.protection} />}
+      actions={query.data && <Actions machine={query.data} />}
+    >
+      <Loaded query={query}>{(machine) => <Facts machine={machine} />}</Loaded>
+      <Section title="Restore points">
+        <Loaded query={points}>{({ items }) => <Points of={items} host={host} machine={name} />}</Loaded>
+      </Section>
+      <div className="columns">
+        <Loaded query={query}>{(machine) => <Disks of={machine} />}</Loaded>
+        <Section title="Last jobs">
+          <Loaded query={jobs}>
+            {({ items }) =>
+              items.length === 0 ? (
+                <p className="soft">None yet.</p>
+              ) : (
+                items.map((job) => (
+                  <div key={job.id}>
+                    <State is={job.state} />{' '}
+                    <Link to="/jobs/$id" params={{ id: job.id }}>
+                      {job.summary}
+                    </Link>{' '}
+                    <span className="soft">
+                      <Time at={job.created} />
+                    </span>
+                  </div>
+                ))
+              )
+            }
+          </Loaded>
+        </Section>
+      </div>
+    </Page>
+  );
+}
+
+function Facts({ machine }: { machine: Machine }) {
+  return (
+    <>
+      {machine.lastError && (
+        <div className="problem">
+          <strong className="tone-bad">The last backup failed: {machine.lastError.message}</strong>
+        </div>
+      )}
+      <Section title="Facts">
+        <Figures
+          of={[
+            ['Power', machine.isGone ? 'gone from its host' : machine.state],
+            ['Host', machine.host],
+            ['Last point', <Time at={machine.lastPoint} none="never" />],
+            ['Promised', machine.promiseHours === undefined ? '–' : `every ${machine.promiseHours} h`],
+            ['Policies', machine.policies.join(', ') || 'none'],
+            ['Processors', machine.cpus],
+            ['Memory', formatBytes(machine.memoryBytes)],
+            ['Guest agent', machine.agent],
+            ['Seen', <Time at={machine.seen} />],
+          ]}
+        />
+        {machine.notes.map((note) => (
+          <p key={note} className="soft">
+            {note}
+          </p>
+        ))}
+      </Section>
+    </>
+  );
+}
+
+function Disks({ of: { diskList } }: { of: Machine }) {
+  return (
+    <Section title="Disks">
+      <div className="scroll" tabIndex={0} role="region" aria-label="Disks">
+        <table className="plain">
+          <thead>
+            <tr>
+              <th>Disk</th>
+              <th>Format</th>
+              <th className="number">Size</th>
+              <th>Where</th>
+            </tr>
+          </thead>
+          <tbody>
+            {diskList.map((disk) => (
+              <tr key={disk.name}>
+                <td>{disk.name}</td>
+                <td>{disk.format}</td>
+                <td className="number">{formatBytes(disk.size)}</td>
+                <td className="mono">
+                  {disk.path}
+                  {disk.excluded && <div className="tone-warn">not backed up: {disk.excluded}</div>}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Section>
+  );
+}
+
+function Points({ of: points, host, machine }: { of: readonly PointRow[]; host: string; machine: string }) {
+  const mayRestore = useMay('restorer');
+  if (points.length === 0)
+    return <Empty title="No points yet">Back it up now, or let a policy take it.</Empty>;
+  return (
+    <>
+      <Timeline points={points} />
+      <div
+        className="scroll"
+        style={{ maxHeight: 320, overflow: 'auto' }}
+        tabIndex={0}
+        role="region"
+        aria-label="Points"
+      >
+        <table className="plain">
+          <thead>
+            <tr>
+              <th>Time</th>
+              <th>Mode</th>
+              <th className="number">Read</th>
+              <th className="number">Added</th>
+              <th className="number">Stored</th>
+              <th>Repository</th>
+              <th>Notes</th>
+              {mayRestore && <th>Action</th>}
+            </tr>
+          </thead>
+          <tbody>
+            {points.map((point) => (
+              <tr key={`${point.repository} ${point.id}`}>
+                <td>
+                  <Time at={point.time} />
+                </td>
+                <td>
+                  {point.mode}
+                  {point.quiesced ? ', quiesced' : ''}
+                </td>
+                <td className="number">{formatBytes(point.read)}</td>
+                <td className="number">{formatBytes(point.added)}</td>
+                <td className="number">{formatBytes(point.stored)}</td>
+                <td>{point.repository}</td>
+                <td>{notesOf(point)}</td>
+                {mayRestore && (
+                  <td>
+                    <Link
+                      to="/restore"
+                      search={{
+                        machine: `${host}/${machine}`,
+                        point: point.id,
+                        repository: point.repository,
+                      }}
+                      aria-label={`Restore the point of ${point.time}`}
+                    >
+                      restore
+                    </Link>
+                  </td>
+                )}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
+  );
+}
+
+function notesOf({ parent, warnings, lockedUntil, tags }: PointRow): string {
+  return [
+    parent === undefined ? 'full read' : 'changes only',
+    ...(warnings > 0 ? [`${warnings} warnings`] : []),
+    ...(lockedUntil !== undefined && Date.parse(lockedUntil) > Date.now() ? ['locked'] : []),
+    ...tags,
+  ].join(', ');
+}
+
+function Actions({ machine }: { machine: Machine }) {
+  const mayRestore = useMay('restorer');
+  const navigate = useNavigate();
+  if (machine.isGone && !mayRestore) return null;
+  return (
+    <>
+      {!machine.isGone && <BackUpNow machine={machine.id} />}
+      {mayRestore && machine.points > 0 && (
+        <Action run={() => navigate({ to: '/restore', search: { machine: machine.id } })}>Restore</Action>
+      )}
+      {!machine.isGone && <Power machine={machine} />}
+    </>
+  );
+}
+
+function Power({ machine }: { machine: Machine }) {
+  const may = useMay('operator');
+  const navigate = useNavigate();
+  if (!may) return null;
+  const act = (action: 'start' | 'stop') => async () => {
+    const id = await runOperation('machinePower', { machine: machine.id, action });
+    if (id !== undefined) await navigate({ to: '/jobs/$id', params: { id } });
+  };
+  return machine.state === 'running' ? (
+    <Action confirm={`${machine.name} is asked to shut down; whoever uses it is cut off.`} run={act('stop')}>
+      Shut down
+    </Action>
+  ) : (
+    <Action run={act('start')}>Start</Action>
+  );
+}
