@@ -31,7 +31,7 @@ export async function serveDisks(
     } catch (error) {
       const failure = toPrimaError(error, 'serving disks');
       const isLast = index === sockets.length - 1;
-      if (isLast || !/no such file or directory/i.test(failure.message)) throw failure;
+      if (isLast || !/no such file or directory|is too long/i.test(failure.message)) throw failure;
     }
   }
   throw new PrimaError('internal', 'no socket was named');
