@@ -19,6 +19,11 @@ import { operationServer, serverEnvironment } from './operation-server-fixture.t
 
 /** @param upload bytes a second that go to the repository at most */
 async function bench(t: Cleanup, upload?: number) {
+  const ends: (() => Promise<unknown>)[] = [];
+  t.after(async () => {
+    // registered, and so run, before the folder is removed
+    for (const end of ends) await end();
+  });
   const folder = await temporaryFolder(t);
   const at = (...names: string[]) => join(folder, ...names);
   const application = await createApplication({
@@ -29,10 +34,10 @@ async function bench(t: Cleanup, upload?: number) {
   });
   const server = await operationServer(application);
   const alone = { PRIMA_HOME: at('home'), HOME: at('nobody') };
-  t.after(async () => {
-    await server[Symbol.asyncDispose]();
-    await runPrima(['machine', 'stop', '--hard', 'lab/web'], { env: alone }); // where there is one
-  });
+  ends.push(
+    async () => await server[Symbol.asyncDispose](),
+    () => runPrima(['machine', 'stop', '--hard', 'lab/web'], { env: alone }), // where there is one
+  );
   const env = { ...serverEnvironment(server.url), PRIMA_REPO: 'main', HOME: at('nobody') };
   const prima = async (...args: string[]): Promise<string> => {
     const { status, stdout, stderr } = await runPrima(args, { env });
