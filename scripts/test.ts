@@ -44,6 +44,7 @@ function groups(): Group[] {
     { name: 'simulator', files: matching('tests/simulator/**/*.test.ts'), concurrency: 1, minutes: 10 },
     { name: 'fuzz', files: matching('tests/fuzz/**/*.test.ts'), concurrency: 2, minutes: 10 },
     { name: 'e2e', files: matching('tests/e2e/**/*.test.ts'), concurrency: 1, minutes: 20 },
+    { name: 'server', files: matching('tests/server/**/*.test.ts'), concurrency: 1, minutes: 10 },
     { name: 'crash', files: matching('tests/crash/**/*.test.ts'), concurrency: 1, minutes: 20 },
   ];
   if (patterns.length === 0) return all; // an empty group fails: tests do not get lost in silence

@@ -62,6 +62,7 @@ export class DiskFolder implements AsyncDisposable {
       stderr: stream('stderr'),
       env: { PRIMA_HOME: this.#home },
       clock: systemClock,
+      startServer: () => Promise.reject(new Error('no server is wanted here')),
       openServer: () => Promise.reject(new Error('no server is meant')),
       openApplication: createApplication,
       onInterrupt: () => () => undefined,

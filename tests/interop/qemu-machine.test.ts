@@ -182,4 +182,9 @@ test('the accelerator has a reason', async () => {
     kind: 'tcg',
     reason: '/nonexistent/kvm is missing',
   });
+  const processors = join(folder, 'cpuinfo');
+  await writeFile(processors, 'processor\t: 0\nflags\t\t: fpu vme lm\n');
+  const helpless = await accelerator({ device: '/dev/null', processors });
+  assert.equal(helpless.kind, 'tcg');
+  assert.match(helpless.reason, /neither vmx nor svm/);
 });

@@ -67,6 +67,21 @@ export const errorCodes = {
     summary: 'This cannot be done with this machine, disk or peer; the message says why.',
   },
   'verify-failed': { exit: 24, http: 500, summary: 'A check or a verification ran and found faults.' },
+  unauthorized: {
+    exit: 25,
+    http: 401,
+    summary: 'The server does not know who asks: not signed in, or no longer.',
+  },
+  forbidden: {
+    exit: 26,
+    http: 403,
+    summary: 'Who asks may not do this: a role is missing, or another person has to agree.',
+  },
+  'too-many': {
+    exit: 27,
+    http: 429,
+    summary: 'Too many requests, or too many wrong passwords, in a short time.',
+  },
   cancelled: { exit: 130, http: 499, summary: 'Cancelled by the user; what was begun has been cleaned up.' },
 } as const satisfies Record<string, { exit: number; http: number; summary: string }>;
 

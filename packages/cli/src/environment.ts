@@ -1,7 +1,7 @@
 /** Everything outside of the command line that it touches; tests bring their own. */
 import type { PrimaApi } from '@prima/api';
 import type { ServerOptions } from '@prima/api/client';
-import type { Clock } from '@prima/base';
+import type { Clock, Logger } from '@prima/base';
 
 /** A stream that text goes to. */
 export interface Output {
@@ -30,6 +30,29 @@ export interface ApplicationOptions {
   opensRepository?: boolean;
 }
 
+/** How a server is to run. */
+export interface ServeOptions {
+  home: string;
+  /** `HOST:PORT` */
+  listen: string;
+  database?: string;
+  tls?: { cert: string; key: string };
+  plain?: boolean;
+  /** The folder with the panel's files. */
+  panel?: string;
+  atOnce?: number;
+  logger: Logger;
+}
+
+/** A server that runs. */
+export interface Served {
+  url: string;
+  fingerprint?: string;
+  /** While nobody has an account: where the first one is made. */
+  firstLink?: string;
+  close(): Promise<void>;
+}
+
 export interface Environment {
   stdout: Output;
   stderr: Output;
@@ -41,6 +64,7 @@ export interface Environment {
   openApplication(options: ApplicationOptions): Promise<PrimaApi>;
   /** The same operations, done by a server elsewhere. */
   openServer(options: ServerOptions): Promise<PrimaApi>;
+  startServer(options: ServeOptions): Promise<Served>;
   /** Calls `listener` at every Ctrl-C or request to end, until the returned function is called. */
   onInterrupt(listener: () => void): () => void;
   /** Calls `task` every `ms` without keeping the process alive, until the returned function is called. */

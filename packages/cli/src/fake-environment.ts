@@ -107,6 +107,9 @@ export function startFake(argv: readonly string[], setup: FakeSetup = {}): Runni
       opened = options;
       return api();
     },
+    startServer: async () => {
+      throw new Error('no test of the command line starts a server');
+    },
     openServer: async (options) => {
       connected = options;
       return api();

@@ -2,8 +2,8 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { CallOptions, JobEvent, PrimaApi, SecretSource } from '@prima/api';
-import { PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
-import type { Environment, Secret } from './environment.ts';
+import { createLogger, PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
+import type { Environment, Secret, Served, ServeOptions } from './environment.ts';
 import { readRecoveryKey, readSecret } from './secret.ts';
 import { type ServerChoice, serverOptions, serverUrl } from './server-options.ts';
 import { ProgressView } from './terminal/progress.ts';
@@ -152,6 +152,32 @@ export class Invocation {
     }
   }
 
+  /** Runs the server until it is asked to end; a second time leaves at once. */
+  async serve(
+    options: Omit<ServeOptions, 'home' | 'logger'>,
+    started: (server: Served) => void,
+  ): Promise<void> {
+    const asked = Promise.withResolvers<void>();
+    let isEnding = false;
+    const release = this.environment.onInterrupt(() => {
+      if (isEnding) this.environment.exit(cancelledStatus);
+      isEnding = true;
+      asked.resolve();
+    });
+    try {
+      const logger = createLogger(({ level, message, fields }) => {
+        if (level !== 'debug' || this.globals.verbose) this.#log({ type: 'log', level, message, fields });
+      });
+      const server = await this.environment.startServer({ ...options, home: this.home, logger });
+      started(server);
+      await asked.promise;
+      await server.close();
+    } finally {
+      release();
+      this.#view.close();
+    }
+  }
+
   /** Ends the output: the value for `--json`, the text for people. */
   result(value: unknown, human: (page: Page) => string): void {
     if (this.json) this.#jsonLine({ type: 'result', command: this.name, result: value });
@@ -249,7 +275,8 @@ export class Invocation {
     return serverUrl(this.globals, this.environment);
   }
 
-  get #home(): string {
+  /** The folder of Prima's own state. */
+  get home(): string {
     const { env } = this.environment;
     const state = env['XDG_STATE_HOME'] || join(env['HOME'] || homedir(), '.local', 'state');
     return this.globals.home ?? (env['PRIMA_HOME'] || join(state, 'prima'));
@@ -263,7 +290,7 @@ export class Invocation {
     if (pointless) throw new UserError('usage', `${pointless[1]} is for a server: give --server URL, too`);
     const { limitUpload: upload, limitDownload: download, cacheSize: cacheBytes } = this.globals;
     return await this.environment.openApplication({
-      home: this.#home,
+      home: this.home,
       store: { upload, download, cacheBytes },
       secret: () => {
         this.#view.clear();

@@ -133,6 +133,7 @@ function processEnvironment(
         askSecret(prompt, { input: process.stdin, write: (text) => stderr.write(text) }, signal),
     }),
     openApplication,
+    startServer: async (options) => (await import('@prima/server')).startServer(options),
     openServer: async (options) => (await import('@prima/api/client')).connectPrima(options),
     onInterrupt: interrupts(),
     every: (ms, task) => {

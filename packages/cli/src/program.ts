@@ -44,6 +44,9 @@ const groups: Record<string, Record<string, () => Promise<Register>>> = {
     disk: async () => (await import('./commands/disk.ts')).registerDisk,
     datastore: async () => (await import('./commands/datastore.ts')).registerDatastore,
   },
+  'Server:': {
+    server: async () => (await import('./commands/server.ts')).registerServer,
+  },
   'Try it:': {
     demo: async () => (await import('./commands/demo.ts')).registerDemo,
   },

@@ -1,5 +1,8 @@
 /** The resources of the HTTP API: their table with schemas, and a typed client for browsers and Node. */
+export type { accountEndpoints } from './accounts.ts';
 export * from './endpoint.ts';
 export * from './endpoints.ts';
+export type { jobEndpoints } from './jobs.ts';
 export * from './resource-client.ts';
+export type { thingEndpoints } from './things.ts';
 export type * from './types.ts';

@@ -1,0 +1,19 @@
+/** Cursors of pages: where the page before ended. Opaque to callers. */
+import { UserError } from '@prima/base';
+
+export function cursorOf(...parts: readonly string[]): string {
+  return Buffer.from(JSON.stringify(parts)).toString('base64url');
+}
+
+/** Its parts; none without a cursor. Raises `usage` for one that is not ours. */
+export function readCursor(cursor: string | undefined, parts: number): string[] {
+  if (cursor === undefined) return [];
+  try {
+    const read: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    if (Array.isArray(read) && read.length === parts && read.every((part) => typeof part === 'string'))
+      return read;
+  } catch {
+    // told below
+  }
+  throw new UserError('usage', 'this cursor is not one; begin with the first page');
+}

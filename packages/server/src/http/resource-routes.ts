@@ -1,0 +1,104 @@
+/** The resources: each endpoint of the table with what answers it. */
+import { type Endpoint, type EndpointName, endpoints } from '@prima/api/http';
+import { PrimaError, toPrimaError } from '@prima/base';
+import type { Context, Hono } from 'hono';
+import type { Caller } from '../accounts/sessions.ts';
+import type { Service } from '../service/service.ts';
+import { checkAudience } from './access.ts';
+import { accountHandlers } from './account-handlers.ts';
+import type { Handlers } from './handler.ts';
+import { jobHandlers } from './job-handlers.ts';
+import { addressOf, type Bindings, bodyOf, fitting, type Requests } from './request.ts';
+import { thingHandlers } from './thing-handlers.ts';
+
+const handlers: Handlers<EndpointName> = { ...accountHandlers, ...thingHandlers, ...jobHandlers };
+
+export function addResources(app: Hono<Bindings>, service: Service, requests: Requests): void {
+  for (const name of Object.keys(endpoints) as EndpointName[]) {
+    const { method, path }: Endpoint = endpoints[name];
+    const route = `/api/v1${path.replaceAll(/\{(\w+)\}/g, ':$1')}`;
+    app.on(method.toUpperCase(), route, (context) => answer(name, { context, service, requests }));
+  }
+}
+
+interface Request {
+  context: Context<Bindings>;
+  service: Service;
+  requests: Requests;
+}
+
+async function answer(name: EndpointName, request: Request): Promise<Response> {
+  const { context, service, requests } = request;
+  const described: Endpoint = endpoints[name];
+  const changes = described.method !== 'get';
+  let noted: { target: string; details: Record<string, unknown> } | undefined;
+  let caller: Caller | undefined;
+  try {
+    caller = await requests.callerOf(context);
+    checkAudience(caller, described.audience);
+    const asked = {
+      service,
+      path: context.req.param() as Record<string, string>,
+      query: described.query && fitting(described.query, context.req.query(), 'query'),
+      body: described.body && fitting(described.body, (await bodyOf(context)) ?? {}, 'request'),
+      address: addressOf(context),
+      setSession: (secret: string | undefined) => requests.setSession(context, secret),
+      note: (target: string, details: Record<string, unknown> = {}) => {
+        noted = { target, details };
+      },
+      get caller() {
+        return existing(caller);
+      },
+      get organisation() {
+        return existing(caller).organisation;
+      },
+    };
+    const handle = handlers[name] as (asked: unknown) => Promise<unknown>;
+    const answered = await handle(asked);
+    if (changes) await audit(name, request, { caller, noted, outcome: 'done' });
+    context.header('cache-control', 'no-store');
+    return answered === undefined ? context.body(null, 204) : context.json(answered as object);
+  } catch (error) {
+    if (changes) await auditFailure(name, request, { caller, noted, error });
+    throw error;
+  }
+}
+
+function existing(caller: Caller | undefined): Caller {
+  if (caller) return caller;
+  throw new PrimaError('unauthorized', 'sign in first');
+}
+
+interface Outcome {
+  caller: Caller | undefined;
+  noted: { target: string; details: Record<string, unknown> } | undefined;
+  outcome: 'done' | 'refused' | 'failed';
+  error?: string;
+}
+
+async function auditFailure(
+  name: EndpointName,
+  request: Request,
+  { caller, noted, error }: { caller: Caller | undefined; noted: Outcome['noted']; error: unknown },
+): Promise<void> {
+  const { code, message } = toPrimaError(error, name);
+  const isRefusal = code === 'forbidden' || code === 'unauthorized' || code === 'too-many';
+  await audit(name, request, { caller, noted, outcome: isRefusal ? 'refused' : 'failed', error: message });
+}
+
+/** Whoever is nobody is written down in the first organisation. */
+async function audit(name: EndpointName, { context, service }: Request, outcome: Outcome): Promise<void> {
+  const { caller, noted, error } = outcome;
+  await service.audit.append({
+    organisation: caller?.organisation ?? 'main',
+    actor: caller?.name ?? (noted?.target || 'nobody'),
+    action: name,
+    target: noted?.target,
+    outcome: outcome.outcome,
+    details: {
+      ...noted?.details,
+      from: addressOf(context),
+      ...(error === undefined ? {} : { error }),
+    },
+  });
+}

@@ -1,0 +1,289 @@
+/** Hosts, machines, repositories, points, settings, the overview. */
+import { randomUUID } from 'node:crypto';
+import type { Host, MachineRow, PointRow, Problem, thingEndpoints } from '@prima/api/http';
+import { PrimaError } from '@prima/base';
+import type { Selectable } from 'kysely';
+import { createApplication } from '../application.ts';
+import { overviewOf } from '../service/overview.ts';
+import { describeRepositories, describeRepository } from '../service/repositories.ts';
+import type { Service } from '../service/service.ts';
+import { readSettings, writeSettings } from '../service/settings.ts';
+import { isProtection, protectionAt, reckonStanding } from '../service/standing.ts';
+import { secretOfRepository } from '../service/tenants.ts';
+import type { Tables } from '../state/tables.ts';
+import { checkMayNamePaths } from './access.ts';
+import { cursorOf, readCursor } from './cursor.ts';
+import type { Handlers } from './handler.ts';
+
+export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
+  getOverview: ({ service, organisation }) => overviewOf(service, organisation),
+  listHosts: async ({ service, organisation }) => ({ items: await hostsOf(service, organisation) }),
+  addHost: async ({ service, organisation, caller, body, note }) => {
+    note(body.name, { ...body });
+    if (body.platform === 'qemu' || !/^qemu\+(ssh|tls|tcp):/.test(body.location)) checkMayNamePaths(caller);
+    await (await service.tenants.of(organisation)).hostAdd(body);
+    await refreshHost(service, organisation, body.name).catch(() => undefined); // it is noted, and told with the host
+    return hostOf(service, organisation, body.name);
+  },
+  testHost: async ({ service, organisation, path }) => {
+    const { ok, checks } = await (await service.tenants.of(organisation)).hostTest({
+      name: path['id'] ?? '',
+    });
+    return { ok, checks };
+  },
+  removeHost: async ({ service, organisation, path, note }) => {
+    const name = path['id'] ?? '';
+    note(name);
+    await (await service.tenants.of(organisation)).hostRemove({ name });
+    await service.inventory.forgetHost(organisation, name);
+  },
+  refreshInventory: async ({ service, organisation, path }) => {
+    await hostOf(service, organisation, path['id'] ?? '');
+    await refreshHost(service, organisation, path['id'] ?? '');
+    return hostOf(service, organisation, path['id'] ?? '');
+  },
+  listMachines: async ({ service, organisation, query }) => {
+    const { limit, cursor, q, host, protection } = query;
+    const now = new Date(service.clock.now()).toISOString();
+    const all = () => {
+      let rows = service.state.db.selectFrom('machine').where('machine.organisation_id', '=', organisation);
+      if (host !== undefined) rows = rows.where('host', '=', host);
+      if (q !== undefined && q !== '') rows = rows.where('name', 'like', `%${escaped(q)}%`);
+      if (protection !== undefined) rows = rows.where(isProtection(now, protection));
+      return rows;
+    };
+    const [afterName, afterHost] = readCursor(cursor, 2);
+    let page = all()
+      .selectAll()
+      .select(protectionAt(now).as('protection'))
+      .orderBy('name')
+      .orderBy('host')
+      .limit(limit);
+    if (afterName !== undefined && afterHost !== undefined)
+      page = page.where((is) =>
+        is.or([is('name', '>', afterName), is.and([is('name', '=', afterName), is('host', '>', afterHost)])]),
+      );
+    const rows = await page.execute();
+    const { count } = await all()
+      .select((is) => is.fn.countAll().as('count'))
+      .executeTakeFirstOrThrow();
+    const last = rows.at(-1);
+    const next = rows.length === limit && last ? { next: cursorOf(last.name, last.host) } : {};
+    return { items: rows.map(machineDto), total: Number(count), ...next };
+  },
+  getMachine: async ({ service, organisation, path }) => {
+    const now = new Date(service.clock.now()).toISOString();
+    const row = await service.state.db
+      .selectFrom('machine')
+      .selectAll()
+      .select(protectionAt(now).as('protection'))
+      .where('organisation_id', '=', organisation)
+      .where('host', '=', path['host'] ?? '')
+      .where('name', '=', path['id'] ?? '')
+      .executeTakeFirst();
+    if (!row)
+      throw new PrimaError(
+        'not-found',
+        `there is no machine ${path['host']}/${path['id']}; refresh its host`,
+      );
+    const { disks, notes } = JSON.parse(row.detail) as {
+      disks: { name: string; path: string; format: string; size: number; excluded?: string }[];
+      notes: string[];
+    };
+    return { ...machineDto(row), diskList: disks, notes };
+  },
+  listRepositories: async ({ service, organisation }) => ({
+    items: await describeRepositories(service, organisation),
+  }),
+  addRepository: async ({ service, organisation, caller, body, note }) => {
+    const { name, url, passphrase, create } = body;
+    note(name, { url, create });
+    if (!/^(s3|sftp):/.test(url)) checkMayNamePaths(caller);
+    const { state, sealer, clock, tenants, catalogue, logger } = service;
+    const taken = (await tenants.repositories(organisation)).some(
+      (row) => row.name === name || row.url === url,
+    );
+    if (taken) throw new PrimaError('exists', 'there is a repository of this name or at this place already');
+    const application = await createApplication({
+      home: tenants.homeOf(organisation),
+      repository: url,
+      secret: async () => ({ kind: 'passphrase', text: passphrase }),
+      logger,
+    });
+    let words: string[] | undefined;
+    try {
+      if (create) ({ words } = await application.init({ recovery: true }));
+      else await application.status();
+    } finally {
+      await application.close();
+    }
+    const id = randomUUID();
+    const row = {
+      id,
+      organisation_id: organisation,
+      name,
+      url,
+      secret: sealer.seal(passphrase, secretOfRepository(id)),
+      created: new Date(clock.now()).toISOString(),
+      looked: null,
+      checked: null,
+      stored: null,
+      free: null,
+      error: null,
+    };
+    await state.db.insertInto('repository').values(row).execute();
+    await catalogue.refresh(row).catch(() => undefined); // it is noted, and told with the repository
+    await reckonStanding(state.db, organisation);
+    const described = await describeRepository(service, await tenants.repository(organisation, name));
+    return { ...described, ...(words ? { recovery: words.join(' ') } : {}) };
+  },
+  removeRepository: async ({ service, organisation, path, note }) => {
+    const row = await repositoryOf(service, organisation, path['id'] ?? '');
+    note(row.name);
+    const policies = await service.policies.list(organisation);
+    const using = policies.filter(({ repository, copyTo }) => repository === row.name || copyTo === row.name);
+    if (using.length > 0)
+      throw new PrimaError(
+        'refused',
+        `policies use it: ${using.map(({ name }) => name).join(', ')}; change them first`,
+      );
+    await service.state.db.deleteFrom('repository').where('id', '=', row.id).execute();
+    await service.tenants.forget(row.id);
+    await reckonStanding(service.state.db, organisation);
+  },
+  refreshRepository: async ({ service, organisation, path }) => {
+    const row = await repositoryOf(service, organisation, path['id'] ?? '');
+    await service.catalogue.refresh(row);
+    await reckonStanding(service.state.db, organisation);
+    return describeRepository(service, await repositoryOf(service, organisation, row.id));
+  },
+  listPoints: async ({ service, organisation, query }) => {
+    const { limit, cursor, repository, host, machine, q } = query;
+    const [time, id] = readCursor(cursor, 2);
+    let page = service.state.db
+      .selectFrom('point')
+      .innerJoin('repository', 'repository.id', 'point.repository_id')
+      .selectAll('point')
+      .select('repository.name as repository')
+      .where('point.organisation_id', '=', organisation)
+      .orderBy('point.time', 'desc')
+      .orderBy('point.id')
+      .limit(limit);
+    if (repository !== undefined) page = page.where('repository.name', '=', repository);
+    if (host !== undefined) page = page.where('point.host', '=', host);
+    if (machine !== undefined) page = page.where('point.machine', '=', machine);
+    if (q !== undefined && q !== '') page = page.where('point.machine', 'like', `%${escaped(q)}%`);
+    if (time !== undefined && id !== undefined)
+      page = page.where((is) =>
+        is.or([is('point.time', '<', time), is.and([is('point.time', '=', time), is('point.id', '>', id)])]),
+      );
+    const rows = await page.execute();
+    const last = rows.at(-1);
+    const next = rows.length === limit && last ? { next: cursorOf(last.time, last.id) } : {};
+    return { items: rows.map(pointRow), ...next };
+  },
+  getPoint: async ({ service, organisation, path }) => {
+    const row = await service.tenants.repository(organisation, path['repository'] ?? '');
+    const application = await service.tenants.withRepository(row);
+    return application.show({ point: path['id'] ?? '' });
+  },
+  getSettings: ({ service, organisation }) => readSettings(service.state.db, organisation),
+  changeSettings: ({ service, organisation, body, note }) => {
+    note(body.organisationName, { ...body });
+    return writeSettings(service.state.db, organisation, body);
+  },
+};
+
+async function refreshHost(service: Service, organisation: string, host: string): Promise<void> {
+  await service.inventory.refresh(organisation, host);
+  await reckonStanding(service.state.db, organisation);
+}
+
+async function hostsOf(service: Service, organisation: string): Promise<Host[]> {
+  const { state, tenants } = service;
+  const hosts = await (await tenants.of(organisation)).hostList();
+  const states = await state.db
+    .selectFrom('host_state')
+    .selectAll()
+    .where('organisation_id', '=', organisation)
+    .execute();
+  const counts = await state.db
+    .selectFrom('machine')
+    .where('organisation_id', '=', organisation)
+    .where('gone', '=', 0)
+    .groupBy('host')
+    .select(['host', (is) => is.fn.countAll().as('count')])
+    .execute();
+  return hosts.map((host) => {
+    const known = states.find(({ name }) => name === host.name);
+    return {
+      ...host,
+      machines: Number(counts.find((row) => row.host === host.name)?.count ?? 0),
+      ...(known?.seen ? { seen: known.seen } : {}),
+      ...(known?.error ? { error: JSON.parse(known.error) as Problem } : {}),
+    };
+  });
+}
+
+async function hostOf(service: Service, organisation: string, name: string): Promise<Host> {
+  const found = (await hostsOf(service, organisation)).find((host) => host.name === name);
+  if (found) return found;
+  throw new PrimaError('not-found', `there is no host "${name}"`);
+}
+
+async function repositoryOf({ tenants }: Service, organisation: string, id: string) {
+  const found = (await tenants.repositories(organisation)).find((row) => row.id === id);
+  if (found) return found;
+  throw new PrimaError('not-found', 'there is no such repository');
+}
+
+/** Wildcards of LIKE stand for nothing but themselves where they cannot be escaped alike in both databases. */
+const escaped = (text: string): string => text.replaceAll(/[%_]/g, '_');
+
+function machineDto(
+  row: Selectable<Tables['machine']> & { protection: MachineRow['protection'] },
+): MachineRow {
+  return {
+    id: `${row.host}/${row.name}`,
+    name: row.name,
+    host: row.host,
+    machineId: row.machine_id,
+    state: row.state,
+    memoryBytes: row.memory,
+    cpus: row.cpus,
+    diskBytes: row.disk_bytes,
+    disks: row.disks,
+    agent: row.agent,
+    seen: row.seen,
+    isGone: row.gone === 1,
+    protection: row.protection,
+    policies: JSON.parse(row.policies) as string[],
+    ...(row.promise_hours > 0 ? { promiseHours: row.promise_hours } : {}),
+    ...(row.last_point === null ? {} : { lastPoint: row.last_point }),
+    points: row.points,
+    ...(row.last_error === null ? {} : { lastError: JSON.parse(row.last_error) as Problem }),
+  };
+}
+
+function pointRow(row: Selectable<Tables['point']> & { repository: string }): PointRow {
+  return {
+    id: row.id,
+    repository: row.repository,
+    machine: row.machine,
+    machineId: row.machine_id,
+    ...(row.host === null ? {} : { host: row.host }),
+    time: row.time,
+    mode: row.mode as PointRow['mode'],
+    quiesced: row.quiesced === 1,
+    ...(row.name === null ? {} : { name: row.name }),
+    tags: JSON.parse(row.tags) as string[],
+    size: row.size,
+    read: row.read,
+    added: row.added,
+    stored: row.stored,
+    disks: row.disks,
+    warnings: row.warnings,
+    ...(row.locked_until === null ? {} : { lockedUntil: row.locked_until }),
+    ...(row.parent === null ? {} : { parent: row.parent }),
+  };
+}

@@ -1,0 +1,289 @@
+/**
+ * Runs jobs: each is claimed by one process, which gives signs of life while it works. A job whose process has died is tried again, where that
+ * is right for its kind, or has failed; it is never forgotten, and never run by two.
+ */
+import type { JobEvent } from '@prima/api';
+import type { Job, JobEventEntry } from '@prima/api/http';
+import {
+  type Clock,
+  liveness,
+  type Logger,
+  ownIdentity,
+  PrimaError,
+  type ProcessIdentity,
+  toPrimaError,
+} from '@prima/base';
+import { problemOf } from '../problem.ts';
+import { type JobRow, JobStore, type Limits, type StoredEvent } from './job-store.ts';
+
+export interface JobWork {
+  signal: AbortSignal;
+  onEvent: (event: JobEvent) => void;
+}
+
+export interface JobRunnerOptions {
+  store: JobStore;
+  clock: Clock;
+  logger: Logger;
+  limits: Limits;
+  /** Does what the job says. Raises; `failure` is for what is known to be incomplete though there is a result. */
+  run: (job: JobRow, work: JobWork) => Promise<{ result: unknown; failure?: PrimaError }>;
+  /** Whether the job can be done again from its beginning by another process after the first one has died in it. */
+  mayBeginAgain: (job: JobRow) => boolean;
+  /** After it has come to an end. */
+  ended?: (job: JobRow) => Promise<void>;
+}
+
+const beatMs = 1000;
+const lookMs = 1000;
+const orphanLookMs = 15_000;
+/** Of a process on another computer, which cannot be asked whether it lives. */
+const silentMs = 90_000;
+const firstPauseMs = 30_000;
+const longestPauseMs = 30 * 60_000;
+
+/** A job in which the server dies each time is not begun for ever. */
+const interruptionsAtMost = 3;
+
+interface Running {
+  abort: AbortController;
+  done: Promise<void>;
+}
+
+type Listener = (entry: JobEventEntry) => void;
+
+export class JobRunner {
+  readonly #options: JobRunnerOptions;
+  readonly #running = new Map<string, Running>();
+  readonly #listeners = new Map<string, Set<Listener>>();
+  #owner: ProcessIdentity | undefined;
+  #loop: Promise<void> | undefined;
+  #wake = Promise.withResolvers<void>();
+  #closing = false;
+
+  constructor(options: JobRunnerOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    this.#owner = await ownIdentity();
+    await this.#adoptOrphans();
+    this.#loop = this.#run();
+  }
+
+  /** Something may run now that could not before. */
+  wake(): void {
+    this.#wake.resolve();
+  }
+
+  /** Ends it where it runs here; another process sees that it is wanted. */
+  cancel(id: string): void {
+    this.#running.get(id)?.abort.abort(new PrimaError('cancelled', 'cancelled by request'));
+    this.wake();
+  }
+
+  /** Hears what a job that runs here tells, until the returned function is called. */
+  listen(id: string, listener: Listener): () => void {
+    const listeners = this.#listeners.get(id) ?? new Set();
+    this.#listeners.set(id, listeners);
+    listeners.add(listener);
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#listeners.delete(id);
+    };
+  }
+
+  /** What runs is cancelled and waited for; it is queued again, for the next start. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.wake();
+    for (const { abort } of this.#running.values())
+      abort.abort(new PrimaError('cancelled', 'the server is ending', { retryable: true }));
+    await this.#loop;
+    await Promise.allSettled([...this.#running.values()].map(({ done }) => done));
+  }
+
+  async #run(): Promise<void> {
+    const { clock, logger } = this.#options;
+    let looked = clock.monotonic();
+    while (!this.#closing) {
+      this.#wake = Promise.withResolvers<void>();
+      try {
+        if (clock.monotonic() - looked > orphanLookMs) {
+          looked = clock.monotonic();
+          await this.#adoptOrphans();
+        }
+        while (await this.#beginOne());
+      } catch (error) {
+        logger.error(`looking for jobs: ${toPrimaError(error, 'looking for jobs').message}`);
+      }
+      const pause = new AbortController();
+      await Promise.race([this.#wake.promise, clock.sleep(lookMs, pause.signal)]);
+      pause.abort();
+    }
+  }
+
+  async #beginOne(): Promise<boolean> {
+    const { store, limits } = this.#options;
+    if (this.#closing || !this.#owner) return false;
+    const job = await store.claim(this.#owner, limits, this.#running.size);
+    if (!job) return false;
+    const abort = new AbortController();
+    const done = this.#work(job, abort).finally(() => {
+      this.#running.delete(job.id);
+      this.wake();
+    });
+    this.#running.set(job.id, { abort, done });
+    return true;
+  }
+
+  /** Never raises: what cannot be written down is found by whoever looks for orphans. */
+  async #work(job: JobRow, abort: AbortController): Promise<void> {
+    const { store, run, logger, ended } = this.#options;
+    const log = new EventLog(store, job.id, (entry) => this.#tell(job.id, entry));
+    try {
+      await log.begin({ type: 'state', state: 'running', attempt: job.attempt });
+      const stopBeating = this.#beat(job.id, abort, log);
+      const outcome = await this.#outcome(job, abort, () =>
+        run(job, { signal: abort.signal, onEvent: (event) => log.add(event) }),
+      );
+      await stopBeating();
+      await log.flush();
+      await store.settle(job.id, outcome);
+      log.add({ type: 'state', state: outcome.state, attempt: job.attempt });
+      await log.flush();
+      if (outcome.state !== 'queued') await ended?.(await store.get(job.organisation_id, job.id));
+    } catch (error) {
+      logger.error(`job ${job.id}: ${toPrimaError(error, 'keeping its outcome').message}`);
+    }
+  }
+
+  async #outcome(
+    job: JobRow,
+    { signal }: AbortController,
+    run: () => ReturnType<JobRunnerOptions['run']>,
+  ): Promise<Parameters<JobStore['settle']>[1]> {
+    try {
+      const { result, failure } = await run();
+      if (!failure) return { state: 'succeeded', result };
+      return { ...this.#afterFailure(job, failure), result };
+    } catch (error) {
+      const failure = toPrimaError(error, job.summary);
+      if (!signal.aborted) return this.#afterFailure(job, failure);
+      const isEnding = this.#closing && signal.reason instanceof PrimaError && signal.reason.retryable;
+      if (!isEnding) return { state: 'cancelled', error: problemOf(failure) };
+      return this.#interrupted(job);
+    }
+  }
+
+  #afterFailure(job: JobRow, failure: PrimaError): Parameters<JobStore['settle']>[1] {
+    const error = problemOf(failure);
+    if (!failure.retryable || job.attempt >= job.attempts) return { state: 'failed', error };
+    const pause = Math.min(firstPauseMs * 4 ** (job.attempt - 1), longestPauseMs);
+    return { state: 'queued', error, notBefore: this.#options.store.now(pause) };
+  }
+
+  #interrupted(job: JobRow): Parameters<JobStore['settle']>[1] {
+    const mayAgain = this.#options.mayBeginAgain(job) && job.attempt < job.attempts + interruptionsAtMost;
+    if (mayAgain) return { state: 'queued' };
+    const message = `the server ended during ${job.summary}; what it had begun is taken back when it starts again: look, then try again`;
+    return { state: 'failed', error: problemOf(new PrimaError('cancelled', message)) };
+  }
+
+  #beat(id: string, abort: AbortController, log: EventLog): () => Promise<void> {
+    const { store, clock, logger } = this.#options;
+    const end = new AbortController();
+    const beating = (async () => {
+      while (!end.signal.aborted) {
+        try {
+          await log.flush();
+          const wanted = await store.beat(id, log.takeProgress());
+          if (wanted) abort.abort(new PrimaError('cancelled', 'cancelled by request'));
+        } catch (error) {
+          logger.warn(`job ${id}: ${toPrimaError(error, 'giving a sign of life').message}`);
+        }
+        await clock.sleep(beatMs, end.signal).catch(() => undefined); // aborted: it is over
+      }
+    })();
+    return async () => {
+      end.abort();
+      await beating;
+    };
+  }
+
+  #tell(id: string, entry: JobEventEntry): void {
+    for (const listener of this.#listeners.get(id) ?? []) listener(entry);
+  }
+
+  /** Jobs whose process has died, or whose computer has been silent. */
+  async #adoptOrphans(): Promise<void> {
+    const { store, logger } = this.#options;
+    for (const job of await store.running()) {
+      if (this.#running.has(job.id) || !(await this.#isOrphan(job))) continue;
+      logger.warn(`${job.summary}: the process that was at it has died`);
+      await store.settle(job.id, job.cancelling ? { state: 'cancelled' } : this.#interrupted(job));
+    }
+  }
+
+  async #isOrphan({ owner, beat }: JobRow): Promise<boolean> {
+    const state = owner === null ? 'dead' : await liveness(JSON.parse(owner) as ProcessIdentity);
+    if (state !== 'unknown') return state === 'dead';
+    return (beat ?? '') < this.#options.store.now(-silentMs);
+  }
+}
+
+/** What one job tells: numbered, kept in order, bounded. Progress is written once in a while, the newest of each. */
+class EventLog {
+  readonly #store: JobStore;
+  readonly #job: string;
+  readonly #tell: Listener;
+  readonly #waiting: StoredEvent[] = [];
+  readonly #progress = new Map<string, Extract<JobEvent, { type: 'progress' }>>();
+  #latest: Extract<JobEvent, { type: 'progress' }> | undefined;
+  #number = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(store: JobStore, job: string, tell: Listener) {
+    this.#store = store;
+    this.#job = job;
+    this.#tell = tell;
+  }
+
+  async begin(event: StoredEvent): Promise<void> {
+    this.#number = await this.#store.lastEvent(this.#job);
+    this.add(event);
+    await this.flush();
+  }
+
+  add(event: StoredEvent): void {
+    if (event.type === 'progress') {
+      this.#progress.set(event.subject, event);
+      this.#latest = event;
+    } else if (event.type === 'state' || event.level !== 'debug') {
+      this.#waiting.push(event);
+    }
+  }
+
+  takeProgress(): Job['progress'] | undefined {
+    const latest = this.#latest;
+    this.#latest = undefined;
+    if (!latest) return undefined;
+    const { type: _type, ...told } = latest;
+    return { ...told, at: this.#store.now() };
+  }
+
+  flush(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#write());
+    return this.#writing;
+  }
+
+  async #write(): Promise<void> {
+    const events = [...this.#waiting.splice(0), ...this.#progress.values()];
+    this.#progress.clear();
+    for (const event of events) {
+      this.#number += 1;
+      const entry = await this.#store.append(this.#job, this.#number, event);
+      if (entry) this.#tell(entry);
+    }
+  }
+}

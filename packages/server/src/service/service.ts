@@ -1,0 +1,129 @@
+/** All that the server is, without its sockets: state, people, jobs, policies, and what is known of hosts and repositories. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Clock, type Logger, systemClock, toPrimaError } from '@prima/base';
+import { AuditLog } from '../accounts/audit.ts';
+import { Members } from '../accounts/members.ts';
+import { openSealer, type Sealer } from '../accounts/sealing.ts';
+import { providerId, Sessions } from '../accounts/sessions.ts';
+import { Attempts } from '../accounts/sign-in.ts';
+import { JobRunner } from '../jobs/job-runner.ts';
+import { JobStore } from '../jobs/job-store.ts';
+import { openState, type State } from '../state/database.ts';
+import { Aftermath } from './aftermath.ts';
+import { Catalogue } from './catalogue.ts';
+import { Inventory } from './inventory.ts';
+import { Policies } from './policies.ts';
+import { defaultSettings } from './settings.ts';
+import { Tenants } from './tenants.ts';
+import { Ticker } from './ticker.ts';
+import { mayBeginAgain, work } from './work.ts';
+
+export interface ServiceOptions {
+  home: string;
+  /** A file's path or `postgres://…`; default a file in the home folder. */
+  database?: string;
+  logger: Logger;
+  clock?: Clock;
+  /** Jobs that run at the same time. Default 4. */
+  atOnce?: number;
+}
+
+export interface Service {
+  state: State;
+  clock: Clock;
+  logger: Logger;
+  sealer: Sealer;
+  audit: AuditLog;
+  sessions: Sessions;
+  members: Members;
+  attempts: Attempts;
+  tenants: Tenants;
+  catalogue: Catalogue;
+  inventory: Inventory;
+  policies: Policies;
+  jobs: JobStore;
+  runner: JobRunner;
+  /** Once, while nobody has an account: the page where the first one is made. */
+  firstLink?: string;
+  /** `runner` first, so that streams of its jobs end. */
+  close(): Promise<void>;
+}
+
+const defaultAtOnce = 4;
+
+/** Opens the state, adopts what a server before left, and begins to work. */
+export async function openService(options: ServiceOptions): Promise<Service> {
+  const { home, logger, clock = systemClock, atOnce = defaultAtOnce } = options;
+  await mkdir(home, { recursive: true, mode: 0o700 });
+  const sealer = await openSealer(join(home, 'server.key'));
+  const state = await openState(options.database ?? join(home, 'server.sqlite'));
+  try {
+    const { db } = state;
+    const sessions = new Sessions(db, clock);
+    const members = new Members({ db, clock, sessions });
+    const tenants = new Tenants({ db, home, sealer, logger });
+    const catalogue = new Catalogue({ db, clock, tenants });
+    const inventory = new Inventory({ db, clock, tenants });
+    const jobs = new JobStore(state, clock, sealer);
+    const aftermath = new Aftermath({ db, clock, logger, store: jobs, tenants, catalogue, inventory });
+    const runner = new JobRunner({
+      store: jobs,
+      clock,
+      logger,
+      limits: { atOnce },
+      run: (job, how) => work({ db, store: jobs, tenants }, job, how),
+      mayBeginAgain,
+      ended: (job) => aftermath.of(job).then(() => runner.wake()),
+    });
+    const policies = new Policies({ db, clock, logger, store: jobs, tenants, wake: () => runner.wake() });
+    const audit = new AuditLog(db, clock);
+    const firstLink = await prepareFirst(state, members);
+    const ticker = new Ticker({ db, clock, logger, tenants, catalogue, inventory, policies });
+    await runner.start();
+    ticker.start();
+    return {
+      state,
+      clock,
+      logger,
+      sealer,
+      audit,
+      sessions,
+      members,
+      attempts: new Attempts(clock),
+      tenants,
+      catalogue,
+      inventory,
+      policies,
+      jobs,
+      runner,
+      ...(firstLink === undefined ? {} : { firstLink }),
+      close: async () => {
+        await ticker.close();
+        await runner.close();
+        await tenants.close();
+        await state.close();
+      },
+    };
+  } catch (error) {
+    await state.close();
+    throw toPrimaError(error, 'starting the server');
+  }
+}
+
+/** The first organisation, and the link to the first account while there is none. */
+async function prepareFirst({ db }: State, members: Members): Promise<string | undefined> {
+  const known = await db
+    .selectFrom('organisation')
+    .select('id')
+    .where('id', '=', providerId)
+    .executeTakeFirst();
+  if (!known) await members.makeOrganisation(providerId, 'Main', defaultSettings);
+  if (await db.selectFrom('account').select('id').limit(1).executeTakeFirst()) return undefined;
+  const { path } = await members.makeLink({
+    purpose: 'first-start',
+    organisation_id: providerId,
+    roles: ['administrator'],
+  });
+  return path;
+}
