@@ -1,3 +1,4 @@
+import './without-eval.ts'; // before all that has schemas
 import '@mantine/core/styles.css';
 import '@mantine/notifications/styles.css';
 import './style.css';
