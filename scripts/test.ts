@@ -45,6 +45,7 @@ function groups(): Group[] {
     { name: 'fuzz', files: matching('tests/fuzz/**/*.test.ts'), concurrency: 2, minutes: 10 },
     { name: 'e2e', files: matching('tests/e2e/**/*.test.ts'), concurrency: 1, minutes: 20 },
     { name: 'server', files: matching('tests/server/**/*.test.ts'), concurrency: 1, minutes: 10 },
+    { name: 'browser', files: matching('tests/browser/**/*.test.ts'), concurrency: 1, minutes: 10 },
     { name: 'crash', files: matching('tests/crash/**/*.test.ts'), concurrency: 1, minutes: 20 },
   ];
   if (patterns.length === 0) return all; // an empty group fails: tests do not get lost in silence
@@ -139,7 +140,7 @@ function ofProcess<T>(pid: string, task: (pid: string) => T): T | undefined {
 async function setUp(): Promise<void> {
   const log = createLogger((event) => console.log(`set-up: ${event.message}`));
   await ensureDebianPackages(
-    packagesFor('guest', 'machines', 'interop', 'file-systems', 'objects', 'luns', 'libvirt'),
+    packagesFor('guest', 'machines', 'interop', 'file-systems', 'objects', 'luns', 'libvirt', 'browser'),
     {
       log,
     },

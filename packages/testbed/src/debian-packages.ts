@@ -15,6 +15,7 @@ export type Purpose =
   | 'machines'
   | 'interop'
   | 'file-systems'
+  | 'browser'
   | 'bench';
 
 const packages: Record<Purpose, readonly string[]> = {
@@ -49,6 +50,8 @@ const packages: Record<Purpose, readonly string[]> = {
   ],
   // making, looking into and checking partition tables and file systems
   'file-systems': ['e2fsprogs', 'xfsprogs', 'ntfs-3g', 'dosfstools', 'fdisk', 'gdisk', 'util-linux'],
+  // a browser for the panel, with one font
+  browser: ['chromium', 'fonts-dejavu-core'],
   // an iSCSI target, and what reads LUNs without an initiator in the kernel
   luns: ['tgt', 'libiscsi-bin', 'qemu-block-extra'],
   // a libvirt daemon with QEMU's driver, networks and pools, and machines with a TPM
