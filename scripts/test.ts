@@ -140,7 +140,17 @@ function ofProcess<T>(pid: string, task: (pid: string) => T): T | undefined {
 async function setUp(): Promise<void> {
   const log = createLogger((event) => console.log(`set-up: ${event.message}`));
   await ensureDebianPackages(
-    packagesFor('guest', 'machines', 'interop', 'file-systems', 'objects', 'luns', 'libvirt', 'browser'),
+    packagesFor(
+      'guest',
+      'machines',
+      'interop',
+      'file-systems',
+      'objects',
+      'luns',
+      'libvirt',
+      'browser',
+      'postgres',
+    ),
     {
       log,
     },

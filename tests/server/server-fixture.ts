@@ -12,6 +12,8 @@ export interface ServerWorld {
   server: RunningServer;
   /** What it logged. */
   said: string[];
+  /** A second one on the same home and database. */
+  another(): Promise<RunningServer>;
   /** Ends it, and starts it again on the same home. */
   restart(): Promise<RunningServer>;
 }
@@ -28,6 +30,11 @@ export async function serverWorld(
     home,
     said,
     server: await start(),
+    async another() {
+      const other = await start();
+      test.after(() => other.close());
+      return other;
+    },
     async restart() {
       await world.server.close();
       world.server = await start();

@@ -16,6 +16,7 @@ export type Purpose =
   | 'interop'
   | 'file-systems'
   | 'browser'
+  | 'postgres'
   | 'bench';
 
 const packages: Record<Purpose, readonly string[]> = {
@@ -74,6 +75,8 @@ const packages: Record<Purpose, readonly string[]> = {
   rbd: ['ceph-mon', 'ceph-osd', 'ceph-common', 'qemu-block-extra', 'util-linux'],
   // an S3 server: Ceph's object gateway
   objects: ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw', 'util-linux'],
+  // the state of a server
+  postgres: ['postgresql-15', 'util-linux'],
   // the peers that the benchmark measures
   bench: ['restic', 'borgbackup', 'zstd', 'libnbd-bin', 'nbdkit', 'qemu-utils', 'e2fsprogs', 'virtnbdbackup'],
 };

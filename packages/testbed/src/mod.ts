@@ -14,6 +14,7 @@ export * from './libvirt-daemon.ts';
 export { type LibvirtSession, startLibvirtSession } from './libvirt-session.ts';
 export * from './object-gateway.ts';
 export * from './object-proxy.ts';
+export * from './postgres.ts';
 export * from './spawn-prima.ts';
 export * from './ssh-server.ts';
 export * from './test-files.ts';

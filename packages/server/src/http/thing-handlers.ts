@@ -5,7 +5,7 @@ import { PrimaError } from '@prima/base';
 import type { Selectable } from 'kysely';
 import { createApplication } from '../application.ts';
 import { overviewOf } from '../service/overview.ts';
-import { describeRepositories, describeRepository } from '../service/repositories.ts';
+import { describeRepositories, describeRepository, withoutSecret } from '../service/repositories.ts';
 import type { Service } from '../service/service.ts';
 import { readSettings, writeSettings } from '../service/settings.ts';
 import { isProtection, protectionAt, reckonStanding } from '../service/standing.ts';
@@ -97,7 +97,7 @@ export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
   }),
   addRepository: async ({ service, organisation, caller, body, note }) => {
     const { name, url, passphrase, create } = body;
-    note(name, { url, create });
+    note(name, { url: withoutSecret(url), create });
     if (!/^(s3|sftp):/.test(url)) checkMayNamePaths(caller);
     const { state, sealer, clock, tenants, catalogue, logger } = service;
     const taken = (await tenants.repositories(organisation)).some(

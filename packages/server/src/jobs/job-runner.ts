@@ -45,6 +45,9 @@ const longestPauseMs = 30 * 60_000;
 /** A job in which the server dies each time is not begun for ever. */
 const interruptionsAtMost = 3;
 
+const settleAttempts = 60;
+const settlePauseMs = 2000;
+
 interface Running {
   abort: AbortController;
   done: Promise<void>;
@@ -148,13 +151,28 @@ export class JobRunner {
         run(job, { signal: abort.signal, onEvent: (event) => log.add(event) }),
       );
       await stopBeating();
-      await log.flush();
-      await store.settle(job.id, outcome);
+      await log.flush().catch(() => undefined); // with the state, or not at all
+      await this.#settle(job, outcome);
       log.add({ type: 'state', state: outcome.state, attempt: job.attempt });
       await log.flush();
       if (outcome.state !== 'queued') await ended?.(await store.get(job.organisation_id, job.id));
     } catch (error) {
       logger.error(`job ${job.id}: ${toPrimaError(error, 'keeping its outcome').message}`);
+    }
+  }
+
+  /** An outcome is not lost because the database is away for a while: whoever finds the job running would do it again. */
+  async #settle(job: JobRow, outcome: Parameters<JobStore['settle']>[1]): Promise<void> {
+    const { store, clock, logger } = this.#options;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await store.settle(job.id, outcome);
+        return;
+      } catch (error) {
+        if (attempt === settleAttempts) throw error;
+        logger.warn(`job ${job.id}: its outcome is written again: ${toPrimaError(error, 'writing').message}`);
+        await clock.sleep(settlePauseMs);
+      }
     }
   }
 
@@ -225,7 +243,9 @@ export class JobRunner {
     }
   }
 
+  /** Of one that is ours and does not run here: its outcome could not be written. */
   async #isOrphan({ owner, beat }: JobRow): Promise<boolean> {
+    if (owner === JSON.stringify(this.#owner)) return true;
     const state = owner === null ? 'dead' : await liveness(JSON.parse(owner) as ProcessIdentity);
     if (state !== 'unknown') return state === 'dead';
     return (beat ?? '') < this.#options.store.now(-silentMs);
@@ -239,6 +259,8 @@ class EventLog {
   readonly #tell: Listener;
   readonly #waiting: StoredEvent[] = [];
   readonly #progress = new Map<string, Extract<JobEvent, { type: 'progress' }>>();
+  /** The number of the progress that is stored, by subject: newer progress takes its place. */
+  readonly #stored = new Map<string, number>();
   #latest: Extract<JobEvent, { type: 'progress' }> | undefined;
   #number = 0;
   #writing: Promise<void> = Promise.resolve();
@@ -272,18 +294,31 @@ class EventLog {
     return { ...told, at: this.#store.now() };
   }
 
+  /** Raises what the state raises; what was not written then is by the next. */
   flush(): Promise<void> {
-    this.#writing = this.#writing.then(() => this.#write());
+    this.#writing = this.#writing.catch(() => undefined).then(() => this.#write());
     return this.#writing;
   }
 
   async #write(): Promise<void> {
-    const events = [...this.#waiting.splice(0), ...this.#progress.values()];
-    this.#progress.clear();
-    for (const event of events) {
-      this.#number += 1;
-      const entry = await this.#store.append(this.#job, this.#number, event);
-      if (entry) this.#tell(entry);
+    for (let event = this.#waiting[0]; event; event = this.#waiting[0]) {
+      await this.#append(event);
+      this.#waiting.shift();
     }
+    const progress = [...this.#progress];
+    this.#progress.clear();
+    for (const [subject, event] of progress) {
+      const overtaken = this.#stored.get(subject);
+      this.#stored.set(subject, await this.#append(event));
+      if (overtaken !== undefined) await this.#store.removeEvent(this.#job, overtaken);
+    }
+  }
+
+  async #append(event: StoredEvent): Promise<number> {
+    const number = this.#number + 1;
+    const entry = await this.#store.append(this.#job, number, event);
+    this.#number = number;
+    if (entry) this.#tell(entry);
+    return number;
   }
 }

@@ -38,6 +38,9 @@ export interface Limits {
 
 /** Far more than anybody reads; the last ones say how it ended. */
 const eventsAtMost = 20_000;
+const eventsKeptDays = 60;
+const jobsKeptDays = 400;
+const dayMs = 86_400_000;
 const candidates = 500;
 /** Any number: the same in all processes, so that they claim one after the other. */
 const claimLock = 7_461_001;
@@ -284,6 +287,18 @@ export class JobStore {
       .values({ job_id: id, id: number, time, event: JSON.stringify(event) })
       .execute();
     return { id: number, time, event };
+  }
+
+  async removeEvent(id: string, number: number): Promise<void> {
+    await this.#db.deleteFrom('job_event').where('job_id', '=', id).where('id', '=', number).execute();
+  }
+
+  /** What jobs told goes after a while, and after a longer one the jobs. */
+  async prune(): Promise<void> {
+    const old = (days: number) => this.now(-days * dayMs);
+    const told = this.#db.selectFrom('job').select('id').where('ended', '<', old(eventsKeptDays));
+    await this.#db.deleteFrom('job_event').where('job_id', 'in', told).execute();
+    await this.#db.deleteFrom('job').where('ended', '<', old(jobsKeptDays)).execute();
   }
 
   async lastEvent(id: string): Promise<number> {

@@ -72,6 +72,7 @@ function thinned<T>(points: readonly T[]): T[] {
   return points.filter((_, index) => index % step === 0 || index === points.length - 1);
 }
 
-function withoutSecret(url: string): string {
+/** A password in it is left out. */
+export function withoutSecret(url: string): string {
   return url.replace(/^(\w[\w+.-]*:\/\/[^/@:]*):[^/@]*@/, '$1@');
 }

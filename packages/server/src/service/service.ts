@@ -57,7 +57,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const { home, logger, clock = systemClock, atOnce = defaultAtOnce } = options;
   await mkdir(home, { recursive: true, mode: 0o700 });
   const sealer = await openSealer(join(home, 'server.key'));
-  const state = await openState(options.database ?? join(home, 'server.sqlite'));
+  const state = await openState(options.database ?? join(home, 'server.sqlite'), (error) =>
+    logger.warn(`a connection to the database was lost: ${error.message}`),
+  );
   try {
     const { db } = state;
     const sessions = new Sessions(db, clock);
@@ -79,7 +81,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     const policies = new Policies({ db, clock, logger, store: jobs, tenants, wake: () => runner.wake() });
     const audit = new AuditLog(db, clock);
     const firstLink = await prepareFirst(state, members);
-    const ticker = new Ticker({ db, clock, logger, tenants, catalogue, inventory, policies });
+    const ticker = new Ticker({ db, clock, logger, tenants, catalogue, inventory, policies, store: jobs });
     await runner.start();
     ticker.start();
     return {

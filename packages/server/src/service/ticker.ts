@@ -1,6 +1,7 @@
 /** What happens by itself: policies whose time has come, hosts and repositories that are looked at again. */
 import { type Clock, type Logger, toPrimaError } from '@prima/base';
 import type { Kysely } from 'kysely';
+import type { JobStore } from '../jobs/job-store.ts';
 import type { Tables } from '../state/tables.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Inventory } from './inventory.ts';
@@ -17,10 +18,12 @@ export interface TickerParts {
   catalogue: Catalogue;
   inventory: Inventory;
   policies: Policies;
+  store: JobStore;
 }
 
 const everyMs = 5000;
 const repositoryEveryMs = 60 * 60_000;
+const pruneEveryMs = 24 * 60 * 60_000;
 
 export class Ticker {
   readonly #parts: TickerParts;
@@ -43,10 +46,12 @@ export class Ticker {
   }
 
   async #run(): Promise<void> {
-    const { clock, policies } = this.#parts;
+    const { clock, policies, store } = this.#parts;
     while (!this.#end.signal.aborted) {
       await this.#quietly('running policies', () => policies.runDue());
       await this.#quietly('looking at hosts and repositories', () => this.#look());
+      if (this.#isDue('old jobs', pruneEveryMs))
+        await this.#quietly('removing old jobs', () => store.prune());
       await clock.sleep(everyMs, this.#end.signal).catch(() => undefined); // aborted: it ends
     }
   }

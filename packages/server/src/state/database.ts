@@ -15,8 +15,15 @@ export interface State {
 
 const connectionsAtMost = 10;
 const statementTimeoutMs = 30_000;
-/** @param where a file's path, or `postgres://…`. Raises `usage`, `remote`, `newer-version`, `io`. */
-export async function openState(where: string): Promise<State> {
+/**
+ * Raises `usage`, `remote`, `newer-version`, `io`.
+ * @param where a file's path, or `postgres://…`
+ * @param onLost hears of connections that were lost while nobody used them
+ */
+export async function openState(
+  where: string,
+  onLost: (error: Error) => void = () => undefined,
+): Promise<State> {
   const isPostgres = /^postgres(ql)?:\/\//.test(where);
   if (!isPostgres && /^\w+:\/\//.test(where))
     throw new UserError(
@@ -26,7 +33,7 @@ export async function openState(where: string): Promise<State> {
   const kind = isPostgres ? 'postgres' : 'sqlite';
   const db = new Kysely<Tables>({
     dialect: isPostgres
-      ? new PostgresDialect({ pool: openPool(where) })
+      ? new PostgresDialect({ pool: openPool(where, onLost) })
       : new SqliteDialect({ database: openSqlite(where) }),
   });
   try {
@@ -38,15 +45,17 @@ export async function openState(where: string): Promise<State> {
   }
 }
 
-function openPool(connectionString: string): Pool {
+function openPool(connectionString: string, onLost: (error: Error) => void): Pool {
   types.setTypeParser(types.builtins.INT8, Number); // ours are below 2^53
-  return new Pool({
+  const pool = new Pool({
     connectionString,
     max: connectionsAtMost,
     connectionTimeoutMillis: statementTimeoutMs,
     statement_timeout: statementTimeoutMs,
     application_name: 'prima',
   });
+  pool.on('error', onLost); // of a connection that nobody uses just now: the next query makes another
+  return pool;
 }
 
 async function migrate(db: Kysely<Tables>, kind: State['kind']): Promise<void> {

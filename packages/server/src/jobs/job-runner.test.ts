@@ -1,0 +1,189 @@
+/** Jobs on a real database: run once, beside each other where they may, tried again, cancelled, adopted from the dead. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { PrimaError, silentLogger, systemClock } from '@prima/base';
+import { type Cleanup, temporaryFolder, waitUntil } from '@prima/testbed';
+import { Sealer } from '../accounts/sealing.ts';
+import { openState } from '../state/database.ts';
+import { JobRunner, type JobRunnerOptions } from './job-runner.ts';
+import { JobStore } from './job-store.ts';
+
+async function jobs(t: Cleanup, options: Partial<JobRunnerOptions> = {}) {
+  const state = await openState(join(await temporaryFolder(t), 'state.sqlite'));
+  const organisation = { id: 'main', name: '', created: '', settings: '{}' };
+  await state.db.insertInto('organisation').values(organisation).execute();
+  const store = new JobStore(state, systemClock, new Sealer(randomBytes(32)));
+  const runner = new JobRunner({
+    store,
+    clock: systemClock,
+    logger: silentLogger,
+    limits: { atOnce: 4 },
+    run: async () => ({ result: 'done' }),
+    mayBeginAgain: () => true,
+    ...options,
+  });
+  t.after(async () => {
+    await runner.close();
+    await state.close();
+  });
+  const create = (more: object = {}) =>
+    store.create({
+      organisation: 'main',
+      operation: 'check',
+      summary: 'a job',
+      request: {},
+      requestedBy: 'me',
+      ...more,
+    });
+  const ended = async (id: string) => {
+    runner.wake();
+    return waitUntil(
+      async () => {
+        const row = await store.get('main', id);
+        return row.ended !== null && row;
+      },
+      { what: 'the job to end', intervalMs: 10 },
+    );
+  };
+  return { state, store, runner, create, ended };
+}
+
+test('one machine’s jobs run one after the other, a host’s as many at once as it may', async (t) => {
+  const running = new Set<string>();
+  let most = 0;
+  const { runner, create, ended } = await jobs(t, {
+    run: async ({ machines, id }) => {
+      assert.ok(![...running].some((other) => other.startsWith(machines)), 'one machine, two jobs');
+      running.add(`${machines} ${id}`);
+      most = Math.max(most, running.size);
+      await systemClock.sleep(20);
+      running.delete(`${machines} ${id}`);
+      return { result: null };
+    },
+  });
+  const ids: string[] = [];
+  for (const machine of ['lab/a', 'lab/a', 'lab/b', 'lab/c'])
+    ids.push((await create({ machines: [machine], host: { name: 'lab', atOnce: 2 } })).id);
+  await runner.start();
+  for (const id of ids) assert.equal((await ended(id)).state, 'succeeded');
+  assert.equal(most, 2);
+});
+
+test('what may pass is tried again, as often as it was said; the rest is not', async (t) => {
+  let runs = 0;
+  const { runner, create, store, state, ended } = await jobs(t, {
+    run: async ({ operation }) => {
+      runs += 1;
+      throw new PrimaError('busy', 'not now', { retryable: operation === 'check' });
+    },
+  });
+  await runner.start();
+  const { id } = await create({ attempts: 2 });
+  runner.wake();
+  await waitUntil(async () => (await store.get('main', id)).not_before !== null, {
+    what: 'the second attempt',
+  });
+  assert.equal((await store.get('main', id)).state, 'queued');
+  await state.db.updateTable('job').set({ not_before: null }).execute(); // its time has come
+  const { state: end, attempt, error } = await ended(id);
+  assert.deepEqual([end, attempt, runs], ['failed', 2, 2]);
+  assert.match(error ?? '', /not now/);
+  assert.equal((await ended((await create({ operation: 'copy', attempts: 5 })).id)).attempt, 1);
+});
+
+test('the same key is the same job; another request with it is refused', async (t) => {
+  const { create } = await jobs(t);
+  const first = await create({ idempotency: 'k', request: { a: 1 } });
+  assert.equal((await create({ idempotency: 'k', request: { a: 1 } })).id, first.id);
+  await assert.rejects(create({ idempotency: 'k', request: { a: 2 } }), { code: 'exists' });
+  assert.doesNotMatch(first.request, /"a"/); // sealed
+});
+
+test('cancelled in the queue, and while it runs', async (t) => {
+  const { runner, create, store, ended } = await jobs(t, {
+    run: async (_, { signal }) => {
+      await systemClock.sleep(60_000, signal);
+      return { result: null };
+    },
+  });
+  const waiting = await create();
+  assert.equal((await store.cancel('main', waiting.id)).state, 'cancelled');
+  await runner.start();
+  const { id } = await create();
+  runner.wake();
+  await waitUntil(async () => (await store.get('main', id)).state === 'running', { what: 'it to run' });
+  assert.equal((await store.cancel('main', id)).cancelling, 1);
+  runner.cancel(id);
+  assert.equal((await ended(id)).state, 'cancelled');
+});
+
+test('a job of a dead process is begun again where that is right, else it has failed and says so', async (t) => {
+  const { runner, create, store, state, ended } = await jobs(t, {
+    mayBeginAgain: ({ operation }) => operation === 'check',
+  });
+  const dead = JSON.stringify({
+    host: (await import('node:os')).hostname(),
+    boot: 'another',
+    pid: 1,
+    pidStart: '1',
+  });
+  const [again, not] = [await create(), await create({ operation: 'recover' })];
+  await state.db.updateTable('job').set({ state: 'running', attempt: 1, owner: dead }).execute();
+  await runner.start();
+  assert.deepEqual(pick(await ended(again.id)), ['succeeded', 2]);
+  const failed = await ended(not.id);
+  assert.deepEqual(pick(failed), ['failed', 1]);
+  assert.match(failed.error ?? '', /the server ended during a job/);
+  const endless = await create();
+  await state.db
+    .updateTable('job')
+    .set({ state: 'running', attempt: 4, owner: dead })
+    .where('id', '=', endless.id)
+    .execute();
+  await runner.close();
+  const next = new JobRunner({
+    store,
+    clock: systemClock,
+    logger: silentLogger,
+    limits: { atOnce: 1 },
+    run: async () => ({ result: null }),
+    mayBeginAgain: () => true,
+  });
+  await next.start();
+  assert.equal((await ended(endless.id)).state, 'failed'); // a job in which the server always dies ends some time
+  await next.close();
+});
+
+const pick = ({ state, attempt }: { state: string; attempt: number }) => [state, attempt];
+
+test('what a job tells is numbered; newer progress takes the place of older', async (t) => {
+  const { runner, create, store, ended } = await jobs(t, {
+    run: async (_, { onEvent }) => {
+      for (let done = 1; done <= 3; done += 1) {
+        onEvent({ type: 'progress', subject: 'disk', done, total: 3 });
+        onEvent({ type: 'log', level: 'info', message: `${done}` });
+        await systemClock.sleep(1100); // each is written
+      }
+      return { result: null };
+    },
+  });
+  await runner.start();
+  const { id } = await create();
+  await ended(id);
+  await waitUntil(async () => (await store.events(id, 0, 100)).some(isEnd), { what: 'the last event' });
+  const events = await store.events(id, 0, 100);
+  assert.deepEqual(
+    events.filter(({ event }) => event.type === 'progress').map(({ event }) => 'done' in event && event.done),
+    [3],
+  );
+  assert.equal(events.filter(({ event }) => event.type === 'log').length, 3);
+  assert.deepEqual(
+    events.map((entry) => entry.id),
+    events.map((entry) => entry.id).toSorted((a, b) => a - b),
+  );
+});
+
+const isEnd = ({ event }: { event: { type: string; state?: string } }) =>
+  event.type === 'state' && event.state === 'succeeded';
