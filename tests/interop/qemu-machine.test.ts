@@ -17,6 +17,7 @@ import {
   plainArguments,
   startGuarded,
 } from '@prima/qemu';
+import { temporaryFolder } from '@prima/testbed';
 
 let folder = '';
 let count = 0;
@@ -174,7 +175,7 @@ test('the storage daemon speaks QMP too', async () => {
   }
 });
 
-test('the accelerator has a reason', async () => {
+test('the accelerator has a reason', async (t) => {
   const { kind, reason } = await accelerator();
   assert.ok(kind === 'kvm' || kind === 'tcg');
   assert.ok(reason.length > 0);
@@ -182,7 +183,7 @@ test('the accelerator has a reason', async () => {
     kind: 'tcg',
     reason: '/nonexistent/kvm is missing',
   });
-  const processors = join(folder, 'cpuinfo');
+  const processors = join(await temporaryFolder(t), 'cpuinfo');
   await writeFile(processors, 'processor\t: 0\nflags\t\t: fpu vme lm\n');
   const helpless = await accelerator({ device: '/dev/null', processors });
   assert.equal(helpless.kind, 'tcg');

@@ -69,6 +69,7 @@ const packages: Record<Purpose, readonly string[]> = {
     'swtpm',
     'swtpm-tools',
     'dnsmasq-base',
+    'netcat-openbsd',
     'util-linux',
   ],
   // a cluster for disks of machines, and QEMU's driver for them
