@@ -3,7 +3,7 @@
  * measured and how to read it is in docs/operating/benchmarks.md.
  *
  * usage: npm run bench [-- [--rounds N] [--only NAME]… [--tebibytes N] [--json]]
- *        NAME: backup, unchanged, restore, incremental, s3, points, index, nbd, convert, libvirt
+ *        NAME: backup, unchanged, restore, incremental, s3, points, index, nbd, convert, libvirt, server
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg } from 'node:os';
@@ -29,9 +29,20 @@ import {
   s3Rows,
 } from './race-rows.ts';
 import { isHeld, median, renderRows, type Row } from './results.ts';
+import { serverRows } from './server-load.ts';
 import { buildTestDisk, type TestDisk } from './test-disk.ts';
 
-const names = [...stages, 'incremental', 's3', 'points', 'index', 'nbd', 'convert', 'libvirt'] as const;
+const names = [
+  ...stages,
+  'incremental',
+  's3',
+  'points',
+  'index',
+  'nbd',
+  'convert',
+  'libvirt',
+  'server',
+] as const;
 type Name = (typeof names)[number];
 
 const passphrase = 'not a secret: the benchmark';
@@ -160,6 +171,14 @@ async function measureAll(bench: Bench): Promise<{ rows: Row[]; details: object 
     const race = await raceOnLibvirt({ folder, disk: disk.path, rounds: bench.rounds, passphrase });
     details['libvirt'] = race;
     rows.push(...libvirtRows(race));
+  }
+  if (only.has('server')) {
+    const { rows: served, result } = await serverRows({
+      folder: join(bench.folder, 'server'),
+      log: bench.log,
+    });
+    details['server'] = result;
+    rows.push(...served);
   }
   return { rows, details };
 }

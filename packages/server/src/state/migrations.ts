@@ -234,7 +234,7 @@ const tables: Record<string, { columns: Columns; key: string; more?: readonly st
 
 const indexes = [
   'point_by_time on point (organisation_id, time desc, id)',
-  'point_by_machine on point (organisation_id, host, machine, time desc)',
+  'point_by_machine on point (organisation_id, machine, time desc, id)',
   'point_by_repository on point (repository_id, time desc)',
   'machine_by_name on machine (organisation_id, name, host)',
   'job_by_creation on job (organisation_id, created desc, id)',
