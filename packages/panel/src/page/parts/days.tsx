@@ -6,7 +6,7 @@ const height = 64;
 export function Days({ of }: { of: Overview['days'] }) {
   const most = Math.max(1, ...of.map(({ succeeded, failed }) => succeeded + failed));
   const sum = (key: 'succeeded' | 'failed') => of.reduce((total, day) => total + day[key], 0);
-  const told = `${sum('succeeded')} backups succeeded and ${sum('failed')} failed in ${of.length} days`;
+  const told = `backups of ${of.length} days: ${sum('succeeded')} succeeded, ${sum('failed')} failed`;
   return (
     <figure style={{ margin: 0 }}>
       <svg

@@ -1,0 +1,125 @@
+/**
+ * Somebody protects a real machine with nothing but the panel: host, policy, run, live job, point, restore. With PRIMA_SCREENSHOTS, a
+ * folder, each page is kept there as a picture.
+ */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { silentLogger } from '@prima/base';
+import { buildPanel } from '@prima/panel/build';
+import { startServer } from '@prima/server';
+import { temporaryFolder, waitUntil } from '@prima/testbed';
+import { createGuest, startGuest, testHost } from '../e2e/qemu-host-fixture.ts';
+import { addRepository, browserPage, checkAccessible, useFirstLink, visit } from './browser-fixture.ts';
+
+const pictures = process.env['PRIMA_SCREENSHOTS'];
+
+test('a machine is protected, backed up and restored in the panel', async (t) => {
+  const host = await testHost(t);
+  await startGuest(host, await createGuest(host, 'web01'));
+  const home = await temporaryFolder(t);
+  const panel = await buildPanel();
+  const server = await startServer({ home, listen: '127.0.0.1:0', plain: true, panel, logger: silentLogger });
+  t.after(() => server.close());
+  const { page, wrong } = await browserPage(t);
+  const picture = async (name: string) => {
+    if (!pictures) return;
+    await page.waitForLoadState('networkidle').catch(() => undefined); // a stream may stay open
+    await page.screenshot({ path: join(pictures, `${name}.png`) });
+  };
+  await page.setViewportSize({ width: 1200, height: 800 });
+  await useFirstLink(page, server.firstLink);
+  await picture('link');
+  await page.getByRole('button', { name: 'Go on' }).click();
+  await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
+  await addRepository(page, join(home, 'repository'));
+
+  await t.test('a host is added, and its machine is there', async () => {
+    await visit(page, 'Hosts');
+    await page.getByRole('button', { name: 'Add host' }).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('lab');
+    await dialog.getByLabel('Platform').selectOption('qemu');
+    await dialog.getByLabel('Folder').fill(host.root);
+    await dialog.getByRole('button', { name: 'Try and add' }).click();
+    await page.getByRole('heading', { name: 'lab' }).waitFor();
+    await page.getByText('1 machine', { exact: false }).first().waitFor();
+    await picture('hosts');
+    await visit(page, 'Machines');
+    await page.getByRole('link', { name: 'web01' }).waitFor();
+  });
+
+  await t.test('a policy is made and run; its job is followed to its end', async () => {
+    await visit(page, 'Policies');
+    await page.getByRole('button', { name: 'New policy' }).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('nightly');
+    await picture('policy-form');
+    await checkAccessible(page, 'the form of a policy');
+    await dialog.getByRole('button', { name: 'Make it' }).click();
+    const policy = page.getByRole('region', { name: 'nightly' });
+    await policy.waitFor();
+    await picture('policies');
+    await policy.getByRole('button', { name: 'Run now' }).click();
+    await page.waitForURL(/\/jobs\/./);
+    await page.getByText('succeeded').first().waitFor({ timeout: 120_000 });
+    await page.getByText('is committed').first().waitFor();
+    await checkAccessible(page, 'a job');
+    await picture('job');
+  });
+
+  await t.test('the machine is protected, and its point is there', async () => {
+    await waitUntil(
+      async () => {
+        await visit(page, 'Machines');
+        return (await page.getByText('protected', { exact: true }).count()) > 0;
+      },
+      { what: 'the machine to be shown as protected', intervalMs: 500 },
+    );
+    await picture('machines');
+    await page.getByRole('link', { name: 'web01' }).click();
+    await page.getByRole('heading', { name: 'Restore points' }).waitFor();
+    await page.getByRole('table').getByText('hot').first().waitFor();
+    await checkAccessible(page, 'a machine');
+    await picture('machine');
+  });
+
+  await t.test('restored as a new machine', async () => {
+    await page.getByRole('link', { name: 'Restore' }).last().click();
+    await page.getByRole('heading', { name: '2. Point' }).waitFor();
+    const point = page.getByLabel('Point', { exact: true });
+    if ((await point.inputValue()) === '') await point.selectOption({ index: 1 });
+    await page.getByLabel('Host', { exact: true }).selectOption('lab');
+    await page.getByLabel('Its name there').fill('web02');
+    await picture('restore');
+    await checkAccessible(page, 'the restore');
+    await page
+      .getByRole('button', { name: /^Restore/ })
+      .last()
+      .click();
+    await page.waitForURL(/\/jobs\/./);
+    await page.getByText('succeeded').first().waitFor({ timeout: 120_000 });
+    assert.equal((await host.platform.find('web02')).state, 'off');
+  });
+
+  for (const name of [
+    'Overview',
+    'Points',
+    'Jobs',
+    'Repositories',
+    'Users',
+    'Tokens',
+    'Audit',
+    'Approvals',
+    'Organisations',
+    'Settings',
+  ]) {
+    await visit(page, name);
+    await page.getByRole('heading', { name, level: 1 }).waitFor();
+    await picture(name.toLowerCase());
+  }
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await visit(page, 'Overview');
+  await picture('overview-dark');
+  assert.deepEqual(wrong, []);
+});
