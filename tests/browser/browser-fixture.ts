@@ -15,7 +15,7 @@ export async function browserPage(t: Cleanup): Promise<{ page: Page; wrong: stri
   t.after(() => browser.close());
   const context = await browser.newContext({ colorScheme: 'light', reducedMotion: 'reduce' });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(60_000);
   const wrong: string[] = [];
   page.on('pageerror', (error) => wrong.push(error.message));
   page.on('console', (message) => {

@@ -1,9 +1,14 @@
 /** Every route with every role, in one's own organisation and in another: who may not, is told so before anything is looked at. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Endpoint, type EndpointName, endpoints, hasRole, roles, urlOf } from '@prima/api/http';
 import { operationNames, operations } from '@prima/api/schemas';
-import { administrator, password, serverWorld, Visitor } from './server-fixture.ts';
+import { temporaryFolder, waitUntil } from '@prima/testbed';
+import { administrator, serverWorld, Visitor } from './server-fixture.ts';
+
+const ended = (by: Visitor, id: string) =>
+  waitUntil(async () => (await by.call('getJob', { path: { id } })).ended, { what: 'the job to end' });
 
 const isRefusal = (status: number) => status === 401 || status === 403;
 
@@ -76,7 +81,6 @@ test('every route, every role', async (t) => {
   t.diagnostic(`${asked} requests`);
 
   await t.test('an organisation sees nothing of another, and names no path of the server', async () => {
-    await admin.call('createPolicy', { body: policy }).catch(() => undefined); // there is no repository
     assert.deepEqual((await tenant.call('listUsers')).items.map(({ name }) => name).sort(), [
       'admin',
       'tenant',
@@ -98,6 +102,47 @@ test('every route, every role', async (t) => {
     assert.equal(status, 403);
   });
 
+  await t.test('a job is done again, or ended, only by who may begin it', async () => {
+    const begun = await send('post', '/api/v1/operations/diskCheck', tokens.get('administrator'), {
+      path: '/nowhere',
+    });
+    const { job } = (await begun.json()) as { job: { id: string } };
+    for (const action of ['retry', 'cancel'])
+      for (const [role, wanted] of [
+        ['restorer', 403],
+        ['viewer', 403],
+        ['operator', action === 'retry' ? 403 : 200],
+      ] as const) {
+        await ended(admin, job.id);
+        const { status } = await send('post', `/api/v1/jobs/${job.id}/${action}`, tokens.get(role));
+        assert.equal(status, wanted, `${action} by ${role}`);
+      }
+  });
+
+  await t.test('what a policy keeps is an administrator’s to say', async () => {
+    const url = join(await temporaryFolder(t), 'repository');
+    await admin.call('addRepository', { body: { name: 'main', url, passphrase: 'x', create: true } });
+    const operator = tokens.get('operator');
+    assert.equal(
+      (await send('post', '/api/v1/policies', operator, { ...policy, retention: { last: 1 } })).status,
+      403,
+    );
+    const made = await send('post', '/api/v1/policies', operator, policy);
+    assert.equal(made.status, 200);
+    const { id } = (await made.json()) as { id: string };
+    const change = (token: string | undefined, body: object) =>
+      send('put', `/api/v1/policies/${id}`, token, body);
+    assert.equal((await change(operator, { ...policy, retention: { last: 1 } })).status, 403);
+    assert.equal(
+      (await change(tokens.get('administrator'), { ...policy, retention: { last: 5 } })).status,
+      200,
+    );
+    assert.equal(
+      (await change(operator, { ...policy, retention: { last: 5 }, promiseHours: 9 })).status,
+      200,
+    );
+  });
+
   await t.test('the last administrator stays', async () => {
     const { items } = await admin.call('listUsers');
     const [only] = items;
@@ -108,7 +153,6 @@ test('every route, every role', async (t) => {
     );
     await assert.rejects(admin.call('removeUser', { path: { id: only.id } }), /last administrator/);
   });
-  assert.ok(password);
 });
 
 const policy = {
@@ -116,4 +160,4 @@ const policy = {
   machines: { all: true },
   repository: 'main',
   schedule: '0 2 * * *',
-} as never;
+};

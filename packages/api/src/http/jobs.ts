@@ -156,15 +156,15 @@ export const jobEndpoints = {
   cancelJob: endpoint({
     method: 'post',
     path: '/jobs/{id}/cancel',
-    audience: 'operator',
-    summary: 'End a job; what it began is taken back',
+    audience: 'viewer',
+    summary: 'End a job; what it began is taken back. Needs what the job needs, or the operator',
     answer: job,
   }),
   retryJob: endpoint({
     method: 'post',
     path: '/jobs/{id}/retry',
-    audience: 'operator',
-    summary: 'The same again, as a new job',
+    audience: 'viewer',
+    summary: 'The same again, as a new job. Needs what the job needs',
     answer: job,
   }),
   listPolicies: endpoint({

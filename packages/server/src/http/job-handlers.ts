@@ -1,9 +1,14 @@
 /** Jobs and policies. */
-import type { jobEndpoints } from '@prima/api/http';
+import { hasRole, type jobEndpoints, type PolicySettings } from '@prima/api/http';
+import { isOperationName, operations, parseRequest } from '@prima/api/schemas';
 import { PrimaError, UserError } from '@prima/base';
+import type { Caller } from '../accounts/sessions.ts';
 import { jobDto } from '../jobs/job-store.ts';
+import { checkAudience } from './access.ts';
 import { cursorOf, readCursor } from './cursor.ts';
 import type { Handlers } from './handler.ts';
+import { readSettings } from '../service/settings.ts';
+import { checkMayOperate } from './operation-access.ts';
 
 export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
   listJobs: async ({ service, organisation, query }) => {
@@ -24,7 +29,10 @@ export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
     const { id } = await service.jobs.get(organisation, path['id'] ?? '');
     return { items: await service.jobs.events(id, query.after, query.limit) };
   },
-  cancelJob: async ({ service, organisation, path, note }) => {
+  cancelJob: async ({ service, organisation, caller, path, note }) => {
+    const found = await service.jobs.get(organisation, path['id'] ?? '');
+    const own = isOperationName(found.operation) ? operations[found.operation].role : 'administrator';
+    if (!hasRole(caller.roles, 'operator')) checkAudience(caller, own);
     const row = await service.jobs.cancel(organisation, path['id'] ?? '');
     service.runner.cancel(row.id);
     note(row.summary, { job: row.id });
@@ -34,11 +42,18 @@ export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
     const row = await service.jobs.get(organisation, path['id'] ?? '');
     if (row.state === 'queued' || row.state === 'running')
       throw new PrimaError('state', 'this job has not ended; cancel it first');
+    if (!isOperationName(row.operation))
+      throw new PrimaError('unsupported', 'this server knows no such operation');
+    const request = parseRequest(row.operation, service.jobs.requestOf(row));
+    await checkMayOperate(service, caller, row.operation, request);
+    const { secondApproval } = await readSettings(service.state.db, organisation);
+    if (row.operation === 'forget' && secondApproval)
+      throw new PrimaError('forbidden', 'this needs a second person: ask for it anew, as for the first time');
     const again = await service.jobs.create({
       organisation,
       operation: row.operation,
       summary: row.summary,
-      request: service.jobs.requestOf(row),
+      request,
       shown: JSON.parse(row.shown),
       repository: row.repository ?? undefined,
       machines: JSON.parse(row.machines) as string[],
@@ -51,12 +66,14 @@ export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
     return jobDto(again);
   },
   listPolicies: async ({ service, organisation }) => ({ items: await service.policies.list(organisation) }),
-  createPolicy: async ({ service, organisation, body, note }) => {
+  createPolicy: async ({ service, organisation, caller, body, note }) => {
     note(body.name, body);
+    checkMayForget(caller, undefined, body);
     return service.policies.put(organisation, body);
   },
-  changePolicy: async ({ service, organisation, path, body, note }) => {
+  changePolicy: async ({ service, organisation, caller, path, body, note }) => {
     note(body.name, body);
+    checkMayForget(caller, await service.policies.get(organisation, path['id'] ?? ''), body);
     return service.policies.put(organisation, body, path['id'] ?? '');
   },
   removePolicy: async ({ service, organisation, path, note }) => {
@@ -75,3 +92,13 @@ export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
     return { jobs };
   },
 };
+
+/** What a policy no longer keeps is deleted: that is an administrator's to say. */
+function checkMayForget({ roles }: Caller, before: PolicySettings | undefined, after: PolicySettings): void {
+  const isSame = JSON.stringify(before?.retention) === JSON.stringify(after.retention);
+  if (isSame || after.retention === undefined || hasRole(roles, 'administrator')) return;
+  throw new PrimaError(
+    'forbidden',
+    'what is kept is said by an administrator; leave it as it is, or ask one',
+  );
+}

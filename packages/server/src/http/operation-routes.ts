@@ -5,7 +5,6 @@ import {
   type OperationName,
   operations,
   parseRequest,
-  roleOf,
   withoutSecrets,
 } from '@prima/api/schemas';
 import { errorCodes, PrimaError, toPrimaError, UserError } from '@prima/base';
@@ -16,10 +15,11 @@ import { askApproval } from '../service/approvals.ts';
 import type { Service } from '../service/service.ts';
 import { readSettings } from '../service/settings.ts';
 import { applicationFor } from '../service/work.ts';
-import { checkAudience, checkMayNamePaths } from './access.ts';
+import { checkAudience } from './access.ts';
 import { JobFollower } from './job-follower.ts';
 import { type Bindings, bodyOf, type Requests } from './request.ts';
-import { hostOfRequest, machinesOf, namesPaths, summaryOf } from './operation-traits.ts';
+import { checkMayOperate } from './operation-access.ts';
+import { hostOfRequest, machinesOf, summaryOf } from './operation-traits.ts';
 
 /** Beside each other on one host. */
 const operationsOnHost = 4;
@@ -64,10 +64,7 @@ interface AskedOperation {
 async function answer(asked: AskedOperation): Promise<Response> {
   const { context, service, caller, name, request } = asked;
   const { organisation } = caller;
-  const hosts = (await (await service.tenants.of(organisation)).hostList()).map((host) => host.name);
-  const role = roleOf(name, request, hosts);
-  checkAudience(caller, role);
-  if (namesPaths(name, role)) checkMayNamePaths(caller);
+  await checkMayOperate(service, caller, name, request);
   const repository = context.req.query('repository');
   if (operations[name].kind === 'job') return begin(asked, repository);
   const row = { organisation_id: organisation, repository: repository ?? null };
