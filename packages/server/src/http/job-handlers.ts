@@ -1,4 +1,5 @@
 /** Jobs and policies. */
+import { isDeepStrictEqual } from 'node:util';
 import { hasRole, type jobEndpoints, type PolicySettings } from '@prima/api/http';
 import { isOperationName, operations, parseRequest } from '@prima/api/schemas';
 import { PrimaError, UserError } from '@prima/base';
@@ -95,7 +96,7 @@ export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
 
 /** What a policy no longer keeps is deleted: that is an administrator's to say. */
 function checkMayForget({ roles }: Caller, before: PolicySettings | undefined, after: PolicySettings): void {
-  const isSame = JSON.stringify(before?.retention) === JSON.stringify(after.retention);
+  const isSame = isDeepStrictEqual(before?.retention, after.retention);
   if (isSame || after.retention === undefined || hasRole(roles, 'administrator')) return;
   throw new PrimaError(
     'forbidden',

@@ -3,7 +3,7 @@ import { Checkbox, NativeSelect, NumberInput, SimpleGrid, Textarea, TextInput } 
 import type { Policy, PolicySettings } from '@prima/api/http';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { call, changed, resource } from '../client.ts';
+import { call, changed, resource, useMay } from '../client.ts';
 import { cronInWords, nextRuns } from '../cron.ts';
 import { formatExact } from '../format.ts';
 import { Form } from './form.tsx';
@@ -15,9 +15,11 @@ const first = { all: true };
 export function PolicyForm({ policy, done }: { policy: Policy | undefined; done: () => void }) {
   const repositories = useQuery(resource('listRepositories'));
   const names = (repositories.data?.items ?? []).map(({ name }) => name);
+  const maySayWhatIsKept = useMay('administrator');
   const [isAll, setAll] = useState((policy?.machines ?? first).all ?? false);
   const save = async (values: Record<string, string>) => {
     const body = settingsOf(values, isAll, policy);
+    if (!maySayWhatIsKept) body.retention = policy?.retention;
     await (policy ? call('changePolicy', { path: { id: policy.id }, body }) : call('createPolicy', { body }));
     await changed('listPolicies', 'listMachines', 'getMachine', 'getOverview');
     done();
@@ -64,8 +66,11 @@ export function PolicyForm({ policy, done }: { policy: Policy | undefined; done:
         defaultValue={policy?.promiseHours ?? 26}
         hideControls
       />
-      <fieldset className="choices">
-        <legend>How many points are kept (empty: no rule; all empty: every point)</legend>
+      <fieldset className="choices" disabled={!maySayWhatIsKept}>
+        <legend>
+          How many points are kept (empty: no rule; all empty: every point
+          {maySayWhatIsKept ? '' : '; an administrator says it'})
+        </legend>
         <SimpleGrid cols={{ base: 3, xs: 5 }}>
           {keeps.map((rule) => (
             <NumberInput
