@@ -13,6 +13,8 @@ export class JobFollower {
   readonly #service: Service;
   readonly #job: JobRow;
   #last = 0;
+  /** The job's end was among what was told. */
+  #hasTold = false;
 
   constructor(service: Service, job: JobRow) {
     this.#service = service;
@@ -52,8 +54,6 @@ export class JobFollower {
       stopListening();
     }
   }
-
-  #hasTold = false;
 
   async #tellStored(stream: SSEStreamingApi): Promise<boolean> {
     let told = false;
