@@ -172,7 +172,7 @@ test('a backup whose connection breaks again and again tells and answers all', a
 
 test('Ctrl-C cancels a backup on the server: it ends, no point is left, the status is 130', async (t) => {
   const { at, env, server, prima, answer } = await bench(t, MiB);
-  await writeFile(at('disk.raw'), randomBytes(32 * MiB));
+  await writeFile(at('disk.raw'), randomBytes(160 * MiB));
   await prima('init');
   await using running = spawnPrima(['backup', at('disk.raw'), '--json'], { env });
   await running.printed(/"type":"progress"/);
