@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Cleanup } from '@prima/testbed';
-import { chromium, type Page } from 'playwright-core';
+import { chromium, type Locator, type Page } from 'playwright-core';
 
 export const password = 'correct horse battery';
 
@@ -13,7 +13,11 @@ export async function browserPage(t: Cleanup): Promise<{ page: Page; wrong: stri
     args: ['--no-sandbox', '--disable-dev-shm-usage'], // tests may run as root, and in containers
   });
   t.after(() => browser.close());
-  const context = await browser.newContext({ colorScheme: 'light', reducedMotion: 'reduce' });
+  const context = await browser.newContext({
+    colorScheme: 'light',
+    reducedMotion: 'reduce',
+    locale: 'en-GB',
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
   const wrong: string[] = [];
@@ -45,6 +49,17 @@ export const visit = async (page: Page, name: string): Promise<void> => {
   await page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
 };
 
+/** Goes to a control as somebody without a mouse does. */
+export async function tabTo(page: Page, control: Locator): Promise<void> {
+  const pressesAtMost = 100;
+  await control.waitFor();
+  for (let presses = 0; presses < pressesAtMost; presses += 1) {
+    if (await control.evaluate((element) => element === element.ownerDocument.activeElement)) return;
+    await page.keyboard.press('Tab');
+  }
+  assert.fail(`${control.toString()} is not reached with the Tab key`);
+}
+
 /** Makes the first account with the link that the server said. */
 export async function useFirstLink(page: Page, link: string | undefined): Promise<void> {
   await page.goto(link ?? '');
@@ -53,12 +68,12 @@ export async function useFirstLink(page: Page, link: string | undefined): Promis
   await page.getByLabel('The password again').fill(password);
 }
 
-/** Makes the repository `main`, and closes the words of its recovery key. */
-export async function addRepository(page: Page, path: string): Promise<void> {
+/** Makes a repository, and closes the words of its recovery key. */
+export async function addRepository(page: Page, path: string, name = 'main'): Promise<void> {
   await visit(page, 'Repositories');
   await page.getByRole('button', { name: 'Add repository' }).first().click();
   const dialog = page.getByRole('dialog');
-  await dialog.getByLabel('Name').fill('main');
+  await dialog.getByLabel('Name').fill(name);
   await dialog.getByLabel('Where').fill(path);
   await dialog.getByLabel(/^Passphrase/).fill(password);
   await dialog.getByLabel('The passphrase again').fill(password);
@@ -66,5 +81,5 @@ export async function addRepository(page: Page, path: string): Promise<void> {
   await dialog.getByRole('button', { name: 'Add' }).click();
   await page.getByRole('dialog', { name: 'Write these words down' }).waitFor();
   await page.keyboard.press('Escape');
-  await page.getByRole('heading', { name: 'main' }).waitFor();
+  await page.getByRole('heading', { name }).waitFor();
 }

@@ -18,6 +18,8 @@ export interface Endpoint {
   path: `/${string}`;
   summary: string;
   audience: Audience;
+  /** Of a `post`: it changes nothing, and is no matter of the audit log. */
+  reads?: boolean;
   query?: z.ZodObject;
   body?: z.ZodType;
   /** Of the answer 200; without one it is 204. */

@@ -67,6 +67,8 @@ const rules = z.strictObject({
   yearly: count.optional(),
 });
 
+const timeOfDay = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'a time of the day, as 22:30');
+
 export const policySettings = z.strictObject({
   name,
   enabled: z.boolean().default(true),
@@ -89,7 +91,7 @@ export const policySettings = z.strictObject({
     .default('UTC')
     .meta({ description: 'of the schedule and the window, as in the IANA database' }),
   window: z
-    .strictObject({ from: z.string().regex(/^\d\d:\d\d$/), to: z.string().regex(/^\d\d:\d\d$/) })
+    .strictObject({ from: timeOfDay, to: timeOfDay })
     .optional()
     .meta({ description: 'runs begin within it only; past midnight where `to` is before `from`' }),
   promiseHours: z
@@ -118,6 +120,22 @@ export const policy = policySettings.extend({
   lastRun: time.optional(),
   lastOutcome: z.enum(['running', 'succeeded', 'failed']).optional(),
   machineCount: count,
+});
+
+export const policyPreview = z.object({
+  runs: z
+    .array(z.object({ time, begins: time.meta({ description: 'in the window' }) }))
+    .meta({ description: 'the next five' }),
+  machines: z.object({
+    total: count,
+    items: z.array(z.object({ id, policies: z.array(name) })).meta({ description: 'the first 100' }),
+    unused: z
+      .array(text(200))
+      .meta({ description: 'hosts, names and exceptions that fit no machine there is' }),
+  }),
+  issues: z
+    .array(z.object({ path: text(), message: text() }))
+    .meta({ description: 'why there are no runs: what making the policy would be refused for' }),
 });
 
 export const jobEndpoints = {
@@ -181,6 +199,15 @@ export const jobEndpoints = {
     summary: 'A new policy',
     body: policySettings,
     answer: policy,
+  }),
+  previewPolicy: endpoint({
+    method: 'post',
+    path: '/policies/preview',
+    reads: true,
+    audience: 'viewer',
+    summary: 'When settings would run, and which machines they take; nothing is kept',
+    body: policySettings.pick({ machines: true, schedule: true, timeZone: true, window: true }),
+    answer: policyPreview,
   }),
   changePolicy: endpoint({
     method: 'put',

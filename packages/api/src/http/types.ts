@@ -16,6 +16,7 @@ export type Organisation = z.infer<typeof accounts.organisation>;
 export type Overview = z.infer<typeof things.overview>;
 export type PointRow = z.infer<typeof things.point>;
 export type Policy = z.infer<typeof jobs.policy>;
+export type PolicyPreview = z.infer<typeof jobs.policyPreview>;
 export type PolicySettings = z.infer<typeof jobs.policySettings>;
 export type Problem = z.infer<typeof common.problem>;
 export type Protection = z.infer<typeof things.protection>;

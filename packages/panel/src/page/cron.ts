@@ -1,5 +1,4 @@
-/** A schedule in words, and when it runs next. */
-import { CronExpressionParser } from 'cron-parser';
+/** A schedule in words. When it runs, the server says. */
 
 const weekdays = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
 const months = [
@@ -51,10 +50,10 @@ function timeInWords(minute: string, hour: string): string {
   return `${at} in the hours ${fieldInWords(hour, String)}`;
 }
 
-/** `at 22:00 on Monday to Friday`; undefined where it is no schedule of five fields. */
+/** `at 22:00 on Monday to Friday` of a schedule; undefined for what is not five fields. */
 export function cronInWords(schedule: string): string | undefined {
   const fields = schedule.trim().split(/\s+/);
-  if (fields.length !== 5 || nextRuns(schedule, 'UTC', 1).length === 0) return undefined;
+  if (fields.length !== 5) return undefined;
   const [minute = '', hour = '', day = '', month = '', weekday = ''] = fields;
   if (/[a-z?#]/i.test(fields.join(''))) return schedule.trim();
   const words = [timeInWords(minute, hour)];
@@ -66,15 +65,4 @@ export function cronInWords(schedule: string): string | undefined {
   if (day === '*' && weekday === '*') words.push('every day');
   if (month !== '*') words.push(`in ${fieldInWords(month, (n) => months[n - 1] ?? String(n))}`);
   return words.join(' ');
-}
-
-/** ISO times; empty where the schedule or the zone is none. */
-export function nextRuns(schedule: string, timeZone: string, count: number, from = new Date()): string[] {
-  if (schedule.trim().split(/\s+/).length !== 5) return [];
-  try {
-    const times = CronExpressionParser.parse(schedule, { tz: timeZone, currentDate: from });
-    return times.take(count).map((time) => time.toDate().toISOString());
-  } catch {
-    return []; // whoever types one is in the midst of it
-  }
 }

@@ -28,9 +28,10 @@ export function formatRelative(time: string, now: number): string {
   return seconds > 5 ? 'in a moment' : 'just now';
 }
 
-/** In the reader's zone, which is named. */
-export function formatExact(time: string): string {
-  return new Date(time).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'long' });
+/** In the reader's zone, or the one that is given; it is named. */
+export function formatExact(time: string, timeZone?: string): string {
+  const zone = timeZone === undefined ? {} : { timeZone };
+  return new Date(time).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'long', ...zone });
 }
 
 /** `4 s`, `3 min 20 s`, `2 h 5 min`. */

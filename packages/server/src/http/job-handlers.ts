@@ -72,6 +72,7 @@ export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
     checkMayForget(caller, undefined, body);
     return service.policies.put(organisation, body);
   },
+  previewPolicy: ({ service, organisation, body }) => service.policies.preview(organisation, body),
   changePolicy: async ({ service, organisation, caller, path, body, note }) => {
     note(body.name, body);
     checkMayForget(caller, await service.policies.get(organisation, path['id'] ?? ''), body);

@@ -47,7 +47,7 @@ export class Requests {
     if (isSame(context.req.header(csrfHeader) ?? '', caller.csrf ?? '')) return caller;
     throw new PrimaError(
       'forbidden',
-      `a change needs the session's csrf in ${csrfHeader}; load the page again`,
+      `what is sent needs the session's csrf in ${csrfHeader}; load the page again`,
     );
   }
 

@@ -30,7 +30,7 @@ interface Request {
 async function answer(name: EndpointName, request: Request): Promise<Response> {
   const { context, service, requests } = request;
   const described: Endpoint = endpoints[name];
-  const changes = described.method !== 'get';
+  const changes = described.method !== 'get' && !described.reads;
   let noted: { target: string; details: Record<string, unknown> } | undefined;
   let caller: Caller | undefined;
   try {

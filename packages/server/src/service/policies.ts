@@ -1,11 +1,12 @@
 /** Policies: kept, and run when their time has come. */
 import { randomUUID } from 'node:crypto';
-import type { Policy, PolicySettings } from '@prima/api/http';
-import { type Clock, type Logger, PrimaError, toPrimaError, UserError } from '@prima/base';
-import { Cron } from 'croner';
+import type { Policy, PolicyPreview, PolicySettings } from '@prima/api/http';
+import { type Clock, type Logger, PrimaError, toPrimaError } from '@prima/base';
 import type { Kysely } from 'kysely';
 import type { JobStore } from '../jobs/job-store.ts';
 import type { Tables } from '../state/tables.ts';
+import { type PreviewRequest, previewOf } from './policy-preview.ts';
+import { nextRuns, refusedSetting } from './schedule.ts';
 import { type PolicyRow, reckonStanding, settingsOf, takes } from './standing.ts';
 import type { Tenants } from './tenants.ts';
 import { nextInWindow } from './window.ts';
@@ -58,17 +59,22 @@ export class Policies {
     throw new PrimaError('not-found', 'there is no such policy');
   }
 
-  /** Raises `usage` for a schedule, a zone or a repository that is none, `exists` for a name that is taken. */
+  /** What settings would do, whether they are whole yet or not. */
+  async preview(organisation: string, asked: PreviewRequest): Promise<PolicyPreview> {
+    const rows = await this.#machines(organisation);
+    return previewOf(asked, rows, new Date(this.#parts.clock.now()));
+  }
+
+  /**
+   * Raises `usage` for a schedule or a zone that is none, `not-found` for a repository, `exists` for a name that is taken; with
+   * `details.issues`, as for requests that do not fit.
+   */
   async put(organisation: string, settings: PolicySettings, id?: string): Promise<Policy> {
-    const { db, clock, tenants } = this.#parts;
-    await tenants.repository(organisation, settings.repository);
-    if (settings.copyTo !== undefined) {
-      if (settings.copyTo === settings.repository)
-        throw new UserError('usage', 'the second repository is another than the first');
-      await tenants.repository(organisation, settings.copyTo);
-    }
+    const { db, clock } = this.#parts;
+    await this.#checkRepositories(organisation, settings);
     const now = new Date(clock.now());
-    const next_run = settings.enabled ? nextRun(settings, now) : null;
+    const [next = null] = nextRuns(settings, now, 1);
+    const next_run = settings.enabled ? next : null;
     const taken = await db
       .selectFrom('policy')
       .select('id')
@@ -76,7 +82,7 @@ export class Policies {
       .where('name', '=', settings.name)
       .where('id', '!=', id ?? '')
       .executeTakeFirst();
-    if (taken) throw new UserError('exists', `there is a policy "${settings.name}" already`);
+    if (taken) throw refusedSetting('exists', 'name', `there is a policy "${settings.name}" already`);
     const kept = { name: settings.name, settings: JSON.stringify(settings), next_run };
     if (id === undefined) {
       const row = {
@@ -118,7 +124,7 @@ export class Policies {
       const settings = settingsOf(row);
       const { numUpdatedRows } = await db
         .updateTable('policy')
-        .set({ next_run: nextRun(settings, now) })
+        .set({ next_run: nextRuns(settings, now, 1)[0] ?? null })
         .where('id', '=', row.id)
         .where('next_run', '=', row.next_run)
         .executeTakeFirst();
@@ -198,10 +204,23 @@ export class Policies {
     return rows.map(({ machine }) => machine);
   }
 
-  async #machines(organisation: string): Promise<{ host: string; name: string }[]> {
+  async #checkRepositories(organisation: string, { repository, copyTo }: PolicySettings): Promise<void> {
+    const known = (await this.#parts.tenants.repositories(organisation)).map(({ name }) => name);
+    const check = (path: string, name: string) => {
+      if (!known.includes(name))
+        throw refusedSetting('not-found', path, `there is no repository "${name}"; add it first`);
+    };
+    check('repository', repository);
+    if (copyTo === undefined) return;
+    check('copyTo', copyTo);
+    if (copyTo === repository)
+      throw refusedSetting('usage', 'copyTo', 'the second repository is another than the first');
+  }
+
+  async #machines(organisation: string): Promise<{ host: string; name: string; policies: string }[]> {
     return this.#parts.db
       .selectFrom('machine')
-      .select(['host', 'name'])
+      .select(['host', 'name', 'policies'])
       .where('organisation_id', '=', organisation)
       .where('gone', '=', 0)
       .orderBy('host')
@@ -222,20 +241,6 @@ export class Policies {
     if (states.has('running') || states.has('queued')) return 'running';
     return states.has('failed') || states.has('cancelled') ? 'failed' : 'succeeded';
   }
-}
-
-/** Raises `usage`. */
-function nextRun({ schedule, timeZone }: PolicySettings, after: Date): string {
-  try {
-    const next = new Cron(schedule, { timezone: timeZone, mode: '5-part', paused: true }).nextRun(after);
-    if (next) return next.toISOString();
-  } catch (error) {
-    const { message } = toPrimaError(error, 'reading a schedule');
-    throw new UserError('usage', `"${schedule}" in ${timeZone} is not a schedule: ${message}`, {
-      cause: error,
-    });
-  }
-  throw new UserError('usage', `"${schedule}" never comes`);
 }
 
 const dayMs = 86_400_000;

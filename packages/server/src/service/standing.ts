@@ -13,10 +13,15 @@ export const settingsOf = (row: Pick<PolicyRow, 'settings'>): PolicySettings =>
   JSON.parse(row.settings) as PolicySettings;
 
 /** Whether a policy takes the machine. */
-export function takes({ machines }: PolicySettings, host: string, name: string): boolean {
+export function takes({ machines }: Pick<PolicySettings, 'machines'>, host: string, name: string): boolean {
   const { all = false, hosts = [], names = [], except = [] } = machines;
-  const fits = (pattern: string) => patternOf(pattern).test(`${host}/${name}`);
+  const fits = (pattern: string) => fitsName(pattern, host, name);
   return (all || hosts.includes(host) || names.some(fits)) && !except.some(fits);
+}
+
+/** Whether one of a policy's names or exceptions is the machine's. */
+export function fitsName(pattern: string, host: string, name: string): boolean {
+  return patternOf(pattern).test(`${host}/${name}`);
 }
 
 /** `*` stands for any characters; without "/" it is the machine's name on any host. */

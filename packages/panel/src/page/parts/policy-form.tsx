@@ -1,33 +1,71 @@
-/** Makes a policy or changes one; tells its schedule in words, and when it runs next. */
+/** Makes a policy or changes one: all that it can say, and what it would do. */
 import { Checkbox, NativeSelect, NumberInput, SimpleGrid, Textarea, TextInput } from '@mantine/core';
-import type { Policy, PolicySettings } from '@prima/api/http';
+import type { Policy } from '@prima/api/http';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { call, changed, resource, useMay } from '../client.ts';
-import { cronInWords, nextRuns } from '../cron.ts';
-import { formatExact } from '../format.ts';
-import { Form } from './form.tsx';
+import { keptRules, machineLines, settingsOf } from '../policy-settings.ts';
+import { Form, type FormValues, issueAt, issueIn, type IssueOf } from './form.tsx';
+import { PolicyPreview, usePolicyPreview } from './policy-preview.tsx';
 
-const keeps = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const first = { all: true };
+const zones = Intl.supportedValuesOf('timeZone');
+
+interface PartProps {
+  policy: Policy | undefined;
+  issueOf: IssueOf;
+}
 
 export function PolicyForm({ policy, done }: { policy: Policy | undefined; done: () => void }) {
-  const repositories = useQuery(resource('listRepositories'));
-  const names = (repositories.data?.items ?? []).map(({ name }) => name);
   const maySayWhatIsKept = useMay('administrator');
-  const [isAll, setAll] = useState((policy?.machines ?? first).all ?? false);
-  const save = async (values: Record<string, string>) => {
-    const body = settingsOf(values, isAll, policy);
+  const [typed, setTyped] = useState<FormValues>();
+  const preview = usePolicyPreview(typed);
+  const save = async (values: FormValues) => {
+    const body = settingsOf(values, policy);
     if (!maySayWhatIsKept) body.retention = policy?.retention;
     await (policy ? call('changePolicy', { path: { id: policy.id }, body }) : call('createPolicy', { body }));
     await changed('listPolicies', 'listMachines', 'getMachine', 'getOverview');
     done();
   };
+  const issues = preview.isPlaceholderData ? [] : preview.data?.issues;
   return (
-    <Form submit={policy ? 'Save' : 'Make it'} run={save}>
-      <TextInput name="name" label="Name" required defaultValue={policy?.name ?? ''} data-autofocus />
+    <Form submit={policy ? 'Save' : 'Make it'} run={save} onValues={setTyped}>
+      {(refused) => {
+        const issueOf = (path: string) =>
+          refused(path) ?? issueIn(preview.error, path) ?? issueAt(issues, path);
+        const part = { policy, issueOf };
+        return (
+          <>
+            <TextInput
+              name="name"
+              label="Name"
+              required
+              defaultValue={policy?.name ?? ''}
+              error={issueOf('name')}
+              data-autofocus
+            />
+            <Machines {...part} />
+            <Places {...part} />
+            <Times {...part} />
+            <Runs {...part} />
+            <Kept {...part} isDisabled={!maySayWhatIsKept} />
+            <Checkbox name="enabled" label="Runs by itself" defaultChecked={policy?.enabled ?? true} />
+            <PolicyPreview of={preview} />
+          </>
+        );
+      }}
+    </Form>
+  );
+}
+
+function Machines({ policy, issueOf }: PartProps) {
+  const machines = policy?.machines ?? { all: true };
+  const [isAll, setAll] = useState(machines.all ?? false);
+  return (
+    <fieldset className="part">
+      <legend>Which machines</legend>
       <Checkbox
+        name="all"
         label="All machines"
         checked={isAll}
         onChange={({ currentTarget }) => setAll(currentTarget.checked)}
@@ -36,142 +74,189 @@ export function PolicyForm({ policy, done }: { policy: Policy | undefined; done:
         <Textarea
           name="machines"
           label="Machines"
-          description="One a line: HOST/MACHINE, or HOST/* for all of a host"
+          description="One a line: HOST/MACHINE, HOST/* for all of a host, or NAME* on any host"
           autosize
           minRows={2}
           required
-          defaultValue={linesOf(policy).join('\n')}
+          defaultValue={machineLines(machines)}
+          error={issueOf('machines.names')}
         />
       )}
-      <SimpleGrid cols={{ base: 1, xs: 2 }}>
+      <Textarea
+        name="except"
+        label="Except"
+        description="One a line, as above"
+        autosize
+        minRows={1}
+        defaultValue={(machines.except ?? []).join('\n')}
+        error={issueOf('machines.except')}
+      />
+    </fieldset>
+  );
+}
+
+function Places({ policy, issueOf }: PartProps) {
+  const repositories = useQuery(resource('listRepositories'));
+  const names = (repositories.data?.items ?? []).map(({ name }) => name);
+  return (
+    <fieldset className="part">
+      <legend>Where to</legend>
+      <SimpleGrid cols={{ base: 1, xs: 3 }}>
         <NativeSelect
-          key={names.join()}
+          key={`first ${names.join()}`}
           name="repository"
           label="Repository"
           data={names}
           defaultValue={policy?.repository ?? names[0] ?? ''}
+          error={issueOf('repository')}
         />
         <NativeSelect
-          name="mode"
-          label="Mode"
-          data={['auto', 'hot', 'warm', 'cold']}
-          defaultValue={policy?.mode ?? 'auto'}
+          key={`second ${names.join()}`}
+          name="copyTo"
+          label="Copy to a second"
+          data={[{ value: '', label: 'no copy' }, ...names]}
+          defaultValue={policy?.copyTo ?? ''}
+          error={issueOf('copyTo')}
+        />
+        <NumberInput
+          name="lockDays"
+          label="Lock, in days"
+          placeholder="no lock"
+          min={1}
+          max={36_500}
+          allowDecimal={false}
+          hideControls
+          defaultValue={policy?.lockDays ?? ''}
+          error={issueOf('lockDays')}
         />
       </SimpleGrid>
-      <Schedule schedule={policy?.schedule ?? '0 22 * * *'} zone={policy?.timeZone ?? ownZone} />
-      <NumberInput
-        name="promise"
-        label="Promise: no last point older than, in hours"
-        min={1}
-        defaultValue={policy?.promiseHours ?? 26}
-        hideControls
-      />
-      <fieldset className="choices" disabled={!maySayWhatIsKept}>
-        <legend>
-          How many points are kept (empty: no rule; all empty: every point
-          {maySayWhatIsKept ? '' : '; an administrator says it'})
-        </legend>
-        <SimpleGrid cols={{ base: 3, xs: 5 }}>
-          {keeps.map((rule) => (
-            <NumberInput
-              key={rule}
-              name={rule}
-              label={rule}
-              min={0}
-              hideControls
-              defaultValue={policy?.retention?.[rule] ?? ''}
-            />
-          ))}
-        </SimpleGrid>
-      </fieldset>
-      <Checkbox name="enabled" label="Runs by itself" defaultChecked={policy?.enabled ?? true} />
-    </Form>
+      <p className="soft">While a point is locked nobody can forget it, whatever is kept.</p>
+    </fieldset>
   );
 }
 
-function Schedule(given: { schedule: string; zone: string }) {
-  const [schedule, setSchedule] = useState(given.schedule);
-  const [zone, setZone] = useState(given.zone);
-  const runs = nextRuns(schedule, zone, 5);
+function Times({ policy, issueOf }: PartProps) {
   return (
-    <>
+    <fieldset className="part">
+      <legend>When</legend>
       <SimpleGrid cols={{ base: 1, xs: 2 }}>
         <TextInput
           name="schedule"
           label="Schedule"
           description="minute hour day month weekday"
           required
-          value={schedule}
-          onChange={({ currentTarget }) => setSchedule(currentTarget.value)}
+          defaultValue={policy?.schedule ?? '0 22 * * *'}
+          error={issueOf('schedule')}
         />
         <TextInput
           name="zone"
           label="Time zone"
           description="as Europe/Berlin"
           required
-          value={zone}
-          onChange={({ currentTarget }) => setZone(currentTarget.value)}
+          list="time-zones"
+          defaultValue={policy?.timeZone ?? ownZone}
+          error={issueOf('timeZone')}
+        />
+        <TextInput
+          name="from"
+          label="Begins from"
+          placeholder="22:30"
+          description="A run outside waits; empty: at any time"
+          defaultValue={policy?.window?.from ?? ''}
+          error={issueOf('window.from')}
+        />
+        <TextInput
+          name="to"
+          label="Begins until"
+          placeholder="05:00"
+          description="Past midnight where it is the earlier"
+          defaultValue={policy?.window?.to ?? ''}
+          error={issueOf('window.to')}
         />
       </SimpleGrid>
-      <div role="status">
-        {runs.length === 0 ? (
-          <p className="tone-warn">This is no schedule yet: five fields and a time zone.</p>
-        ) : (
-          <>
-            <p>It runs {cronInWords(schedule)}. Next:</p>
-            <ul className="soft" style={{ margin: 0 }}>
-              {runs.map((time) => (
-                <li key={time}>{formatExact(time)}</li>
-              ))}
-            </ul>
-          </>
-        )}
-      </div>
-    </>
+      <datalist id="time-zones">
+        {zones.map((zone) => (
+          <option key={zone} value={zone} />
+        ))}
+      </datalist>
+      <NumberInput
+        name="promise"
+        label="Promise: no last point older than, in hours"
+        min={1}
+        required
+        hideControls
+        defaultValue={policy?.promiseHours ?? 26}
+        error={issueOf('promiseHours')}
+      />
+    </fieldset>
   );
 }
 
-function linesOf(policy: Policy | undefined): string[] {
-  const { hosts = [], names = [] } = policy?.machines ?? {};
-  return [...hosts.map((host) => `${host}/*`), ...names];
+function Runs({ policy, issueOf }: PartProps) {
+  return (
+    <fieldset className="part">
+      <legend>How</legend>
+      <SimpleGrid cols={{ base: 1, xs: 3 }}>
+        <NativeSelect
+          name="mode"
+          label="Mode"
+          data={['auto', 'hot', 'warm', 'cold']}
+          defaultValue={policy?.mode ?? 'auto'}
+          error={issueOf('mode')}
+        />
+        <NumberInput
+          name="atOnce"
+          label="At once on a host"
+          min={1}
+          max={64}
+          allowDecimal={false}
+          required
+          hideControls
+          defaultValue={policy?.atOnce ?? 2}
+          error={issueOf('atOnce')}
+        />
+        <NumberInput
+          name="attempts"
+          label="Attempts at most"
+          min={1}
+          max={10}
+          allowDecimal={false}
+          required
+          hideControls
+          defaultValue={policy?.attempts ?? 3}
+          error={issueOf('attempts')}
+        />
+      </SimpleGrid>
+      <Checkbox
+        name="skipFreeSpace"
+        label="Leave out the free space of file systems"
+        defaultChecked={policy?.skipFreeSpace ?? false}
+      />
+    </fieldset>
+  );
 }
 
-/** What this form does not show stays as it was. */
-function settingsOf(
-  values: Record<string, string>,
-  isAll: boolean,
-  policy: Policy | undefined,
-): PolicySettings {
-  const {
-    id: _id,
-    nextRun: _next,
-    lastRun: _last,
-    lastOutcome: _outcome,
-    machineCount: _count,
-    ...before
-  } = policy ?? ({} as Partial<Policy>);
-  const counts = keeps.flatMap((rule) => (values[rule] ? [[rule, Number(values[rule])] as const] : []));
-  const { retention: old, ...kept } = before;
-  const hourly = old?.hourly === undefined ? {} : { hourly: old.hourly };
-  const retention = { ...hourly, ...Object.fromEntries(counts) };
-  const except = before.machines?.except;
-  const names = (values['machines'] ?? '')
-    .split('\n')
-    .map((line) => line.trim())
-    .filter(Boolean);
-  return {
-    atOnce: 2,
-    attempts: 3,
-    skipFreeSpace: false,
-    ...kept,
-    name: values['name'] ?? '',
-    enabled: values['enabled'] !== undefined,
-    machines: { ...(isAll ? { all: true } : { names }), ...(except ? { except } : {}) },
-    repository: values['repository'] ?? '',
-    mode: (values['mode'] ?? 'auto') as PolicySettings['mode'],
-    schedule: (values['schedule'] ?? '').trim(),
-    timeZone: values['zone'] ?? 'UTC',
-    promiseHours: Number(values['promise']),
-    ...(Object.keys(retention).length > 0 ? { retention } : {}),
-  };
+function Kept({ policy, issueOf, isDisabled }: PartProps & { isDisabled: boolean }) {
+  return (
+    <fieldset className="part" disabled={isDisabled}>
+      <legend>How many points are kept</legend>
+      <SimpleGrid cols={{ base: 3, xs: 6 }}>
+        {keptRules.map((rule) => (
+          <NumberInput
+            key={rule}
+            name={rule}
+            label={rule}
+            min={0}
+            allowDecimal={false}
+            hideControls
+            defaultValue={policy?.retention?.[rule] ?? ''}
+            error={issueOf(`retention.${rule}`)}
+          />
+        ))}
+      </SimpleGrid>
+      <p className="soft">
+        Empty: no such rule; all empty: every point.{isDisabled ? ' An administrator says it.' : ''}
+      </p>
+    </fieldset>
+  );
 }

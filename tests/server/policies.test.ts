@@ -1,0 +1,92 @@
+/** What policies are held to, and what they would do before they are kept. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { ApiError } from '@prima/api/http';
+import { temporaryFolder } from '@prima/testbed';
+import { fillState } from './many-rows-fixture.ts';
+import { administrator, serverWorld } from './server-fixture.ts';
+
+const settings = {
+  name: 'nightly',
+  machines: { all: true },
+  repository: 'first',
+  schedule: '0 22 * * *',
+};
+
+const refusedAt = (path: string) => (error: ApiError) => {
+  const { issues } = error.problem.details as { issues: { path: string; message: string }[] };
+  return issues.some((issue) => issue.path === path && error.message.includes(issue.message));
+};
+
+test('policies', async (t) => {
+  const world = await serverWorld(t);
+  const admin = await administrator(world);
+  fillState(join(world.home, 'server.sqlite'), { machines: 200, points: 0 });
+  const url = join(await temporaryFolder(t), 'repository');
+  await admin.call('addRepository', { body: { name: 'first', url, passphrase: 'x', create: true } });
+  const before = (await admin.call('listAudit')).items.length;
+
+  await t.test('a preview says which machines, and what fits none', async () => {
+    const { machines, runs, issues } = await admin.call('previewPolicy', {
+      body: {
+        machines: { hosts: ['host0', 'nowhere'], names: ['vm001*', 'none*'], except: ['host0/vm0000'] },
+        schedule: '0 22 * * *',
+      },
+    });
+    assert.equal(machines.total, 9 + 10); // host0 has each twentieth, and one is excepted
+    assert.deepEqual(machines.items[0], { id: 'host0/vm0020', policies: [] });
+    assert.deepEqual(machines.unused, ['nowhere', 'none*']);
+    assert.deepEqual([runs.length, issues], [5, []]);
+    const all = await admin.call('previewPolicy', {
+      body: { machines: { all: true }, schedule: '* * * * *' },
+    });
+    assert.deepEqual([all.machines.total, all.machines.items.length], [200, 100]);
+  });
+
+  await t.test('a preview says when it runs, and when a window lets it begin', async () => {
+    const { runs } = await admin.call('previewPolicy', {
+      body: {
+        machines: {},
+        schedule: '0 20 * * *',
+        timeZone: 'Europe/Berlin',
+        window: { from: '23:30', to: '04:00' },
+      },
+    });
+    const local = (time: string) =>
+      new Date(time).toLocaleTimeString('en-GB', { timeZone: 'Europe/Berlin', timeStyle: 'short' });
+    for (const { time, begins } of runs) {
+      assert.deepEqual([local(time), local(begins)], ['20:00', '23:30']);
+      assert.ok(begins > time);
+    }
+  });
+
+  await t.test('a preview of what would be refused says why', async () => {
+    for (const [path, body] of [
+      ['schedule', { schedule: '99 * * * *' }],
+      ['schedule', { schedule: 'daily' }],
+      ['timeZone', { schedule: '0 1 * * *', timeZone: 'Nowhere/Land' }],
+    ] as const) {
+      const { runs, issues } = await admin.call('previewPolicy', {
+        body: { machines: { all: true }, ...body },
+      });
+      assert.deepEqual([runs, issues.map((issue) => issue.path)], [[], [path]]);
+    }
+  });
+
+  await t.test('a preview is no matter of the audit log', async () => {
+    assert.equal((await admin.call('listAudit')).items.length, before);
+  });
+
+  await t.test('what is refused says which setting it is', async () => {
+    const make = (change: object) => admin.call('createPolicy', { body: { ...settings, ...change } });
+    await assert.rejects(make({ schedule: '99 * * * *' }), refusedAt('schedule'));
+    await assert.rejects(make({ timeZone: 'Nowhere/Land' }), refusedAt('timeZone'));
+    await assert.rejects(make({ repository: 'none' }), refusedAt('repository'));
+    await assert.rejects(make({ copyTo: 'none' }), refusedAt('copyTo'));
+    await assert.rejects(make({ copyTo: 'first' }), refusedAt('copyTo'));
+    await assert.rejects(make({ window: { from: '25:00', to: '04:00' } }), refusedAt('window.from'));
+    await make({});
+    await assert.rejects(make({}), refusedAt('name'));
+  });
+});
