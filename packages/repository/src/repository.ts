@@ -176,10 +176,10 @@ class OpenRepository implements Repository {
   }
 
   async beginBackup(options: Parameters<Repository['beginBackup']>[0] = {}): Promise<WriteSession> {
-    const { readBack = this.#context.readBack, machine } = options;
+    const { readBack = this.#context.readBack, machine, signal } = options;
     const { checkpointBytes } = this.#context;
     const { BackupSession } = await import('./session/backup-session.ts');
-    return await BackupSession.begin(this.#context, { readBack, machine, checkpointBytes });
+    return await BackupSession.begin(this.#context, { readBack, machine, signal, checkpointBytes });
   }
 
   async points(): Promise<Point[]> {

@@ -4,7 +4,7 @@ import { KiB, MiB, type Range } from '@prima/base';
 import { type BlockDevice, memoryDevice, type WritableDevice } from '@prima/block';
 import { memoryStore, type ObjectStore } from '@prima/storage';
 import type { CheckReport, Repository, WriteDiskResult } from '../contract.ts';
-import type { Point } from '../point.ts';
+import type { Point, PointFile } from '../point.ts';
 import { createRepository, openRepository } from '../repository.ts';
 
 export const chunk = 256 * KiB;
@@ -62,25 +62,34 @@ export async function backUp(
     changed && parent && root ? { changed, parent: { point: parent.id, root }, sampleChunks: 0 } : {};
   const result = await session.writeDisk({ name: 'disk0', device, ...tracked });
   const file = await session.writeFile(`${machine}.vmx`, Buffer.from(`displayName = "${machine}"\n`));
+  const point = await session.commit(
+    draftPoint(machine, result, { size: device.size, changed: changed ? 'tracked' : 'all', files: [file] }),
+  );
+  return { point, result };
+}
+
+/** What a backup of one disk commits. */
+export function draftPoint(
+  machine: string,
+  { root, figures }: WriteDiskResult,
+  how: { size: number; changed?: 'tracked' | 'all'; files?: PointFile[] },
+): Omit<Point, 'id'> {
+  const { size, changed = 'all', files = [] } = how;
   const time = new Date().toISOString();
-  const { root: written, figures } = result;
-  const point = await session.commit({
+  return {
     machine: { id: machine, name: machine },
     time,
     started: time,
     finished: time,
     mode: 'cold',
     quiesced: false,
-    disks: [
-      { name: 'disk0', size: device.size, changed: changed ? 'tracked' : 'all', root: written, figures },
-    ],
+    disks: [{ name: 'disk0', size, changed, root, figures }],
     skipped: [],
-    files: [file],
+    files,
     tags: [],
     notes: [],
     warnings: [],
-  });
-  return { point, result };
+  };
 }
 
 /** All of the point's disk. Raises what reading raises. */

@@ -1,5 +1,5 @@
 /** One backup being written: the writer's side of "Sessions" in the format. */
-import { assert, formatBytes, GiB, Mutex, PrimaError, toPrimaError } from '@prima/base';
+import { assert, formatBytes, GiB, Mutex, PrimaError, throwIfAborted, toPrimaError } from '@prima/base';
 import { type Context, hexOf } from '../context.ts';
 import type { WriteDiskRequest, WriteDiskResult, WriteSession } from '../contract.ts';
 import type { Point, PointFile } from '../point.ts';
@@ -22,6 +22,8 @@ export interface BackupSessionOptions {
   /** The id of the machine, if it is known: see `Repository.beginBackup`. */
   machine?: string | undefined;
   checkpointBytes?: number | undefined;
+  /** Ends it, in the midst of storing packs, too, while no outcome of it may stand. */
+  signal?: AbortSignal | undefined;
 }
 
 const defaultCheckpointBytes = 8 * GiB;
@@ -36,6 +38,7 @@ export class BackupSession implements WriteSession {
   readonly #turn = new Mutex();
   readonly #stopBeats: () => Promise<void>;
   readonly #checkpoints: Checkpoints;
+  readonly #signal: AbortSignal | undefined;
   /** About the repository; they go into the point. */
   readonly #warnings: readonly string[];
   #state: 'open' | 'committed' | 'aborted' = 'open';
@@ -50,9 +53,11 @@ export class BackupSession implements WriteSession {
     this.#context = context;
     this.id = id;
     this.#warnings = warnings;
+    this.#signal = options.signal;
     this.#index = index;
     this.#tree = new PageTree(context, new BlobReader(context, index));
     this.#sink = new PackSink(context, id, {
+      signal: options.signal,
       onStored: (bytes) => this.#checkpoints.count(bytes),
       onFailure: (error) => this.#pool.fail(toPrimaError(error, `writing to ${context.store.url}`)),
     });
@@ -137,6 +142,7 @@ export class BackupSession implements WriteSession {
       };
       const mendsUntil = await this.#retainMending();
       await this.#context.keyring.refresh(); // what an old signer commits is not believed
+      throwIfAborted(this.#signal, 'committing a backup');
       this.#mayStand = true;
       const { outcome, digest } = await decide(this.#context, mine);
       if (digest === undefined) {

@@ -35,6 +35,8 @@ export interface PackSinkOptions {
   onStored?: (bytes: number) => void;
   /** Packs of copied blobs get a random blob of their own, so that no other pack has their name. Default false. */
   isUnique?: boolean;
+  /** What is being stored is given up when it is aborted, and counts as failed. */
+  signal?: AbortSignal | undefined;
 }
 
 export class PackSink {
@@ -53,7 +55,10 @@ export class PackSink {
   readonly #onFailure: (error: unknown) => void;
   readonly #onStored: (bytes: number) => void;
   readonly #isUnique: boolean;
+  readonly #signal: AbortSignal | undefined;
   readonly #keys: string[] = [];
+  /** Given up while they were being stored: they may have come to be. */
+  readonly #unsure: string[] = [];
   #storedBytes = 0;
   #failure: unknown;
 
@@ -63,6 +68,7 @@ export class PackSink {
     this.#onFailure = options.onFailure ?? (() => undefined);
     this.#onStored = options.onStored ?? (() => undefined);
     this.#isUnique = options.isUnique ?? false;
+    this.#signal = options.signal;
   }
 
   /** Packs that are being written to the store now. */
@@ -183,6 +189,7 @@ export class PackSink {
     for (const { kind, name } of this.#packs) {
       if (!this.#shared.has(name)) await this.#context.store.delete(packKey(kind, name));
     }
+    for (const key of this.#unsure) await this.#context.store.delete(key);
   }
 
   /** The open pack of this kind, with room for one more blob. */
@@ -227,11 +234,21 @@ export class PackSink {
     pack: { name: string; bytes: Uint8Array; ids: Uint8Array; places: Uint32Array },
   ): Promise<void> {
     const { name, bytes, ids, places } = pack;
-    await this.#context.store.putIfAbsent(packKey(kind, name), bytes);
-    this.#keys.push(packKey(kind, name));
+    const key = packKey(kind, name);
+    await this.#put(key, bytes);
+    this.#keys.push(key);
     this.#packs.push({ name, kind, size: bytes.length, ids, places });
     this.#storedBytes += bytes.length;
     this.#onStored(bytes.length);
+  }
+
+  async #put(key: string, bytes: Uint8Array): Promise<void> {
+    try {
+      await this.#context.store.putIfAbsent(key, bytes, this.#signal ? { signal: this.#signal } : {});
+    } catch (error) {
+      if (this.#signal?.aborted) this.#unsure.push(key);
+      throw error;
+    }
   }
 
   #track(work: () => Promise<void>): void {
