@@ -33,7 +33,11 @@ test('a commit ends when it is cancelled while a pack is being stored', async ()
   const repository = await reopened(unanswering(inner, () => puts.resolve()));
   const stop = new AbortController();
   const session = await repository.beginBackup({ signal: stop.signal });
-  const written = await session.writeDisk({ name: 'disk0', device: await randomDisk(3), signal: stop.signal });
+  const written = await session.writeDisk({
+    name: 'disk0',
+    device: await randomDisk(3),
+    signal: stop.signal,
+  });
   const committing = session.commit(draftPoint('m', written, { size: 3 * chunk }));
   await puts.promise;
   stop.abort();

@@ -4,6 +4,7 @@ import { hasRole, type Role, type Session } from '@prima/api/http';
 import { type Clock, PrimaError } from '@prima/base';
 import type { Kysely } from 'kysely';
 import type { Tables } from '../state/tables.ts';
+import { KnownCallers } from './known-callers.ts';
 import { hashOf, newSecret } from './sealing.ts';
 
 /** Whose request it is, in which organisation, and what that person may there. */
@@ -32,10 +33,12 @@ const seenEveryMs = minute;
 export class Sessions {
   readonly #db: Kysely<Tables>;
   readonly #clock: Clock;
+  readonly #known: KnownCallers;
 
   constructor(db: Kysely<Tables>, clock: Clock) {
     this.#db = db;
     this.#clock = clock;
+    this.#known = new KnownCallers(clock);
   }
 
   /** Answers the cookie's content. Raises `forbidden` for somebody who is in no organisation. */
@@ -66,6 +69,10 @@ export class Sessions {
   /** Undefined for a session that is none, or no longer. */
   async bySession(secret: string): Promise<Caller | undefined> {
     const hash = hashOf(secret);
+    return this.#known.get(hash, () => this.#bySession(hash));
+  }
+
+  async #bySession(hash: string): Promise<Caller | undefined> {
     const found = await this.#callers().where('session.hash', '=', hash).executeTakeFirst();
     const now = this.#now();
     if (!found || found.expires < now || found.seen < this.#now(-idleMs)) return undefined;
@@ -78,6 +85,16 @@ export class Sessions {
 
   /** Undefined for a token that is none, or no longer. It may what both its owner and itself may. */
   async byToken(secret: string): Promise<Caller | undefined> {
+    const hash = hashOf(secret);
+    return this.#known.get(hash, () => this.#byToken(hash));
+  }
+
+  /** After a change of accounts, roles, sessions or tokens: nobody is let in on what was known before. */
+  changed(): void {
+    this.#known.forget();
+  }
+
+  async #byToken(hash: string): Promise<Caller | undefined> {
     const found = await this.#db
       .selectFrom('token')
       .innerJoin('account', 'account.id', 'token.account_id')
@@ -86,7 +103,7 @@ export class Sessions {
           .onRef('membership.account_id', '=', 'token.account_id')
           .onRef('membership.organisation_id', '=', 'token.organisation_id'),
       )
-      .where('token.hash', '=', hashOf(secret))
+      .where('token.hash', '=', hash)
       .where('membership.disabled', '=', 0)
       .select(['token.id as token', 'token.name as tokenName', 'token.expires', 'token.last_used as used'])
       .select(['token.roles as tokenRoles', 'membership.roles', 'account.id as account', 'account.name'])

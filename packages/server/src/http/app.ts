@@ -1,7 +1,6 @@
 /** The HTTP side of the server, without its socket. */
 import { PrimaError } from '@prima/base';
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import manifest from '../../package.json' with { type: 'json' };
 import { providerId } from '../accounts/sessions.ts';
 import type { Service } from '../service/service.ts';
@@ -23,13 +22,11 @@ export interface AppOptions {
 
 const policy =
   "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
-const bodyBytesAtMost = 1024 * 1024;
 const loopback = new Set(['127.0.0.1', '::1', '::ffff:127.0.0.1']);
 
 export function buildApp(service: Service, { isSecure, panel }: AppOptions): Hono<Bindings> {
   const app = new Hono<Bindings>();
   const requests = new Requests(service, isSecure);
-  app.use(bodyLimit({ maxSize: bodyBytesAtMost }));
   app.use(async (context, next) => {
     await next();
     context.header('content-security-policy', policy);

@@ -55,7 +55,9 @@ async function answer(name: EndpointName, request: Request): Promise<Response> {
       },
     };
     const handle = handlers[name] as (asked: unknown) => Promise<unknown>;
-    const answered = await handle(asked);
+    const answered = await handle(asked).finally(() => {
+      if (changes) service.sessions.changed();
+    });
     if (changes) await audit(name, request, { caller, noted, outcome: 'done' });
     context.header('cache-control', 'no-store');
     return answered === undefined ? context.body(null, 204) : context.json(answered as object);
