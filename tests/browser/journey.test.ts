@@ -80,8 +80,25 @@ test('a machine is protected, backed up and restored in the panel', async (t) =>
     await page.getByRole('link', { name: 'web01' }).click();
     await page.getByRole('heading', { name: 'Restore points' }).waitFor();
     await page.getByRole('table').getByText('hot').first().waitFor();
+    await page.getByRole('button', { name: /^Custody of the point/ }).click();
+    await page.getByText('never; a check with all data does it').waitFor();
+    await page.getByText('no other repository').waitFor();
     await checkAccessible(page, 'a machine');
     await picture('machine');
+  });
+
+  await t.test('the point tells what is on its disks', async () => {
+    await page.getByRole('region', { name: 'Points' }).getByRole('link').first().click();
+    await page.getByRole('heading', { name: 'Disk disk0' }).waitFor();
+    await page
+      .getByRole('img', { name: /are data/ })
+      .first()
+      .waitFor();
+    await page.getByRole('heading', { name: 'Files of guests' }).waitFor();
+    await checkAccessible(page, 'a point');
+    await picture('point');
+    await page.goBack();
+    await page.getByRole('heading', { name: 'Restore points' }).waitFor();
   });
 
   await t.test('restored as a new machine', async () => {

@@ -59,6 +59,28 @@ test('a machine is protected, backed up, restored', async (t) => {
     [['hot', true]],
   );
 
+  await t.test('a point tells what is on its disks, and when what it needs was verified', async () => {
+    const path = { repository: 'main', id: points[0]?.id ?? '' };
+    const point = await admin.call('getPoint', { path });
+    assert.ok(point.disks.every(({ map, partitionTable }) => !map && !partitionTable));
+    assert.equal(point.verification, undefined);
+    const { disks } = await admin.call('getPoint', { path, query: { detail: 'disks' } });
+    for (const { size, map, partitionTable } of disks) {
+      assert.ok(map && map.dataBytes > 0 && map.dataBytes <= size && map.cells.length <= 256);
+      assert.ok(partitionTable);
+    }
+    const verification = async () =>
+      (await admin.call('getPoint', { path, query: { detail: 'verification' } })).verification;
+    const before = await verification();
+    assert.ok(before && before.packs > 0 && before.missing === 0);
+    assert.deepEqual([before.never, before.oldest], [before.packs, undefined]);
+    const began = new Date();
+    await admin.operate('check', { readData: true }, 'main');
+    const after = await verification();
+    assert.deepEqual([after?.packs, after?.never], [before.packs, 0]);
+    assert.ok(Date.parse(after?.oldest ?? '') >= began.getTime() - 1000); // the ledger has seconds
+  });
+
   await t.test('what the policy forgets goes, once there is a newer one', async () => {
     const second = await admin.call('runPolicy', { path: { id }, body: {} });
     await admin.follow(second.jobs[0] ?? '');

@@ -2,10 +2,23 @@
 import { z } from 'zod';
 import type { CallOptions } from './call.ts';
 import { PartitionTableDto } from './partition-table.ts';
-import { bytes, elapsed, isoTime, milliseconds, name, pointName, pointNames, tags } from './values.ts';
+import { bytes, count, elapsed, isoTime, milliseconds, name, pointName, pointNames, tags } from './values.ts';
 
 export const FiguresDto = z.object({ size: bytes, read: bytes, data: bytes, added: bytes, stored: bytes });
 export type FiguresDto = z.infer<typeof FiguresDto>;
+
+/** Where the data of a disk lies, for a picture. */
+export const PointMapDto = z.object({
+  /** Of the disk, that one cell stands for; the last may stand for less. */
+  cellBytes: bytes,
+  /** Bytes that are data; the rest reads as zeros. */
+  dataBytes: bytes,
+  /** Bytes of data in each, 256 cells at most. */
+  cells: z.array(bytes),
+  /** Why there are no cells. */
+  note: z.string().optional(),
+});
+export type PointMapDto = z.infer<typeof PointMapDto>;
 
 export const DiskDto = FiguresDto.extend({
   name: z.string(),
@@ -18,8 +31,9 @@ export const DiskDto = FiguresDto.extend({
   freeSpace: z.object({ bytes, kept: z.array(z.string()) }).optional(),
   /** Of a disk that was a device: its address then, and who it was. */
   lun: z.object({ device: z.string(), identities: z.array(z.string()).readonly() }).optional(),
-  /** Only where it was asked for. */
+  /** Only where they were asked for. */
   partitionTable: PartitionTableDto.optional(),
+  map: PointMapDto.optional(),
 });
 export type DiskDto = z.infer<typeof DiskDto>;
 
@@ -49,13 +63,30 @@ export const PointDto = FiguresDto.extend({
   origin: z.object({ repository: z.string(), point: z.string() }).optional(),
   /** Until when nobody can forget it; it may be in the past. */
   lockedUntil: isoTime.optional(),
+  /** Only where it was asked for: when checks last read the packs that the point needs. */
+  verification: z
+    .object({
+      packs: count,
+      /** Of them, those that no check has read, or not since they were found damaged. */
+      never: count,
+      /** Blobs that are in no pack: the point is damaged. */
+      missing: count,
+      /** The longest ago that any other was read. */
+      oldest: isoTime.optional(),
+    })
+    .optional(),
 });
 export type PointDto = z.infer<typeof PointDto>;
 
 export const PointsRequest = z.strictObject({ machine: name.optional(), tags: tags.optional() });
 export type PointsRequest = z.infer<typeof PointsRequest>;
 
-export const ShowRequest = z.strictObject({ point: pointName, partitions: z.boolean().optional() });
+export const ShowRequest = z.strictObject({
+  point: pointName,
+  partitions: z.boolean().optional(),
+  map: z.boolean().optional(),
+  verification: z.boolean().optional(),
+});
 export type ShowRequest = z.infer<typeof ShowRequest>;
 
 export const DiffRequest = z.strictObject({ a: pointName, b: pointName });
@@ -120,7 +151,7 @@ export type ForgetResult = z.infer<typeof ForgetResult>;
 
 export interface PointsApi {
   points(request: PointsRequest, options?: CallOptions): Promise<PointDto[]>;
-  /** With `partitions`, the disks' partition tables are read from the point, too. */
+  /** With `partitions`, the disks' partition tables are read from the point, too; with `map`, where their data lies. */
   show(request: ShowRequest, options?: CallOptions): Promise<PointDto>;
   diff(request: DiffRequest, options?: CallOptions): Promise<DiffResult>;
   /** Locks points, or extends their locks; answers them as they are locked then. */

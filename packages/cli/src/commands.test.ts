@@ -36,6 +36,10 @@ const requests: readonly (readonly [string, Call])[] = [
   ['points web01 --tag x', { method: 'points', request: { machine: 'web01', tags: ['x'] } }],
   ['show web01@latest', { method: 'show', request: { point: 'web01@latest' } }],
   ['show latest --partitions', { method: 'show', request: { point: 'latest', partitions: true } }],
+  [
+    'show latest --map --verification',
+    { method: 'show', request: { point: 'latest', map: true, verification: true } },
+  ],
   ['diff 1f2e latest', { method: 'diff', request: { a: '1f2e', b: 'latest' } }],
   ['restore latest --to /out', { method: 'restoreToFolder', request: { point: 'latest', folder: '/out' } }],
   [
@@ -544,6 +548,24 @@ test('show --partitions tells what is on the disks, in 80 columns', async () => 
       '  disk1: MBR, no partitions',
     ].join('\n'),
   );
+});
+
+test('show --map and --verification tell where the data lies, and when it was read', async () => {
+  const MiB = 1024 * 1024;
+  const [disk] = point.disks;
+  assert.ok(disk);
+  const map = { cellBytes: MiB, dataBytes: 5 * MiB, cells: [MiB, MiB, 0, MiB / 2, 0, MiB] };
+  const disks = [
+    { ...disk, size: 6 * MiB, map },
+    { ...disk, name: 'disk1', map: { ...map, note: 'it is damaged' } },
+  ];
+  const verification = { packs: 3, never: 1, missing: 0, oldest: point.time };
+  const text = await shown('show latest --map --verification', {
+    env: { PRIMA_REPO: 'r', NO_COLOR: '1' },
+    with: { show: () => ({ ...point, disks, verification }) },
+  });
+  assert.match(text, /disk0: 5\.00 MiB of 6\.00 MiB are data\n {2}██·▒·█\n {2}disk1: it is damaged/);
+  assert.match(text, /Verified +.* ago\); 1 of 3 packs never/);
 });
 
 test('show puts what is wrong with a point before its disks', async () => {

@@ -57,6 +57,7 @@ export function fakeRepository(): FakeRepository {
       if (!bytes) throw new UserError('not-found', `no file ${name}`);
       return bytes;
     },
+    verification: notThere,
     difference: (a, b) => difference(repository, a, b),
     forget: async (point) => {
       points.splice(points.indexOf(point), 1);

@@ -54,6 +54,7 @@ export {
   type ExportedMachine,
 } from './package/export-machine.ts';
 export { type PartitionTable, pointPartitions } from './partitions.ts';
+export { pointMaps } from './point-map.ts';
 export {
   type AttendRecoveryOptions,
   cancelRecovery,

@@ -115,6 +115,17 @@ export interface VerificationFigures {
   within: { days: number; packs: number }[];
 }
 
+/** When the packs that a point needs were last read, by any check. */
+export interface PointVerification {
+  packs: number;
+  /** Of them, those that were never read, or not since they were found damaged. */
+  never: number;
+  /** Blobs that the point needs and that no pack of the index has. */
+  missing: number;
+  /** The longest ago that any other was read, ISO 8601. */
+  oldest?: string;
+}
+
 export interface CheckOptions {
   /** Read and verify every stored byte, not only that all is there and fits together. */
   readData: boolean;
@@ -260,6 +271,8 @@ export interface Repository {
   /** Pins the point until the device is closed. `name` is a disk's name, or `memory`. */
   openDisk(point: Point, name: string, options?: OpenDiskOptions): Promise<PointDevice>;
   readFile(point: Point, name: string): Promise<Uint8Array>;
+  /** Raises `integrity` where the point's pages cannot be read. */
+  verification(point: Point, signal?: AbortSignal): Promise<PointVerification>;
   /** Byte ranges (whole chunks) in which two roots of one size differ, without reading any data. */
   difference(a: PointDisk, b: PointDisk): Promise<Range[]>;
   /** Raises `refused` while the point is locked, `not-found` when it is not there. */

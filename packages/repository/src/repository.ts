@@ -32,6 +32,7 @@ import type {
   KeySlotInfo,
   OpenDiskOptions,
   PointDevice,
+  PointVerification,
   Repository,
   RepairReport,
   RepositoryStatus,
@@ -209,6 +210,11 @@ class OpenRepository implements Repository {
 
   async readFile(point: Point, name: string): Promise<Uint8Array> {
     return await (await this.#reading()).readFile(point, name);
+  }
+
+  async verification(point: Point, signal?: AbortSignal): Promise<PointVerification> {
+    const { pointVerification } = await import('./maintenance/point-verification.ts');
+    return await pointVerification(this.#context, point, signal);
   }
 
   async difference(a: PointDisk, b: PointDisk): Promise<Range[]> {

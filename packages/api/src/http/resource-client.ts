@@ -17,6 +17,8 @@ export interface CallInput<Name extends EndpointName> {
   query?: Partial<Part<Table[Name], 'query'>>;
   body?: Part<Table[Name], 'body'>;
   signal?: AbortSignal;
+  /** For this request, milliseconds. */
+  timeoutMs?: number;
 }
 
 export type Answer<Name extends EndpointName> = Table[Name] extends { answer: infer S extends z.ZodType }
@@ -56,7 +58,7 @@ export function resourceClient(options: ResourceClientOptions = {}): ResourceCli
   const send = options.fetch ?? fetch;
   return async (name, input = {}) => {
     const { method, path, answer }: Endpoint = endpoints[name];
-    const deadline = AbortSignal.timeout(timeoutMs);
+    const deadline = AbortSignal.timeout(input.timeoutMs ?? timeoutMs);
     const response = await send(`${origin}${urlOf(path, input.path, input.query)}`, {
       method: method.toUpperCase(),
       headers: {

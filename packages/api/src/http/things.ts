@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { bytes, count, id, name, pageOf, pageQuery, problem, text, time } from './common.ts';
 import { endpoint } from './endpoint.ts';
 import { job } from './jobs.ts';
+import { PointDto } from '../points.ts';
 
 export const host = z.object({
   name,
@@ -80,6 +81,7 @@ export const point = z.object({
   warnings: count,
   lockedUntil: time.optional(),
   parent: id.optional(),
+  origin: id.optional().meta({ description: 'of a copy: the point that it was first copied from' }),
 });
 
 export const overview = z.object({
@@ -241,7 +243,13 @@ export const thingEndpoints = {
     path: '/repositories/{repository}/points/{id}',
     audience: 'viewer',
     summary: 'One point as its repository has it',
-    answer: z.unknown(),
+    query: z.object({
+      detail: z.enum(['point', 'disks', 'verification']).default('point').meta({
+        description:
+          'disks: with the partition tables of its disks and where their data lies; verification: with when checks last read what it needs',
+      }),
+    }),
+    answer: PointDto,
   }),
   getSettings: endpoint({
     method: 'get',

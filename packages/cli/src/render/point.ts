@@ -2,6 +2,7 @@
 import type { DiskDto, PointDto } from '@prima/api';
 import { formatBytes, formatDuration } from '@prima/base';
 import type { Page } from '../terminal/style.ts';
+import { diskMaps } from './disk-map.ts';
 import { partitionTables } from './partitions.ts';
 import { type Column, facts, indent, table } from '../terminal/table.ts';
 import { formatAge, formatMinute, formatMoment } from '../terminal/time.ts';
@@ -142,6 +143,7 @@ export function pointDetails(point: PointDto, page: Page): string {
     ),
     section('Devices that disks were', lunLines(point.disks)),
     section('Partitions', partitionTables(point.disks, inner)),
+    section('Where the data lies', diskMaps(point.disks, inner)),
     section(
       'Files',
       point.files.map((file) => `${printable(file.name)} (${formatBytes(file.length)})`),
@@ -173,10 +175,25 @@ function head(point: PointDto, page: Page): string {
       ['Tags', point.tags.join(', ')],
       ['Based on', point.parent],
       ['Locked until', point.lockedUntil && formatMoment(point.lockedUntil)],
+      ['Verified', point.verification && verifiedWords(point.verification, page.now)],
       ['Copy of', point.origin && `${point.origin.point} in repository ${point.origin.repository}`],
     ],
     page,
   );
+}
+
+function verifiedWords(
+  { packs, never, missing, oldest }: NonNullable<PointDto['verification']>,
+  now: number,
+): string {
+  const parts = [
+    ...(oldest === undefined
+      ? []
+      : [`all that was read, since ${formatMoment(oldest)} (${formatAge(oldest, now)})`]),
+    ...(never > 0 ? [`${never} of ${count(packs, 'pack')} never`] : []),
+    ...(missing > 0 ? [`${count(missing, 'blob')} missing: the point is damaged`] : []),
+  ];
+  return parts.join('; ');
 }
 
 function machineFacts(point: PointDto, pauses: readonly string[]): [string, string][] {

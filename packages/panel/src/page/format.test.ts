@@ -17,7 +17,13 @@ test('times are told from now, in whole units', () => {
 });
 
 test('durations, ratios and counts', () => {
-  assert.deepEqual([4000, 200_000, 7_500_000].map(formatDuration), ['4 s', '3 min 20 s', '2 h 5 min']);
+  assert.deepEqual([0.4, 350, 4000, 200_000, 7_500_000].map(formatDuration), [
+    '1 ms',
+    '350 ms',
+    '4 s',
+    '3 min 20 s',
+    '2 h 5 min',
+  ]);
   assert.equal(formatRatio(340, 100), '3.4 : 1');
   assert.equal(formatRatio(340, 0), '–');
   assert.deepEqual([plural(1, 'machine'), plural(1200, 'machine')], ['1 machine', '1,200 machines']);

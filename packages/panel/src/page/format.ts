@@ -34,8 +34,9 @@ export function formatExact(time: string, timeZone?: string): string {
   return new Date(time).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'long', ...zone });
 }
 
-/** `4 s`, `3 min 20 s`, `2 h 5 min`. */
+/** `350 ms`, `4 s`, `3 min 20 s`, `2 h 5 min`. */
 export function formatDuration(ms: number): string {
+  if (ms > 0 && ms < 999.5) return `${Math.max(1, Math.round(ms))} ms`;
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);

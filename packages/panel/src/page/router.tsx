@@ -11,6 +11,7 @@ import { MachinePage } from './pages/machine.tsx';
 import { MachinesPage } from './pages/machines.tsx';
 import { OrganisationsPage } from './pages/organisations.tsx';
 import { OverviewPage } from './pages/overview.tsx';
+import { PointPage } from './pages/point.tsx';
 import { PointsPage } from './pages/points.tsx';
 import { PoliciesPage } from './pages/policies.tsx';
 import { RepositoriesPage } from './pages/repositories.tsx';
@@ -81,6 +82,7 @@ const tree = root.addChildren([
       }),
     }),
     createRoute({ ...below, path: '/points', component: PointsPage }),
+    createRoute({ ...below, path: '/points/$repository/$point', component: PointPage }),
     createRoute({ ...below, path: '/policies', component: PoliciesPage }),
     createRoute({ ...below, path: '/jobs', component: JobsPage }),
     createRoute({ ...below, path: '/jobs/$id', component: JobPage }),

@@ -21,6 +21,8 @@ export interface Asked<Name extends EndpointName> {
   body: Sent<Table[Name], 'body'>;
   /** Where it comes from. */
   address: string;
+  /** Aborted when nobody waits for the answer any more. */
+  signal: AbortSignal;
   /** Sets the session's cookie, or ends it. */
   setSession: (secret: string | undefined) => void;
   /** Goes into the audit log, when all has gone well. */

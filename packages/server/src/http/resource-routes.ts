@@ -43,6 +43,7 @@ async function answer(name: EndpointName, request: Request): Promise<Response> {
       query: described.query && fitting(described.query, context.req.query(), 'query'),
       body: described.body && fitting(described.body, (await bodyOf(context)) ?? {}, 'request'),
       address: addressOf(context),
+      signal: context.req.raw.signal,
       setSession: (secret: string | undefined) => requests.setSession(context, secret),
       note: (target: string, details: Record<string, unknown> = {}) => {
         noted = { target, details };

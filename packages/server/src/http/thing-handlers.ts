@@ -182,10 +182,15 @@ export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
     const next = rows.length === limit && last ? { next: cursorOf(last.time, last.id) } : {};
     return { items: rows.map(pointRow), ...next };
   },
-  getPoint: async ({ service, organisation, path }) => {
+  getPoint: async ({ service, organisation, path, query: { detail }, signal }) => {
     const row = await service.tenants.repository(organisation, path['repository'] ?? '');
     const application = await service.tenants.withRepository(row);
-    return application.show({ point: path['id'] ?? '' });
+    const more = {
+      point: {},
+      disks: { partitions: true, map: true },
+      verification: { verification: true },
+    }[detail];
+    return application.show({ point: path['id'] ?? '', ...more }, { signal });
   },
   getSettings: ({ service, organisation }) => readSettings(service.state.db, organisation),
   changeSettings: ({ service, organisation, body, note }) => {
@@ -285,5 +290,6 @@ function pointRow(row: Selectable<Tables['point']> & { repository: string }): Po
     warnings: row.warnings,
     ...(row.locked_until === null ? {} : { lockedUntil: row.locked_until }),
     ...(row.parent === null ? {} : { parent: row.parent }),
+    ...(row.origin === null ? {} : { origin: row.origin }),
   };
 }

@@ -1,5 +1,5 @@
 /** Operations on restore points: list, show, compare, lock. What lists points does without the engine. */
-import type { LockRequest, PointDto, PrimaApi } from '@prima/api';
+import type { LockRequest, PointDto, PrimaApi, ShowRequest } from '@prima/api';
 import { throwIfAborted, UserError } from '@prima/base';
 import { endOfTime, type Point, pointsOfMachine, type Repository, resolvePoint } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
@@ -15,20 +15,8 @@ export function pointOperations(context: Context): PointOperations {
         const own = machine === undefined ? all : pointsOfMachine(all, machine);
         return own.filter((point) => tags.every((tag) => point.tags.includes(tag))).map(pointDto);
       }),
-    show: ({ point, partitions }, options) =>
-      context.run(options, async (call) => {
-        const repository = await context.repository();
-        const found = await namedPoint(repository, point);
-        const shown = pointDto(found);
-        if (!partitions) return shown;
-        const { pointPartitions } = await import('@prima/engine');
-        const tables = await pointPartitions(repository, found, call.signal);
-        const disks = shown.disks.map((disk, i) => {
-          const table = tables[i];
-          return table ? { ...disk, partitionTable: partitionTableDto(table) } : disk;
-        });
-        return { ...shown, disks };
-      }),
+    show: (request, options) =>
+      context.run(options, async ({ signal }) => show(await context.repository(), request, signal)),
     diff: (request, options) =>
       context.run(options, async () => {
         const { diffPoints } = await import('@prima/engine');
@@ -45,6 +33,26 @@ export function pointOperations(context: Context): PointOperations {
 /** The point that `text` names; see `resolvePoint`. */
 export async function namedPoint(repository: Repository, text: string): Promise<Point> {
   return resolvePoint(await repository.points(), text);
+}
+
+async function show(
+  repository: Repository,
+  { point: name, partitions, map, verification }: ShowRequest,
+  signal: AbortSignal,
+): Promise<PointDto> {
+  const point = await namedPoint(repository, name);
+  const shown = pointDto(point);
+  if (verification) shown.verification = await repository.verification(point, signal);
+  if (!partitions && !map) return shown;
+  const { pointMaps, pointPartitions } = await import('@prima/engine');
+  const tables = partitions ? await pointPartitions(repository, point, signal) : [];
+  const maps = map ? await pointMaps(repository, point, signal) : [];
+  const disks = shown.disks.map((disk, i) => {
+    const table = tables[i];
+    const of = maps[i];
+    return { ...disk, ...(table && { partitionTable: partitionTableDto(table) }), ...(of && { map: of }) };
+  });
+  return { ...shown, disks };
 }
 
 async function lock(

@@ -139,6 +139,7 @@ function rowOf(
     warnings: point.warnings.length,
     locked_until: point.lockedUntil ?? null,
     parent: point.parent ?? null,
+    origin: point.origin?.point ?? null,
   };
 }
 

@@ -6,7 +6,10 @@ type Columns = Record<string, string>;
 
 /** @param kind PostgreSQL has whole numbers of 32 bits under the name that SQLite has for 64 */
 export function migrations(kind: 'sqlite' | 'postgres'): Record<string, Migration> {
-  return { '0001-first': { up: (db) => first(db as Kysely<unknown>, kind) } };
+  return {
+    '0001-first': { up: (db) => first(db as Kysely<unknown>, kind) },
+    '0002-origin-of-points': { up: (db) => originOfPoints(db as Kysely<unknown>) },
+  };
 }
 
 const id = 'text not null';
@@ -271,3 +274,9 @@ const guardPostgres = [
   `create function audit_refuses() returns trigger as $$ begin raise exception '${refusal}'; end $$ language plpgsql`,
   'create trigger audit_guard before update or delete on audit for each statement execute function audit_refuses()',
 ];
+
+/** The catalogue is read anew with the next look at the repositories. */
+async function originOfPoints(db: Kysely<unknown>): Promise<void> {
+  await sql.raw('delete from point').execute(db);
+  await sql.raw('alter table point add column origin text').execute(db);
+}

@@ -111,6 +111,8 @@ export interface Tables {
     warnings: number;
     locked_until: string | null;
     parent: string | null;
+    /** Of a copy: the id of the point that it was first copied from. */
+    origin: string | null;
   };
   host_state: {
     organisation_id: string;

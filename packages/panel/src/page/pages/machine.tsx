@@ -1,15 +1,14 @@
-import type { Answer, PointRow } from '@prima/api/http';
+import type { Answer } from '@prima/api/http';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { resource, runOperation, useMay } from '../client.ts';
 import { formatBytes } from '../format.ts';
 import { Action } from '../parts/action.tsx';
 import { BackUpNow } from '../parts/back-up-now.tsx';
-import { Empty } from '../parts/empty.tsx';
+import { MachinePoints } from '../parts/machine-points.tsx';
 import { Figures, Loaded, Page, Section } from '../parts/page.tsx';
 import { State } from '../parts/state.tsx';
 import { Time } from '../parts/time.tsx';
-import { Timeline } from '../parts/timeline.tsx';
 
 type Machine = Answer<'getMachine'>;
 
@@ -32,7 +31,9 @@ export function MachinePage() {
     >
       <Loaded query={query}>{(machine) => <Facts machine={machine} />}</Loaded>
       <Section title="Restore points">
-        <Loaded query={points}>{({ items }) => <Points of={items} host={host} machine={name} />}</Loaded>
+        <Loaded query={points}>
+          {({ items }) => <MachinePoints of={items} machine={`${host}/${name}`} />}
+        </Loaded>
       </Section>
       <div className="columns">
         <Loaded query={query}>{(machine) => <Disks of={machine} />}</Loaded>
@@ -124,81 +125,6 @@ function Disks({ of: { diskList } }: { of: Machine }) {
       </div>
     </Section>
   );
-}
-
-function Points({ of: points, host, machine }: { of: readonly PointRow[]; host: string; machine: string }) {
-  const mayRestore = useMay('restorer');
-  if (points.length === 0)
-    return <Empty title="No points yet">Back it up now, or let a policy take it.</Empty>;
-  return (
-    <>
-      <Timeline points={points} />
-      <div
-        className="scroll"
-        style={{ maxHeight: 320, overflow: 'auto' }}
-        tabIndex={0}
-        role="region"
-        aria-label="Points"
-      >
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Time</th>
-              <th>Mode</th>
-              <th className="number">Read</th>
-              <th className="number">Added</th>
-              <th className="number">Stored</th>
-              <th>Repository</th>
-              <th>Notes</th>
-              {mayRestore && <th>Action</th>}
-            </tr>
-          </thead>
-          <tbody>
-            {points.map((point) => (
-              <tr key={`${point.repository} ${point.id}`}>
-                <td>
-                  <Time at={point.time} />
-                </td>
-                <td>
-                  {point.mode}
-                  {point.quiesced ? ', quiesced' : ''}
-                </td>
-                <td className="number">{formatBytes(point.read)}</td>
-                <td className="number">{formatBytes(point.added)}</td>
-                <td className="number">{formatBytes(point.stored)}</td>
-                <td>{point.repository}</td>
-                <td>{notesOf(point)}</td>
-                {mayRestore && (
-                  <td>
-                    <Link
-                      to="/restore"
-                      search={{
-                        machine: `${host}/${machine}`,
-                        point: point.id,
-                        repository: point.repository,
-                      }}
-                      aria-label={`Restore the point of ${point.time}`}
-                    >
-                      restore
-                    </Link>
-                  </td>
-                )}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </>
-  );
-}
-
-function notesOf({ parent, warnings, lockedUntil, tags }: PointRow): string {
-  return [
-    parent === undefined ? 'full read' : 'changes only',
-    ...(warnings > 0 ? [`${warnings} warnings`] : []),
-    ...(lockedUntil !== undefined && Date.parse(lockedUntil) > Date.now() ? ['locked'] : []),
-    ...tags,
-  ].join(', ');
 }
 
 function Actions({ machine }: { machine: Machine }) {

@@ -24,7 +24,15 @@ const columns: Column<PointRow>[] = [
         </Link>
       ),
   },
-  { head: 'Time', width: '120px', cell: ({ time }) => <Time at={time} /> },
+  {
+    head: 'Time',
+    width: '120px',
+    cell: ({ repository, id, time }) => (
+      <Link to="/points/$repository/$point" params={{ repository, point: id }}>
+        <Time at={time} />
+      </Link>
+    ),
+  },
   { head: 'Mode', width: '60px', cell: ({ mode }) => mode },
   { head: 'Repository', width: 'minmax(80px, 1fr)', cell: ({ repository }) => repository },
   { head: 'Size', width: '85px', isNumber: true, cell: ({ size }) => formatBytes(size) },

@@ -47,7 +47,7 @@ export function PoliciesPage() {
       <Modal
         opened={editing !== undefined}
         onClose={close}
-        size="lg"
+        size={1000}
         title={editing === 'new' ? 'New policy' : 'Change policy'}
       >
         {editing !== undefined && (

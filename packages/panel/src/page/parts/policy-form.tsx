@@ -35,23 +35,25 @@ export function PolicyForm({ policy, done }: { policy: Policy | undefined; done:
           refused(path) ?? issueIn(preview.error, path) ?? issueAt(issues, path);
         const part = { policy, issueOf };
         return (
-          <>
-            <TextInput
-              name="name"
-              label="Name"
-              required
-              defaultValue={policy?.name ?? ''}
-              error={issueOf('name')}
-              data-autofocus
-            />
-            <Machines {...part} />
-            <Places {...part} />
-            <Times {...part} />
-            <Runs {...part} />
-            <Kept {...part} isDisabled={!maySayWhatIsKept} />
-            <Checkbox name="enabled" label="Runs by itself" defaultChecked={policy?.enabled ?? true} />
+          <div className="beside">
+            <div className="form">
+              <TextInput
+                name="name"
+                label="Name"
+                required
+                defaultValue={policy?.name ?? ''}
+                error={issueOf('name')}
+                data-autofocus
+              />
+              <Machines {...part} />
+              <Places {...part} />
+              <Times {...part} />
+              <Runs {...part} />
+              <Kept {...part} isDisabled={!maySayWhatIsKept} />
+              <Checkbox name="enabled" label="Runs by itself" defaultChecked={policy?.enabled ?? true} />
+            </div>
             <PolicyPreview of={preview} />
-          </>
+          </div>
         );
       }}
     </Form>
@@ -85,7 +87,7 @@ function Machines({ policy, issueOf }: PartProps) {
       <Textarea
         name="except"
         label="Except"
-        description="One a line, as above"
+        description="One a line: HOST/MACHINE, HOST/*, or NAME* on any host"
         autosize
         minRows={1}
         defaultValue={(machines.except ?? []).join('\n')}

@@ -34,7 +34,7 @@ export function PolicyPreview({ of }: { of: UseQueryResult<Preview> }) {
       {of.error ? (
         <p className="tone-warn">Not yet: {of.error.message}</p>
       ) : of.data ? (
-        <div className="columns">
+        <div className="choices">
           <Runs of={of.data} />
           <Machines of={of.data.machines} />
         </div>

@@ -111,7 +111,7 @@ function Who() {
         aria-label="Colours"
         value={colorScheme}
         data={[
-          { value: 'auto', label: 'Colours: as the system' },
+          { value: 'auto', label: 'Colours: system' },
           { value: 'light', label: 'Colours: light' },
           { value: 'dark', label: 'Colours: dark' },
         ]}
