@@ -20,7 +20,7 @@ export interface ServerWorld {
 
 export async function serverWorld(
   test: Cleanup,
-  options: { database?: string; atOnce?: number } = {},
+  options: { database?: string; atOnce?: number; publicUrl?: string } = {},
 ): Promise<ServerWorld> {
   const home = await temporaryFolder(test);
   const said: string[] = [];
@@ -49,7 +49,7 @@ export async function serverWorld(
 export class Visitor {
   readonly call: ResourceClient;
   readonly #url: string;
-  #cookie = '';
+  readonly #cookies = new Map<string, string>();
   #csrf = '';
 
   constructor(url: string) {
@@ -59,15 +59,19 @@ export class Visitor {
       headers: () => this.headers,
       fetch: async (input, init) => {
         const response = await fetch(input, init);
-        const [cookie] = response.headers.getSetCookie();
-        if (cookie) this.#cookie = cookie.split(';')[0] ?? '';
+        for (const line of response.headers.getSetCookie()) {
+          const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+          if (value === '') this.#cookies.delete(name);
+          else this.#cookies.set(name, value);
+        }
         return response;
       },
     });
   }
 
   get headers(): { cookie: string; 'x-prima-csrf': string } {
-    return { cookie: this.#cookie, 'x-prima-csrf': this.#csrf };
+    const cookie = [...this.#cookies].map((pair) => pair.join('=')).join('; ');
+    return { cookie, 'x-prima-csrf': this.#csrf };
   }
 
   took(session: Session): Session {

@@ -41,6 +41,8 @@ export interface ServeOptions {
   /** The folder with the panel's files. */
   panel?: string;
   atOnce?: number;
+  /** Its own address, as browsers have it. */
+  publicUrl?: string;
   logger: Logger;
 }
 

@@ -2,6 +2,7 @@
 export type { accountEndpoints } from './accounts.ts';
 export * from './endpoint.ts';
 export * from './endpoints.ts';
+export type { identityEndpoints } from './identity.ts';
 export type { jobEndpoints } from './jobs.ts';
 export * from './resource-client.ts';
 export type { thingEndpoints } from './things.ts';

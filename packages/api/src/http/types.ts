@@ -2,12 +2,15 @@
 import type { z } from 'zod';
 import type * as accounts from './accounts.ts';
 import type * as common from './common.ts';
+import type * as identities from './identity.ts';
 import type * as jobs from './jobs.ts';
 import type * as things from './things.ts';
 
 export type Approval = z.infer<typeof accounts.approval>;
 export type AuditEntry = z.infer<typeof accounts.auditEntry>;
 export type Host = z.infer<typeof things.host>;
+export type Identity = z.infer<typeof identities.identity>;
+export type IdentityProviderSettings = z.infer<typeof identities.identityProvider>;
 export type Job = z.infer<typeof jobs.job>;
 export type JobEventEntry = z.infer<typeof jobs.jobEvent>;
 export type JobState = z.infer<typeof jobs.jobState>;

@@ -16,6 +16,7 @@ interface ServerFlags {
   plainHttp?: boolean;
   panel?: string;
   jobs?: number;
+  publicUrl?: string;
 }
 
 const builtPanel = join(import.meta.dirname, '../../../panel/dist');
@@ -30,10 +31,11 @@ export function registerServer(program: Command, cli: Cli): void {
     .option('--tls-key <file>', 'its key, PEM')
     .option('--plain-http', 'no TLS; on loopback only')
     .option('--panel <folder>', "the panel's files (default: those that npm start builds)")
+    .option('--public-url <url>', 'its own address as browsers have it, for sign-in through a provider')
     .option('--jobs <number>', 'jobs at the same time (4)', parseCount)
     .action(
       cli.action({}, async (invocation, flags: ServerFlags) => {
-        const { listen, database, tlsCert: cert, tlsKey: key, plainHttp, jobs } = flags;
+        const { listen, database, tlsCert: cert, tlsKey: key, plainHttp, jobs, publicUrl } = flags;
         if ((cert === undefined) !== (key === undefined))
           throw new UserError('usage', 'give --tls-cert and --tls-key, or neither');
         const panel = flags.panel ?? (existsSync(join(builtPanel, 'index.html')) ? builtPanel : undefined);
@@ -44,6 +46,7 @@ export function registerServer(program: Command, cli: Cli): void {
             ...(cert !== undefined && key !== undefined ? { tls: { cert, key } } : {}),
             ...(plainHttp ? { plain: true } : {}),
             ...(panel === undefined ? {} : { panel }),
+            ...(publicUrl === undefined ? {} : { publicUrl }),
             ...(jobs === undefined ? {} : { atOnce: jobs }),
           },
           ({ url, fingerprint, firstLink }: Served) => {

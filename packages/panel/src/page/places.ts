@@ -23,3 +23,7 @@ export const places = [
   role?: Role | 'provider';
   isSecond?: boolean;
 }[];
+
+/** A path of this page's own: what others wrote into an address leads nowhere else. */
+export const ownPath = (from: string | undefined): string =>
+  from !== undefined && /^\/(?![/\\])/.test(from) ? from : '/';

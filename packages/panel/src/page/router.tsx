@@ -14,6 +14,7 @@ import { OverviewPage } from './pages/overview.tsx';
 import { PointPage } from './pages/point.tsx';
 import { PointsPage } from './pages/points.tsx';
 import { PoliciesPage } from './pages/policies.tsx';
+import { ProviderReturnPage } from './pages/provider-return.tsx';
 import { RepositoriesPage } from './pages/repositories.tsx';
 import { RestorePage } from './pages/restore.tsx';
 import { SettingsPage } from './pages/settings.tsx';
@@ -60,12 +61,18 @@ const signIn = createRoute({
     from: text(from),
   }),
 });
+const providerReturn = createRoute({
+  getParentRoute: () => root,
+  path: '/sign-in/provider',
+  component: ProviderReturnPage,
+});
 const link = createRoute({ getParentRoute: () => root, path: '/link/$secret', component: LinkPage });
 
 const below = { getParentRoute: () => shell };
 
 const tree = root.addChildren([
   signIn,
+  providerReturn,
   link,
   shell.addChildren([
     createRoute({ ...below, path: '/', component: OverviewPage }),

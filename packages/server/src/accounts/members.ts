@@ -44,7 +44,13 @@ export class Members {
     return this.#db.selectFrom('organisation').select(['id', 'name', 'created']).orderBy('name').execute();
   }
 
-  async addMember(account: string, organisation: string, roles: readonly Role[]): Promise<void> {
+  /** @param byGroups of the identity provider, which may take them, too */
+  async addMember(
+    account: string,
+    organisation: string,
+    roles: readonly Role[],
+    byGroups = false,
+  ): Promise<void> {
     await this.#db
       .insertInto('membership')
       .values({
@@ -52,7 +58,25 @@ export class Members {
         organisation_id: organisation,
         roles: JSON.stringify(roles),
         disabled: 0,
+        by_groups: byGroups ? 1 : 0,
       })
+      .execute();
+  }
+
+  /** Without a password, in no organisation. Raises `forbidden`, `exists`. */
+  async makeAccount({ name, email }: { name: string; email?: string }): Promise<string> {
+    if (name === '')
+      throw new PrimaError('forbidden', 'the provider says no name for you; ask for an invitation');
+    return insertAccount(this.#db, { name, email, password: '', created: this.#now() });
+  }
+
+  /** Those that groups of the identity provider gave. */
+  async setRoles(member: { account: string; organisation: string; roles: readonly Role[] }): Promise<void> {
+    await this.#db
+      .updateTable('membership')
+      .set({ roles: JSON.stringify(member.roles) })
+      .where('organisation_id', '=', member.organisation)
+      .where('account_id', '=', member.account)
       .execute();
   }
 
@@ -97,47 +121,35 @@ export class Members {
     throw new PrimaError('not-found', 'this link was used before, or has expired; ask for another one');
   }
 
-  /** Answers the account, which is new or has a new password. Raises `not-found`, `exists`. */
+  /**
+   * Answers the account, which is new or has a new password.
+   * @param chosen without a password: it is signed in to through the identity provider
+   * Raises `not-found`, `exists`, `unsupported`.
+   */
   async useLink(
     secret: string,
-    chosen: { name: string; password: string; email?: string | undefined },
+    chosen: { name: string; password?: string; email?: string | undefined },
   ): Promise<string> {
     const link = await this.link(secret);
-    const password = await hashPassword(chosen.password);
+    if (chosen.password === undefined && link.purpose !== 'invitation')
+      throw new PrimaError('unsupported', 'this link is for choosing a password');
+    const password = chosen.password === undefined ? '' : await hashPassword(chosen.password);
     return this.#db.transaction().execute(async (db) => {
       const { numDeletedRows } = await db.deleteFrom('link').where('hash', '=', link.hash).executeTakeFirst();
       if (numDeletedRows === 0n) throw new PrimaError('not-found', 'this link was used just now');
       if (link.account_id !== null) {
         const reset = { password, totp: null, totp_pending: null };
         await db.updateTable('account').set(reset).where('id', '=', link.account_id).execute();
-        await db.deleteFrom('session').where('account_id', '=', link.account_id).execute();
+        for (const table of ['session', 'identity'] as const)
+          await db.deleteFrom(table).where('account_id', '=', link.account_id).execute();
         return link.account_id;
       }
-      const taken = await db
-        .selectFrom('account')
-        .select('id')
-        .where('name', '=', chosen.name)
-        .executeTakeFirst();
-      if (taken) throw new PrimaError('exists', `the name ${chosen.name} is taken; choose another`);
-      const id = randomUUID();
-      await db
-        .insertInto('account')
-        .values({
-          id,
-          name: chosen.name,
-          email: chosen.email ?? null,
-          password,
-          totp: null,
-          totp_pending: null,
-          totp_step: 0,
-          created: this.#now(),
-          last_seen: null,
-        })
-        .execute();
-      const { roles } = link;
+      const { name, email } = chosen;
+      const id = await insertAccount(db, { name, email, password, created: this.#now() });
+      const { roles, organisation_id } = link;
       await db
         .insertInto('membership')
-        .values({ account_id: id, organisation_id: link.organisation_id, roles, disabled: 0 })
+        .values({ account_id: id, organisation_id, roles, disabled: 0, by_groups: 0 })
         .execute();
       return id;
     });
@@ -181,7 +193,7 @@ export class Members {
     await this.#db
       .updateTable('membership')
       .set({
-        ...(roles ? { roles: JSON.stringify(roles) } : {}),
+        ...(roles ? { roles: JSON.stringify(roles), by_groups: 0 } : {}),
         ...(disabled === undefined ? {} : { disabled: disabled ? 1 : 0 }),
       })
       .where('organisation_id', '=', organisation)
@@ -194,13 +206,7 @@ export class Members {
   async remove(organisation: string, id: string): Promise<User> {
     const user = await this.user(organisation, id);
     await this.#checkOthers(organisation, id);
-    const mine = (table: 'membership' | 'token' | 'session') =>
-      this.#db
-        .deleteFrom(table)
-        .where('organisation_id', '=', organisation)
-        .where('account_id', '=', id)
-        .execute();
-    for (const table of ['session', 'token', 'membership'] as const) await mine(table);
+    await this.leave(organisation, id);
     const left = await this.#db
       .selectFrom('membership')
       .select('organisation_id')
@@ -210,11 +216,30 @@ export class Members {
     return user;
   }
 
+  /** With sessions and tokens there. */
+  async leave(organisation: string, id: string): Promise<void> {
+    const mine = (table: 'membership' | 'token' | 'session') =>
+      this.#db
+        .deleteFrom(table)
+        .where('organisation_id', '=', organisation)
+        .where('account_id', '=', id)
+        .execute();
+    for (const table of ['session', 'token', 'membership'] as const) await mine(table);
+  }
+
+  /** Whoever has no password, or the role from groups alone, may be locked out with the identity provider: they do not count. */
   async #checkOthers(organisation: string, id: string): Promise<void> {
-    const others = (await this.users(organisation)).filter(
-      (user) => user.id !== id && !user.disabled && user.roles.includes('administrator'),
-    );
-    if (others.length === 0)
+    const others = await this.#db
+      .selectFrom('membership')
+      .innerJoin('account', 'account.id', 'membership.account_id')
+      .select('membership.roles')
+      .where('organisation_id', '=', organisation)
+      .where('account_id', '!=', id)
+      .where('disabled', '=', 0)
+      .where('by_groups', '=', 0)
+      .where('password', '!=', '')
+      .execute();
+    if (!others.some(({ roles }) => rolesOf(roles).includes('administrator')))
       throw new PrimaError('refused', 'this is the last administrator; make somebody else one first');
   }
 
@@ -268,4 +293,30 @@ export class Members {
     await this.#db.deleteFrom('token').where('id', '=', id).execute();
     return found;
   }
+}
+
+/** Answers its id. Raises `exists`. */
+async function insertAccount(
+  db: Kysely<Tables>,
+  account: { name: string; email: string | undefined; password: string; created: string },
+): Promise<string> {
+  const { name, email = null, password, created } = account;
+  const taken = await db.selectFrom('account').select('id').where('name', '=', name).executeTakeFirst();
+  if (taken) throw new PrimaError('exists', `the name ${name} is taken; choose another`);
+  const id = randomUUID();
+  await db
+    .insertInto('account')
+    .values({
+      id,
+      name,
+      email,
+      password,
+      totp: null,
+      totp_pending: null,
+      totp_step: 0,
+      created,
+      last_seen: null,
+    })
+    .execute();
+  return id;
 }

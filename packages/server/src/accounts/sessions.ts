@@ -83,6 +83,13 @@ export class Sessions {
     return { kind: 'session', account, name, organisation, ...held, session: hash, csrf };
   }
 
+  /** Of a session by its key in the table; undefined where it has ended. */
+  async accountOf(session: string): Promise<string | undefined> {
+    const found = await this.#callers().where('session.hash', '=', session).executeTakeFirst();
+    if (!found || found.expires < this.#now() || found.seen < this.#now(-idleMs)) return undefined;
+    return found.account;
+  }
+
   /** Undefined for a token that is none, or no longer. It may what both its owner and itself may. */
   async byToken(secret: string): Promise<Caller | undefined> {
     const hash = hashOf(secret);
@@ -206,7 +213,7 @@ export class Sessions {
     };
   }
 
-  async end(caller: Caller): Promise<void> {
+  async end(caller: Pick<Caller, 'session'>): Promise<void> {
     await this.#db
       .deleteFrom('session')
       .where('hash', '=', caller.session ?? '')

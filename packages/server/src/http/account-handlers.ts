@@ -150,7 +150,8 @@ export const accountHandlers: Handlers<keyof typeof accountEndpoints> = {
   },
 };
 
-async function beginSession(
+/** Raises `forbidden` for whoever is in no organisation, or kept out. */
+export async function beginSession(
   { service, setSession }: Pick<Asked<'signIn'>, 'service' | 'setSession'>,
   account: string,
 ): Promise<Session> {

@@ -25,6 +25,9 @@ export interface Asked<Name extends EndpointName> {
   signal: AbortSignal;
   /** Sets the session's cookie, or ends it. */
   setSession: (secret: string | undefined) => void;
+  /** What a sign-in through the provider leaves in the browser until it is back. */
+  setPending: (sealed: string) => void;
+  takePending: () => string | undefined;
   /** Goes into the audit log, when all has gone well. */
   note: (target: string, details?: Record<string, unknown>) => void;
 }

@@ -16,6 +16,9 @@ export interface Bindings {
 const secureCookie = '__Host-prima';
 /** On loopback without TLS. */
 const plainCookie = 'prima';
+/** Of a sign-in through the provider, while it is under way. */
+const pendingName = { secure: '__Host-prima-sign-in', plain: 'prima-sign-in' };
+const pendingSeconds = 600;
 const csrfHeader = 'x-prima-csrf';
 const bodyBytesAtMost = 1024 * 1024;
 const issuesShown = 8;
@@ -51,10 +54,28 @@ export class Requests {
     );
   }
 
+  get #cookieOptions() {
+    return { path: '/', httpOnly: true, secure: this.#isSecure, sameSite: 'Strict' as const };
+  }
+
+  get #pendingCookie(): string {
+    return this.#isSecure ? pendingName.secure : pendingName.plain;
+  }
+
   setSession(context: Context<Bindings>, secret: string | undefined): void {
-    const options = { path: '/', httpOnly: true, secure: this.#isSecure, sameSite: 'Strict' as const };
-    if (secret === undefined) deleteCookie(context, this.#cookie, options);
-    else setCookie(context, this.#cookie, secret, options);
+    if (secret === undefined) deleteCookie(context, this.#cookie, this.#cookieOptions);
+    else setCookie(context, this.#cookie, secret, this.#cookieOptions);
+  }
+
+  setPending(context: Context<Bindings>, sealed: string): void {
+    setCookie(context, this.#pendingCookie, sealed, { ...this.#cookieOptions, maxAge: pendingSeconds });
+  }
+
+  /** It is taken away: an answer of the provider counts once. */
+  takePending(context: Context<Bindings>): string | undefined {
+    const found = getCookie(context, this.#pendingCookie);
+    if (found !== undefined) deleteCookie(context, this.#pendingCookie, this.#cookieOptions);
+    return found;
   }
 }
 

@@ -7,11 +7,17 @@ import type { Service } from '../service/service.ts';
 import { checkAudience } from './access.ts';
 import { accountHandlers } from './account-handlers.ts';
 import type { Handlers } from './handler.ts';
+import { identityHandlers } from './identity-handlers.ts';
 import { jobHandlers } from './job-handlers.ts';
 import { addressOf, type Bindings, bodyOf, fitting, type Requests } from './request.ts';
 import { thingHandlers } from './thing-handlers.ts';
 
-const handlers: Handlers<EndpointName> = { ...accountHandlers, ...thingHandlers, ...jobHandlers };
+const handlers: Handlers<EndpointName> = {
+  ...accountHandlers,
+  ...identityHandlers,
+  ...thingHandlers,
+  ...jobHandlers,
+};
 
 export function addResources(app: Hono<Bindings>, service: Service, requests: Requests): void {
   for (const name of Object.keys(endpoints) as EndpointName[]) {
@@ -45,6 +51,8 @@ async function answer(name: EndpointName, request: Request): Promise<Response> {
       address: addressOf(context),
       signal: context.req.raw.signal,
       setSession: (secret: string | undefined) => requests.setSession(context, secret),
+      setPending: (sealed: string) => requests.setPending(context, sealed),
+      takePending: () => requests.takePending(context),
       note: (target: string, details: Record<string, unknown> = {}) => {
         noted = { target, details };
       },

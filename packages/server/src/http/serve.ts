@@ -23,6 +23,8 @@ export interface ServerOptions {
   panel?: string | undefined;
   /** Jobs that run at the same time. */
   atOnce?: number | undefined;
+  /** The server's own address, as browsers have it; without a path. */
+  publicUrl?: string | undefined;
   logger: Logger;
 }
 
@@ -43,7 +45,7 @@ const closeAfterMs = 2000;
 
 /** Raises `usage`, `io`, `remote`, `newer-version`. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { logger, plain = false, panel, database, atOnce } = options;
+  const { logger, plain = false, panel, database, atOnce, publicUrl } = options;
   const { host, port } = placeOf(options.listen);
   if (plain && !isLoopback(host))
     throw new UserError(
@@ -57,6 +59,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     logger,
     ...(database === undefined ? {} : { database }),
     ...(atOnce === undefined ? {} : { atOnce }),
+    ...(publicUrl === undefined ? {} : { publicUrl: originOf(publicUrl) }),
   });
   try {
     const app = buildApp(service, { isSecure: !plain, panel });
@@ -89,6 +92,17 @@ function placeOf(listen: string): { host: string; port: number } {
       `"${listen}" is no place to listen on: HOST:PORT was wanted, as 127.0.0.1:8750`,
     );
   return { host, port };
+}
+
+function originOf(publicUrl: string): string {
+  const url = URL.canParse(publicUrl) ? new URL(publicUrl) : undefined;
+  const isOrigin = url && url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '';
+  if (isOrigin && (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))))
+    return url.origin;
+  throw new UserError(
+    'usage',
+    `"${publicUrl}" is not an address of this server: https://HOST or https://HOST:PORT was wanted`,
+  );
 }
 
 const isLoopback = (host: string): boolean =>

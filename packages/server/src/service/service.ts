@@ -3,6 +3,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, type Logger, systemClock, toPrimaError } from '@prima/base';
 import { AuditLog } from '../accounts/audit.ts';
+import { Identities } from '../accounts/identities.ts';
+import { IdentityProvider } from '../accounts/identity-provider.ts';
 import { Members } from '../accounts/members.ts';
 import { openSealer, type Sealer } from '../accounts/sealing.ts';
 import { providerId, Sessions } from '../accounts/sessions.ts';
@@ -27,6 +29,8 @@ export interface ServiceOptions {
   clock?: Clock;
   /** Jobs that run at the same time. Default 4. */
   atOnce?: number;
+  /** The server's own address, as browsers have it. */
+  publicUrl?: string;
 }
 
 export interface Service {
@@ -38,6 +42,8 @@ export interface Service {
   sessions: Sessions;
   members: Members;
   attempts: Attempts;
+  identities: Identities;
+  identityProvider: IdentityProvider;
   tenants: Tenants;
   catalogue: Catalogue;
   inventory: Inventory;
@@ -93,6 +99,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       sessions,
       members,
       attempts: new Attempts(clock),
+      identities: new Identities({ db, clock, audit, members }),
+      identityProvider: new IdentityProvider({ db, clock, sealer, publicUrl: options.publicUrl }),
       tenants,
       catalogue,
       inventory,

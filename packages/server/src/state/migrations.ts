@@ -2,18 +2,23 @@
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
 
-type Columns = Record<string, string>;
+interface TableShape {
+  columns: Record<string, string>;
+  key: string;
+  more?: readonly string[];
+}
 
 /** @param kind PostgreSQL has whole numbers of 32 bits under the name that SQLite has for 64 */
 export function migrations(kind: 'sqlite' | 'postgres'): Record<string, Migration> {
   return {
     '0001-first': { up: (db) => first(db as Kysely<unknown>, kind) },
     '0002-origin-of-points': { up: (db) => originOfPoints(db as Kysely<unknown>) },
+    '0003-identities': { up: (db) => identities(db as Kysely<unknown>, kind) },
   };
 }
 
 const id = 'text not null';
-const tables: Record<string, { columns: Columns; key: string; more?: readonly string[] }> = {
+const tables: Record<string, TableShape> = {
   organisation: { columns: { id, name: 'text not null', created: id, settings: id }, key: 'id' },
   account: {
     columns: {
@@ -249,16 +254,40 @@ const indexes = [
 /** What a column of another table's id is called there. */
 const parents = new Set(['organisation', 'account', 'repository', 'job']);
 
-async function first(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {
-  for (const [name, { columns, key, more = [] }] of Object.entries(tables)) {
+async function make(
+  db: Kysely<unknown>,
+  kind: 'sqlite' | 'postgres',
+  wanted: Record<string, TableShape>,
+): Promise<void> {
+  for (const [name, { columns, key, more = [] }] of Object.entries(wanted)) {
     const lines = Object.entries(columns).map(([column, type]) => {
       if (parents.has(type)) return `${column} text not null references ${type} (id) on delete cascade`;
-      return `${column} ${type.replace('number', kind === 'postgres' ? 'bigint' : 'integer')}`;
+      return `${column} ${type.replace('number', numberType(kind))}`;
     });
     await sql
       .raw(`create table ${name} (${[...lines, `primary key (${key})`, ...more].join(', ')})`)
       .execute(db);
   }
+}
+
+const numberType = (kind: 'sqlite' | 'postgres'): string => (kind === 'postgres' ? 'bigint' : 'integer');
+
+async function identities(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {
+  await make(db, kind, {
+    identity_provider: { columns: { id, settings: id, secret: 'text' }, key: 'id' },
+    identity: {
+      columns: { id, account_id: 'account', issuer: id, subject: id, created: id },
+      key: 'id',
+      more: ['unique (issuer, subject)'],
+    },
+  });
+  await sql
+    .raw(`alter table membership add column by_groups ${numberType(kind)} not null default 0`)
+    .execute(db);
+}
+
+async function first(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {
+  await make(db, kind, tables);
   for (const index of indexes) await sql.raw(`create index ${index}`).execute(db);
   for (const statement of kind === 'postgres' ? guardPostgres : guardSqlite)
     await sql.raw(statement).execute(db);

@@ -12,7 +12,7 @@ export interface Tables {
     id: string;
     name: string;
     email: string | null;
-    /** PHC string of Argon2id. */
+    /** PHC string of Argon2id; empty: none, which no password fits. */
     password: string;
     /** Sealed. */
     totp: string | null;
@@ -29,7 +29,19 @@ export interface Tables {
     /** JSON, of `Role` */
     roles: string;
     disabled: Flag;
+    /** Given by groups of the identity provider, and taken by them. */
+    by_groups: Flag;
   };
+  /** One row at most. */
+  identity_provider: {
+    id: 'main';
+    /** JSON, of `IdentityProviderSettings` */
+    settings: string;
+    /** Sealed. */
+    secret: string | null;
+  };
+  /** Who is whom at an identity provider. */
+  identity: { id: string; account_id: string; issuer: string; subject: string; created: string };
   session: {
     /** SHA-256 of the cookie, hex. */
     hash: string;

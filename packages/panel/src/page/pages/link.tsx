@@ -4,6 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useNavigate, useParams } from '@tanstack/react-router';
 import { call, resource, setSession } from '../client.ts';
 import { Form } from '../parts/form.tsx';
+import { ProviderButton } from '../parts/provider-button.tsx';
 import { Loaded } from '../parts/page.tsx';
 import { Time } from '../parts/time.tsx';
 
@@ -60,6 +61,7 @@ export function LinkPage() {
               />
               <PasswordInput name="again" label="The password again" autoComplete="new-password" required />
             </Form>
+            {purpose === 'invitation' && <ProviderButton link={secret} />}
           </div>
         )}
       </Loaded>

@@ -5,12 +5,14 @@ import { useState } from 'react';
 import { call, changed, queries, resource, sessionQuery, useMay, useSession } from '../client.ts';
 import { Action } from '../parts/action.tsx';
 import { Form } from '../parts/form.tsx';
+import { Identities, IdentityProvider } from '../parts/identity-provider.tsx';
 import { Loaded, Page, Section } from '../parts/page.tsx';
 import { tell } from '../parts/problem.tsx';
 import { QrCode } from '../parts/qr-code.tsx';
 
 export function SettingsPage() {
   const query = useQuery(resource('getSettings'));
+  const isProvider = useMay('provider');
   return (
     <Page title="Settings">
       <div className="columns">
@@ -23,6 +25,14 @@ export function SettingsPage() {
         <Section title="Your second factor">
           <SecondFactor />
         </Section>
+        <Section title="Your way in through a provider">
+          <Identities />
+        </Section>
+        {isProvider && (
+          <Section title="Sign-in through a provider">
+            <IdentityProvider />
+          </Section>
+        )}
       </div>
     </Page>
   );

@@ -4,9 +4,8 @@ import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
 import { call, setSession } from '../client.ts';
 import { Form } from '../parts/form.tsx';
-
-/** A path of this page's own: what others wrote into the address leads nowhere else. */
-const ownPath = (from: string | undefined) => (from !== undefined && /^\/(?![/\\])/.test(from) ? from : '/');
+import { ProviderButton } from '../parts/provider-button.tsx';
+import { ownPath } from '../places.ts';
 
 export function SignInPage() {
   useDocumentTitle('Sign in – Prima');
@@ -42,6 +41,7 @@ export function SignInPage() {
           )}
         </Form>
       </div>
+      <ProviderButton from={from} />
       <p className="soft">
         No account, or no way in? An administrator makes a one-time link for you under Users.
       </p>
