@@ -43,7 +43,7 @@ import type {
 } from './contract.ts';
 import type { Point, PointDisk } from './point.ts';
 import type { KdfCost } from './crypto/key-slot.ts';
-import { type Keyring, openKeyring } from './crypto/keyring.ts';
+import { type Keyring, openKeyring, readStoredKeys } from './crypto/keyring.ts';
 import type { PointReader } from './session/point-reader.ts';
 import { readOutcome } from './session/read-outcome.ts';
 import { compareText, listSessions, markForgotten, readOutcomes, withLock } from './session/sessions.ts';
@@ -123,16 +123,24 @@ export async function openRepository(
   secret: Secret,
   options: OpenOptions = {},
 ): Promise<Repository> {
-  if (!(await store.stat(configKey))) {
-    throw new PrimaError('not-found', `there is no repository in ${store.url}; make one with: prima init`);
-  }
-  const text = Buffer.from(await store.get(configKey)).toString();
+  const keys = readStoredKeys(store);
+  keys.catch(() => undefined); // raised below, unless there is no repository at all
+  const text = await readConfig(store);
   const config = parseConfig(text);
   const { logger = silentLogger } = options;
   const { id: repositoryId, level } = config;
-  const keyring = await openKeyring(store, secret, { repositoryId, level, logger });
+  const keyring = await openKeyring(store, secret, { repositoryId, level, logger, stored: await keys });
   verifyConfig(text, config.id, keyring.keySet.signers);
   return new OpenRepository(store, { config, keyring, secret }, options);
+}
+
+async function readConfig(store: ObjectStore): Promise<string> {
+  try {
+    return Buffer.from(await store.get(configKey)).toString();
+  } catch (error) {
+    if (!(error instanceof PrimaError) || error.code !== 'not-found') throw error;
+    throw new PrimaError('not-found', `there is no repository in ${store.url}; make one with: prima init`);
+  }
 }
 
 class OpenRepository implements Repository {

@@ -1,5 +1,13 @@
 /** The keys of an open repository: what its slot gave, the newest key set, and what seals, opens and signs with it. */
-import { FormatError, IntegrityError, type Logger, PrimaError, toPrimaError, UserError } from '@prima/base';
+import {
+  FormatError,
+  inOrder,
+  IntegrityError,
+  type Logger,
+  PrimaError,
+  toPrimaError,
+  UserError,
+} from '@prima/base';
 import type { ObjectStore } from '@prima/storage';
 import type { Secret } from '../contract.ts';
 import { keySetKey, type KeySet, maxKeySets, openKeySet, sealingKeys } from './key-set.ts';
@@ -9,12 +17,19 @@ import { RecordSigner, signerOf } from './signature.ts';
 
 /** Each slot may cost an Argon2id to try: a hostile store must not make opening last for ever. */
 export const maxSlots = 64;
+const slotsAtOnce = 8;
 
 /** What the store has under `keys/`. */
 export interface StoredSlots {
   slots: { slot: KeySlot; text: string }[];
   /** Objects that are no key slots, or slots of a later version. */
   damaged: { key: string; error: PrimaError }[];
+}
+
+/** With the newest key set, closed. */
+export interface StoredKeys extends StoredSlots {
+  number: number;
+  keySetText: string;
 }
 
 export interface OpenedKeys {
@@ -141,12 +156,15 @@ async function newestKeySet(store: ObjectStore): Promise<number> {
 }
 
 export async function readSlots(store: ObjectStore): Promise<StoredSlots> {
+  const keys: string[] = [];
+  for await (const { key } of store.list('keys/', { namesOnly: true, fresh: true })) {
+    if (keys.push(key) > maxSlots)
+      throw new IntegrityError(`${store.url} has more than ${maxSlots} key slots`);
+  }
   const slots: StoredSlots['slots'] = [];
   const damaged: StoredSlots['damaged'] = [];
-  for await (const { key } of store.list('keys/', { namesOnly: true, fresh: true })) {
-    if (slots.length + damaged.length === maxSlots)
-      throw new IntegrityError(`${store.url} has more than ${maxSlots} key slots`);
-    const text = Buffer.from(await store.get(key)).toString();
+  const read = async (key: string) => ({ key, text: Buffer.from(await store.get(key)).toString() });
+  for await (const { key, text } of inOrder(keys, slotsAtOnce, read)) {
     try {
       const slot = parseKeySlot(text, key);
       if (key !== slotKey(slot.id)) throw new FormatError(`${key} holds the key slot ${slot.id}`);
@@ -156,6 +174,17 @@ export async function readSlots(store: ObjectStore): Promise<StoredSlots> {
     }
   }
   return { slots, damaged };
+}
+
+/** What opens a repository, as it is stored; asked for side by side, for each answer of a distant store takes its time. */
+export async function readStoredKeys(store: ObjectStore): Promise<StoredKeys> {
+  const [slots, keySet] = await Promise.all([readSlots(store), readNewestKeySet(store)]);
+  return { ...slots, ...keySet };
+}
+
+async function readNewestKeySet(store: ObjectStore): Promise<Pick<StoredKeys, 'number' | 'keySetText'>> {
+  const number = await newestKeySet(store);
+  return { number, keySetText: Buffer.from(await store.get(keySetKey(number))).toString() };
 }
 
 /** True when a writer of the repository made the slot as it is, and the root key has not been replaced since. */
@@ -178,12 +207,10 @@ export function isStale(slot: { slot: KeySlot; text: string }, keyring: Keyring)
 export async function openKeyring(
   store: ObjectStore,
   secret: Secret,
-  about: { repositoryId: string; level: number; logger: Logger },
+  about: { repositoryId: string; level: number; logger: Logger; stored?: StoredKeys },
 ): Promise<Keyring> {
-  const { repositoryId, level, logger } = about;
-  const { slots, damaged } = await readSlots(store);
-  const number = await newestKeySet(store);
-  const keySetText = Buffer.from(await store.get(keySetKey(number))).toString();
+  const { repositoryId, level, logger, stored: keys = await readStoredKeys(store) } = about;
+  const { slots, damaged, number, keySetText } = keys;
   let stale: string | undefined;
   for (const stored of slots.filter(({ slot }) => slot.kind === secret.kind)) {
     const content = await unwrapSlot(stored.slot, secret, repositoryId);

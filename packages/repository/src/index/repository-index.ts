@@ -144,8 +144,7 @@ export class RepositoryIndex {
   }
 
   static async #loadOnce(context: Context, options: LoadOptions): Promise<RepositoryIndex> {
-    await loadDamage(context);
-    const condemned = await readCondemned(context);
+    const [condemned] = await Promise.all([readCondemned(context), loadDamage(context)]);
     const { keys, sessions } = await listSegments(context);
     const damaged = new Map<string, PrimaError>();
     const committed = await committedAmong(context, sessions, options.strict ? undefined : damaged);
