@@ -76,11 +76,9 @@ export const policySettings = z.strictObject({
     .strictObject({
       all: z.boolean().optional(),
       hosts: z.array(name).max(1000).optional(),
-      names: z
-        .array(text(200))
-        .max(10_000)
-        .optional()
-        .meta({ description: '"HOST/MACHINE"; "*" stands for any characters' }),
+      names: z.array(text(200)).max(10_000).optional().meta({
+        description: '"HOST/MACHINE"; "*" stands for any characters; "tag:TAG" for the machines that have it',
+      }),
       except: z.array(text(200)).max(10_000).optional(),
     })
     .meta({ description: 'which machines: the union of `all`, `hosts` and `names`, without `except`' }),

@@ -19,6 +19,11 @@ export const protection = z.enum(['protected', 'late', 'failed', 'unprotected'])
     'protected: the last good point is younger than promised; late: it is older; failed: its last backup failed; unprotected: no policy takes it and there is no point',
 });
 
+const machineTag = z
+  .string()
+  .regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0,63}$/u)
+  .meta({ description: 'Letters, digits, ".", "_", "-"; at most 64' });
+
 export const machine = z.object({
   id: id.meta({ description: 'HOST/MACHINE' }),
   name: text(200),
@@ -34,6 +39,7 @@ export const machine = z.object({
   isGone: z.boolean().meta({ description: 'no longer on its host' }),
   protection,
   policies: z.array(name),
+  tags: z.array(machineTag),
   promiseHours: z.number().optional(),
   lastPoint: time.optional(),
   points: count,
@@ -161,6 +167,7 @@ export const thingEndpoints = {
       q: text(200).optional(),
       host: name.optional(),
       protection: protection.optional(),
+      tag: machineTag.optional(),
     }),
     answer: pageOf(machine),
   }),
@@ -181,6 +188,14 @@ export const thingEndpoints = {
       ),
       notes: z.array(text()),
     }),
+  }),
+  tagMachine: endpoint({
+    method: 'put',
+    path: '/hosts/{host}/machines/{id}/tags',
+    audience: 'operator',
+    summary: 'The tags of a machine, which policies may choose by: these and no others',
+    body: z.strictObject({ tags: z.array(machineTag).max(50) }),
+    answer: machine,
   }),
   refreshInventory: endpoint({
     method: 'post',

@@ -1,4 +1,4 @@
-/** Cursors of pages: where the page before ended. Opaque to callers. */
+/** Cursors of pages: where the page before ended, opaque to callers; and words that are looked for. */
 import { UserError } from '@prima/base';
 
 export function cursorOf(...parts: readonly string[]): string {
@@ -17,3 +17,6 @@ export function readCursor(cursor: string | undefined, parts: number): string[] 
   }
   throw new UserError('usage', 'this cursor is not one; begin with the first page');
 }
+
+/** Wildcards of LIKE stand for nothing but themselves where they cannot be escaped alike in both databases. */
+export const likeWords = (text: string): string => text.replaceAll(/[%_]/g, '_');

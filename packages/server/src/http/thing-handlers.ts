@@ -1,6 +1,6 @@
 /** Hosts, machines, repositories, points, settings, the overview. */
 import { randomUUID } from 'node:crypto';
-import type { Host, MachineRow, PointRow, Problem, thingEndpoints } from '@prima/api/http';
+import type { Host, PointRow, Problem, thingEndpoints } from '@prima/api/http';
 import { PrimaError } from '@prima/base';
 import type { Selectable } from 'kysely';
 import { createApplication } from '../application.ts';
@@ -8,12 +8,13 @@ import { overviewOf } from '../service/overview.ts';
 import { describeRepositories, describeRepository, withoutSecret } from '../service/repositories.ts';
 import type { Service } from '../service/service.ts';
 import { readSettings, writeSettings } from '../service/settings.ts';
-import { isProtection, protectionAt, reckonStanding } from '../service/standing.ts';
+import { reckonStanding } from '../service/standing.ts';
 import { secretOfRepository } from '../service/tenants.ts';
 import type { Tables } from '../state/tables.ts';
 import { checkMayNamePaths } from './access.ts';
-import { cursorOf, readCursor } from './cursor.ts';
+import { cursorOf, likeWords, readCursor } from './cursor.ts';
 import type { Handlers } from './handler.ts';
+import { machineHandlers } from './machine-handlers.ts';
 
 export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
   getOverview: ({ service, organisation }) => overviewOf(service, organisation),
@@ -42,56 +43,7 @@ export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
     await refreshHost(service, organisation, path['id'] ?? '');
     return hostOf(service, organisation, path['id'] ?? '');
   },
-  listMachines: async ({ service, organisation, query }) => {
-    const { limit, cursor, q, host, protection } = query;
-    const now = new Date(service.clock.now()).toISOString();
-    const all = () => {
-      let rows = service.state.db.selectFrom('machine').where('machine.organisation_id', '=', organisation);
-      if (host !== undefined) rows = rows.where('host', '=', host);
-      if (q !== undefined && q !== '') rows = rows.where('name', 'like', `%${escaped(q)}%`);
-      if (protection !== undefined) rows = rows.where(isProtection(now, protection));
-      return rows;
-    };
-    const [afterName, afterHost] = readCursor(cursor, 2);
-    let page = all()
-      .selectAll()
-      .select(protectionAt(now).as('protection'))
-      .orderBy('name')
-      .orderBy('host')
-      .limit(limit);
-    if (afterName !== undefined && afterHost !== undefined)
-      page = page.where((is) =>
-        is.or([is('name', '>', afterName), is.and([is('name', '=', afterName), is('host', '>', afterHost)])]),
-      );
-    const rows = await page.execute();
-    const { count } = await all()
-      .select((is) => is.fn.countAll().as('count'))
-      .executeTakeFirstOrThrow();
-    const last = rows.at(-1);
-    const next = rows.length === limit && last ? { next: cursorOf(last.name, last.host) } : {};
-    return { items: rows.map(machineDto), total: Number(count), ...next };
-  },
-  getMachine: async ({ service, organisation, path }) => {
-    const now = new Date(service.clock.now()).toISOString();
-    const row = await service.state.db
-      .selectFrom('machine')
-      .selectAll()
-      .select(protectionAt(now).as('protection'))
-      .where('organisation_id', '=', organisation)
-      .where('host', '=', path['host'] ?? '')
-      .where('name', '=', path['id'] ?? '')
-      .executeTakeFirst();
-    if (!row)
-      throw new PrimaError(
-        'not-found',
-        `there is no machine ${path['host']}/${path['id']}; refresh its host`,
-      );
-    const { disks, notes } = JSON.parse(row.detail) as {
-      disks: { name: string; path: string; format: string; size: number; excluded?: string }[];
-      notes: string[];
-    };
-    return { ...machineDto(row), diskList: disks, notes };
-  },
+  ...machineHandlers,
   listRepositories: async ({ service, organisation }) => ({
     items: await describeRepositories(service, organisation),
   }),
@@ -172,7 +124,7 @@ export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
     if (repository !== undefined) page = page.where('repository.name', '=', repository);
     if (host !== undefined) page = page.where('point.host', '=', host);
     if (machine !== undefined) page = page.where('point.machine', '=', machine);
-    if (q !== undefined && q !== '') page = page.where('point.machine', 'like', `%${escaped(q)}%`);
+    if (q !== undefined && q !== '') page = page.where('point.machine', 'like', `%${likeWords(q)}%`);
     if (time !== undefined && id !== undefined)
       page = page.where((is) =>
         is.or([is('point.time', '<', time), is.and([is('point.time', '=', time), is('point.id', '>', id)])]),
@@ -240,34 +192,6 @@ async function repositoryOf({ tenants }: Service, organisation: string, id: stri
   const found = (await tenants.repositories(organisation)).find((row) => row.id === id);
   if (found) return found;
   throw new PrimaError('not-found', 'there is no such repository');
-}
-
-/** Wildcards of LIKE stand for nothing but themselves where they cannot be escaped alike in both databases. */
-const escaped = (text: string): string => text.replaceAll(/[%_]/g, '_');
-
-function machineDto(
-  row: Selectable<Tables['machine']> & { protection: MachineRow['protection'] },
-): MachineRow {
-  return {
-    id: `${row.host}/${row.name}`,
-    name: row.name,
-    host: row.host,
-    machineId: row.machine_id,
-    state: row.state,
-    memoryBytes: row.memory,
-    cpus: row.cpus,
-    diskBytes: row.disk_bytes,
-    disks: row.disks,
-    agent: row.agent,
-    seen: row.seen,
-    isGone: row.gone === 1,
-    protection: row.protection,
-    policies: JSON.parse(row.policies) as string[],
-    ...(row.promise_hours > 0 ? { promiseHours: row.promise_hours } : {}),
-    ...(row.last_point === null ? {} : { lastPoint: row.last_point }),
-    points: row.points,
-    ...(row.last_error === null ? {} : { lastError: JSON.parse(row.last_error) as Problem }),
-  };
 }
 
 function pointRow(row: Selectable<Tables['point']> & { repository: string }): PointRow {

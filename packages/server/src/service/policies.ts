@@ -7,7 +7,8 @@ import type { JobStore } from '../jobs/job-store.ts';
 import type { Tables } from '../state/tables.ts';
 import { type PreviewRequest, previewOf } from './policy-preview.ts';
 import { nextRuns, refusedSetting } from './schedule.ts';
-import { type PolicyRow, reckonStanding, settingsOf, takes } from './standing.ts';
+import { tagsByMachine } from './machine-tags.ts';
+import { type Choosable, type PolicyRow, reckonStanding, settingsOf, takes } from './standing.ts';
 import type { Tenants } from './tenants.ts';
 import { nextInWindow } from './window.ts';
 
@@ -47,7 +48,7 @@ export class Policies {
         ...(row.next_run === null ? {} : { nextRun: row.next_run }),
         ...(row.last_run === null ? {} : { lastRun: row.last_run }),
         ...(last === undefined ? {} : { lastOutcome: last }),
-        machineCount: machines.filter(({ host, name }) => takes(settings, host, name)).length,
+        machineCount: machines.filter((machine) => takes(settings, machine)).length,
       });
     }
     return policies;
@@ -162,9 +163,10 @@ export class Policies {
     const now = new Date(clock.now());
     const begins = settings.window ? nextInWindow(settings.window, settings.timeZone, now) : now;
     const jobs: string[] = [];
-    for (const { host, name } of await this.#machines(organisation)) {
-      const machine = `${host}/${name}`;
-      if (!takes(settings, host, name) || (only && !only.includes(machine))) continue;
+    for (const one of await this.#machines(organisation)) {
+      const { host } = one;
+      const machine = `${host}/${one.name}`;
+      if (!takes(settings, one) || (only && !only.includes(machine))) continue;
       if (busy.has(machine)) {
         logger.warn(
           `policy ${row.name}: the last backup of ${machine} has not ended; it is left out this time`,
@@ -217,15 +219,18 @@ export class Policies {
       throw refusedSetting('usage', 'copyTo', 'the second repository is another than the first');
   }
 
-  async #machines(organisation: string): Promise<{ host: string; name: string; policies: string }[]> {
-    return this.#parts.db
+  async #machines(organisation: string): Promise<(Choosable & { policies: string })[]> {
+    const { db } = this.#parts;
+    const tags = await tagsByMachine(db, organisation);
+    const rows = await db
       .selectFrom('machine')
-      .select(['host', 'name', 'policies'])
+      .select(['host', 'name', 'policies', 'machine_id'])
       .where('organisation_id', '=', organisation)
       .where('gone', '=', 0)
       .orderBy('host')
       .orderBy('name')
       .execute();
+    return rows.map((row) => ({ ...row, tags: tags.get(row.machine_id) ?? [] }));
   }
 
   /** Of the jobs of its last run. */

@@ -2,7 +2,7 @@
 import type { PolicyPreview, PolicySettings } from '@prima/api/http';
 import { UserError } from '@prima/base';
 import { nextRuns } from './schedule.ts';
-import { fitsName, takes } from './standing.ts';
+import { type Choosable, fitsWord, takes } from './standing.ts';
 import { nextInWindow } from './window.ts';
 
 const runsShown = 5;
@@ -10,15 +10,13 @@ const machinesShown = 100;
 
 export type PreviewRequest = Pick<PolicySettings, 'machines' | 'schedule' | 'timeZone' | 'window'>;
 
-interface Row {
-  host: string;
-  name: string;
+interface Row extends Choosable {
   /** JSON, the names of the policies that take it now. */
   policies: string;
 }
 
 export function previewOf(asked: PreviewRequest, rows: readonly Row[], now: Date): PolicyPreview {
-  const taken = rows.filter(({ host, name }) => takes(asked, host, name));
+  const taken = rows.filter((row) => takes(asked, row));
   return {
     ...plannedRuns(asked, now),
     machines: {
@@ -51,6 +49,6 @@ function unusedWords({ machines }: PreviewRequest, rows: readonly Row[]): string
   const known = new Set(rows.map(({ host }) => host));
   return [
     ...hosts.filter((host) => !known.has(host)),
-    ...[...names, ...except].filter((word) => !rows.some(({ host, name }) => fitsName(word, host, name))),
+    ...[...names, ...except].filter((word) => !rows.some((row) => fitsWord(word, row))),
   ];
 }

@@ -2,6 +2,7 @@
 import type { PolicySettings, Protection } from '@prima/api/http';
 import { type Expression, type Kysely, type RawBuilder, type Selectable, sql, type SqlBool } from 'kysely';
 import type { Tables } from '../state/tables.ts';
+import { tagsByMachine } from './machine-tags.ts';
 
 /** For points of machines that no policy takes: somebody makes them by hand, daily as most do. */
 const defaultPromiseHours = 26;
@@ -12,16 +13,26 @@ export type PolicyRow = Selectable<Tables['policy']>;
 export const settingsOf = (row: Pick<PolicyRow, 'settings'>): PolicySettings =>
   JSON.parse(row.settings) as PolicySettings;
 
-/** Whether a policy takes the machine. */
-export function takes({ machines }: Pick<PolicySettings, 'machines'>, host: string, name: string): boolean {
-  const { all = false, hosts = [], names = [], except = [] } = machines;
-  const fits = (pattern: string) => fitsName(pattern, host, name);
-  return (all || hosts.includes(host) || names.some(fits)) && !except.some(fits);
+/** What policies choose by. */
+export interface Choosable {
+  host: string;
+  name: string;
+  tags: readonly string[];
 }
 
+/** Whether a policy takes the machine. */
+export function takes({ machines }: Pick<PolicySettings, 'machines'>, machine: Choosable): boolean {
+  const { all = false, hosts = [], names = [], except = [] } = machines;
+  const fits = (word: string) => fitsWord(word, machine);
+  return (all || hosts.includes(machine.host) || names.some(fits)) && !except.some(fits);
+}
+
+const tagWord = 'tag:';
+
 /** Whether one of a policy's names or exceptions is the machine's. */
-export function fitsName(pattern: string, host: string, name: string): boolean {
-  return patternOf(pattern).test(`${host}/${name}`);
+export function fitsWord(word: string, { host, name, tags }: Choosable): boolean {
+  if (word.startsWith(tagWord)) return tags.includes(word.slice(tagWord.length));
+  return patternOf(word).test(`${host}/${name}`);
 }
 
 /** `*` stands for any characters; without "/" it is the machine's name on any host. */
@@ -55,14 +66,17 @@ export async function reckonStanding(db: Kysely<Tables>, organisation: string): 
     .selectAll()
     .where('organisation_id', '=', organisation)
     .execute();
+  const tags = await tagsByMachine(db, organisation);
   await db.transaction().execute(async (change) => {
     for (const machine of machines) {
-      const taking = policies.filter((policy) => policy.enabled && takes(policy, machine.host, machine.name));
+      const { host, name, machine_id } = machine;
+      const choosable = { host, name, tags: tags.get(machine_id) ?? [] };
+      const taking = policies.filter((policy) => policy.enabled && takes(policy, choosable));
       const hours = Math.min(...taking.map(({ promiseHours }) => promiseHours));
       const promise = Number.isFinite(hours) ? hours : defaultPromiseHours;
       const { points = 0, last = null } = byId.get(machine.machine_id) ?? {};
       const now = {
-        policies: JSON.stringify(taking.map(({ name }) => name)),
+        policies: JSON.stringify(taking.map((policy) => policy.name)),
         promise_hours: promise,
         points,
         last_point: last,

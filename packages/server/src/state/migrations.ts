@@ -14,6 +14,7 @@ export function migrations(kind: 'sqlite' | 'postgres'): Record<string, Migratio
     '0001-first': { up: (db) => first(db as Kysely<unknown>, kind) },
     '0002-origin-of-points': { up: (db) => originOfPoints(db as Kysely<unknown>) },
     '0003-identities': { up: (db) => identities(db as Kysely<unknown>, kind) },
+    '0004-machine-tags': { up: (db) => machineTags(db as Kysely<unknown>, kind) },
   };
 }
 
@@ -284,6 +285,15 @@ async function identities(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Pro
   await sql
     .raw(`alter table membership add column by_groups ${numberType(kind)} not null default 0`)
     .execute(db);
+}
+
+async function machineTags(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {
+  await make(db, kind, {
+    machine_tag: {
+      columns: { organisation_id: 'organisation', machine_id: id, tag: id },
+      key: 'organisation_id, machine_id, tag',
+    },
+  });
 }
 
 async function first(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {

@@ -158,6 +158,7 @@ export interface Tables {
     /** JSON, of `Problem`: why its last backup failed. */
     last_error: string | null;
   };
+  machine_tag: { organisation_id: string; machine_id: string; tag: string };
   policy: {
     id: string;
     organisation_id: string;

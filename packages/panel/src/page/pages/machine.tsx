@@ -5,6 +5,7 @@ import { resource, runOperation, useMay } from '../client.ts';
 import { formatBytes } from '../format.ts';
 import { Action } from '../parts/action.tsx';
 import { BackUpNow } from '../parts/back-up-now.tsx';
+import { MachineTags } from '../parts/machine-tags.tsx';
 import { MachinePoints } from '../parts/machine-points.tsx';
 import { Figures, Loaded, Page, Section } from '../parts/page.tsx';
 import { State } from '../parts/state.tsx';
@@ -79,6 +80,7 @@ function Facts({ machine }: { machine: Machine }) {
             ['Last point', <Time at={machine.lastPoint} none="never" />],
             ['Promised', machine.promiseHours === undefined ? '–' : `every ${machine.promiseHours} h`],
             ['Policies', machine.policies.join(', ') || 'none'],
+            ['Tags', <MachineTags of={machine} />],
             ['Processors', machine.cpus],
             ['Memory', formatBytes(machine.memoryBytes)],
             ['Guest agent', machine.agent],

@@ -76,7 +76,7 @@ function Machines({ policy, issueOf }: PartProps) {
         <Textarea
           name="machines"
           label="Machines"
-          description="One a line: HOST/MACHINE, HOST/* for all of a host, or NAME* on any host"
+          description="One a line: HOST/MACHINE, HOST/* for all of a host, NAME* on any host, or tag:TAG"
           autosize
           minRows={2}
           required
@@ -87,7 +87,7 @@ function Machines({ policy, issueOf }: PartProps) {
       <Textarea
         name="except"
         label="Except"
-        description="One a line: HOST/MACHINE, HOST/*, or NAME* on any host"
+        description="One a line: HOST/MACHINE, HOST/*, NAME* on any host, or tag:TAG"
         autosize
         minRows={1}
         defaultValue={(machines.except ?? []).join('\n')}
