@@ -49,12 +49,15 @@ async function answer(name: EndpointName, request: Request): Promise<Response> {
       query: described.query && fitting(described.query, context.req.query(), 'query'),
       body: described.body && fitting(described.body, (await bodyOf(context)) ?? {}, 'request'),
       address: addressOf(context),
-      signal: context.req.raw.signal,
       setSession: (secret: string | undefined) => requests.setSession(context, secret),
       setPending: (sealed: string) => requests.setPending(context, sealed),
       takePending: () => requests.takePending(context),
       note: (target: string, details: Record<string, unknown> = {}) => {
         noted = { target, details };
+      },
+      /** Made when it is asked for: it takes a whole request of the standard's. */
+      get signal() {
+        return context.req.raw.signal;
       },
       get caller() {
         return existing(caller);
