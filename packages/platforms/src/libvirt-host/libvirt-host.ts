@@ -28,18 +28,17 @@ import type { ResourcePlatform } from '../resources.ts';
 import type { RollbackPlatform } from '../rollback.ts';
 import type { RecoveringMachine, RecoveryPlatform, RecoveryRequest } from '../recovery.ts';
 import { type DaemonFolders, daemonFolders, systemFolders } from './daemon-folders.ts';
+import { domainsOf } from './domains-of.ts';
 import { examine } from './doctor.ts';
-import { tlsPorts } from './disk-server.ts';
-import { diskWay } from './disk-way.ts';
 import { type Domain, parseDomain } from './domain.ts';
 import { filesInUse } from './files-in-use.ts';
 import { findDomain } from './find-domain.ts';
-import { hostConfiguration, versionText } from './host-configuration.ts';
+import { hostConfiguration } from './host-configuration.ts';
 import { putHostItem, whyHostItemNotPut } from './put-host-item.ts';
 import { deleteHostFile, readHostFileEnd } from './host-files.ts';
 import { HostLink } from './link.ts';
 import { domainFileName, machineFiles, savedMemoryPath } from './machine-files.ts';
-import { machineDisk, otherScratchFolder } from './plan.ts';
+import { machineDisk } from './plan.ts';
 import { machineState, power } from './power.ts';
 import { type SocketPaths, socketPaths } from './reach.ts';
 import { openRunning } from './reading.ts';
@@ -54,8 +53,8 @@ import { describeRollback } from './rollback/describe.ts';
 import { keepRollback, undoRollback } from './rollback/finish.ts';
 import { checkNoRollback, readRollbackNote } from './rollback/note.ts';
 import { screenshot } from './screen.ts';
-import { isStandIn } from './stand-in.ts';
 import { openStopped } from './stopped-reading.ts';
+import { type DaemonCheck, testDaemon } from './test-daemon.ts';
 
 /** Machines looked at side by side: the daemon takes five calls of a client at once. */
 const lookAtOnce = 4;
@@ -105,37 +104,8 @@ class LibvirtHost implements Platform {
     return this.#folders;
   }
 
-  async test(): Promise<{ name: string; ok: boolean; detail: string }[]> {
-    const checks: { name: string; ok: boolean; detail: string }[] = [];
-    const check = async (name: string, task: (connection: LibvirtConnection) => Promise<string>) => {
-      try {
-        checks.push({ name, ok: true, detail: await task(await this.#link.connection()) });
-      } catch (error) {
-        checks.push({ name, ok: false, detail: toPrimaError(error, name).message });
-      }
-    };
-    await check('connection', async (connection) => {
-      const { hostname } = await connection.call('connectGetHostname', {});
-      return `${this.#link.uri} on ${hostname}`;
-    });
-    if (checks.some(({ ok }) => !ok)) return checks;
-    await check('libvirt', async (connection) => {
-      const { version } = await connection.call('connectGetLibVersion', {});
-      return needsVersion(version, 7_002_000, '7.2', 'incremental backups');
-    });
-    await check('hypervisor', async (connection) => {
-      const { type } = await connection.call('connectGetType', {});
-      const { version } = await connection.call('connectGetVersion', {});
-      return `${type} ${versionText(version)}`;
-    });
-    if (this.#link.transport === 'tls' || this.#link.transport === 'tcp') {
-      await check('disks', async (connection) => {
-        await diskWay({ connection, link: this.#link, folder: otherScratchFolder });
-        return `can be read over TLS, at the ports ${tlsPorts.first} to ${tlsPorts.first + tlsPorts.count - 1}`;
-      });
-    }
-    await check('machines', async (connection) => `${(await domainsOf(connection)).length} machines`);
-    return checks;
+  async test(): Promise<DaemonCheck[]> {
+    return testDaemon(this.#link);
   }
 
   async inventory(signal?: AbortSignal): Promise<Machine[]> {
@@ -388,17 +358,7 @@ function socketsIn({ runs }: DaemonFolders): SocketPaths {
   return (dom, socket) => socketPaths(runs, dom, socket);
 }
 
-async function domainsOf(connection: LibvirtConnection): Promise<DomainRef[]> {
-  const { domains } = await connection.call('connectListAllDomains', {});
-  return domains.filter(({ name }) => !isStandIn(name));
-}
-
 function agentOf({ agent, hasAgentChannel }: Domain, isUp: boolean): Machine['agent'] {
   if (!isUp || !hasAgentChannel) return 'unknown';
   return agent === 'connected' ? 'answers' : 'silent';
-}
-
-function needsVersion(version: number, least: number, text: string, what: string): string {
-  if (version >= least) return versionText(version);
-  throw new PrimaError('unsupported', `${versionText(version)} is too old: ${what} need ${text}`);
 }
