@@ -93,6 +93,31 @@ test('what may pass is tried again, as often as it was said; the rest is not', a
   assert.equal((await ended((await create({ operation: 'copy', attempts: 5 })).id)).attempt, 1);
 });
 
+test('what follows from a job is done before its end is shown, and holds it up only so long', async (t) => {
+  const seen: string[] = [];
+  let follow = async () => {};
+  const { runner, create, store, ended } = await jobs(t, {
+    endedWithinMs: 200,
+    ended: async ({ id, state, result }) => {
+      seen.push(`${state} ${result}, shown as ${(await store.get('main', id)).state}`);
+      await follow();
+    },
+  });
+  await runner.start();
+  assert.equal((await ended((await create()).id)).state, 'succeeded');
+  assert.deepEqual(seen, ['succeeded "done", shown as running']);
+
+  follow = async () => {
+    throw new Error('the repository is away');
+  };
+  assert.equal((await ended((await create()).id)).state, 'succeeded');
+
+  const forever = Promise.withResolvers<void>();
+  follow = () => forever.promise;
+  assert.equal((await ended((await create()).id)).state, 'succeeded');
+  forever.resolve();
+});
+
 test('the same key is the same job; another request with it is refused', async (t) => {
   const { create } = await jobs(t);
   const first = await create({ idempotency: 'k', request: { a: 1 } });

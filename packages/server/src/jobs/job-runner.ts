@@ -30,8 +30,10 @@ export interface JobRunnerOptions {
   run: (job: JobRow, work: JobWork) => Promise<{ result: unknown; failure?: PrimaError }>;
   /** Whether the job can be done again from its beginning by another process after the first one has died in it. */
   mayBeginAgain: (job: JobRow) => boolean;
-  /** After it has come to an end. */
+  /** What follows from its end, given as it will be: done before the end is shown, so that whoever waits for it finds all of it. */
   ended?: (job: JobRow) => Promise<void>;
+  /** The end is shown after so long, whatever `ended` is at. Default one minute. */
+  endedWithinMs?: number;
 }
 
 const beatMs = 1000;
@@ -44,6 +46,8 @@ const longestPauseMs = 30 * 60_000;
 
 /** A job in which the server dies each time is not begun for ever. */
 const interruptionsAtMost = 3;
+
+const endedWithinMsDefault = 60_000;
 
 const settleAttempts = 60;
 const settlePauseMs = 2000;
@@ -142,7 +146,7 @@ export class JobRunner {
 
   /** Never raises: what cannot be written down is found by whoever looks for orphans. */
   async #work(job: JobRow, abort: AbortController): Promise<void> {
-    const { store, run, logger, ended } = this.#options;
+    const { store, run, logger } = this.#options;
     const log = new EventLog(store, job.id, (entry) => this.#tell(job.id, entry));
     try {
       await log.begin({ type: 'state', state: 'running', attempt: job.attempt });
@@ -150,15 +154,42 @@ export class JobRunner {
       const outcome = await this.#outcome(job, abort, () =>
         run(job, { signal: abort.signal, onEvent: (event) => log.add(event) }),
       );
+      const following = this.#follow(job, outcome);
+      await this.#atMost(following);
       await stopBeating();
       await log.flush().catch(() => undefined); // with the state, or not at all
       await this.#settle(job, outcome);
       log.add({ type: 'state', state: outcome.state, attempt: job.attempt });
       await log.flush();
-      if (outcome.state !== 'queued') await ended?.(await store.get(job.organisation_id, job.id));
+      await following;
     } catch (error) {
       logger.error(`job ${job.id}: ${toPrimaError(error, 'keeping its outcome').message}`);
     }
+  }
+
+  /** Never raises: the outcome stands, whatever follows. */
+  async #follow(job: JobRow, outcome: Parameters<JobStore['settle']>[1]): Promise<void> {
+    const { ended, store, logger } = this.#options;
+    const { state, result, error } = outcome;
+    if (!ended || state === 'queued') return;
+    try {
+      await ended({
+        ...job,
+        state,
+        ended: store.now(),
+        result: result === undefined ? null : JSON.stringify(result),
+        error: error === undefined ? null : JSON.stringify(error),
+      });
+    } catch (failure) {
+      logger.warn(`job ${job.id}: ${toPrimaError(failure, 'what follows from its end').message}`);
+    }
+  }
+
+  async #atMost(work: Promise<void>): Promise<void> {
+    const { clock, endedWithinMs = endedWithinMsDefault } = this.#options;
+    const pause = new AbortController();
+    await Promise.race([work, clock.sleep(endedWithinMs, pause.signal).catch(() => undefined)]);
+    pause.abort();
   }
 
   /** An outcome is not lost because the database is away for a while: whoever finds the job running would do it again. */
