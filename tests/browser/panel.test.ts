@@ -79,6 +79,24 @@ test('from the first link to every page', async (t) => {
     await page.setViewportSize({ width: 1280, height: 800 });
   });
 
+  await t.test('the API is there to read, with nothing from elsewhere', async () => {
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(request.url()));
+    await page.goto(`${server.url}/tokens`);
+    await page.getByRole('link', { name: 'the API' }).click();
+    await page
+      .getByRole('button', { name: /policies.*preview/ })
+      .last()
+      .click();
+    await page.getByText('Needs: viewer.').first().waitFor();
+    assert.deepEqual(
+      asked.filter((url) => !url.startsWith(server.url) && !url.startsWith('data:')),
+      [],
+    );
+    assert.ok(asked.some((url) => url.endsWith('/api/v1/openapi.json')));
+    await page.goto(server.url);
+  });
+
   await t.test('out, not in with a wrong password, and in again where one was', async () => {
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('heading', { name: 'Sign in' }).waitFor();

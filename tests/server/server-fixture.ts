@@ -45,11 +45,28 @@ export async function serverWorld(
   return world;
 }
 
+/** What a browser keeps of the answers' cookies. */
+export class CookieJar {
+  readonly #cookies = new Map<string, string>();
+
+  keep({ headers }: Response): void {
+    for (const line of headers.getSetCookie()) {
+      const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+      if (value === '') this.#cookies.delete(name);
+      else this.#cookies.set(name, value);
+    }
+  }
+
+  get header(): string {
+    return [...this.#cookies].map((pair) => pair.join('=')).join('; ');
+  }
+}
+
 /** Somebody at a browser: cookies and the session's csrf are sent along. */
 export class Visitor {
   readonly call: ResourceClient;
   readonly #url: string;
-  readonly #cookies = new Map<string, string>();
+  readonly #cookies = new CookieJar();
   #csrf = '';
 
   constructor(url: string) {
@@ -59,19 +76,14 @@ export class Visitor {
       headers: () => this.headers,
       fetch: async (input, init) => {
         const response = await fetch(input, init);
-        for (const line of response.headers.getSetCookie()) {
-          const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
-          if (value === '') this.#cookies.delete(name);
-          else this.#cookies.set(name, value);
-        }
+        this.#cookies.keep(response);
         return response;
       },
     });
   }
 
   get headers(): { cookie: string; 'x-prima-csrf': string } {
-    const cookie = [...this.#cookies].map((pair) => pair.join('=')).join('; ');
-    return { cookie, 'x-prima-csrf': this.#csrf };
+    return { cookie: this.#cookies.header, 'x-prima-csrf': this.#csrf };
   }
 
   took(session: Session): Session {

@@ -5,6 +5,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import { providerId } from '../accounts/sessions.ts';
 import type { Service } from '../service/service.ts';
 import { checkAudience } from './access.ts';
+import { addDocs } from './docs-page.ts';
 import { metricsOf } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { addOperations } from './operation-routes.ts';
@@ -52,6 +53,7 @@ export function buildApp(service: Service, { isSecure, panel }: AppOptions): Hon
   });
   const document = openApiDocument(manifest.version);
   app.get('/api/v1/openapi.json', (context) => context.json(document));
+  addDocs(app);
   addResources(app, service, requests);
   addOperations(app, service, requests);
   app.all('/api/*', (context) => {

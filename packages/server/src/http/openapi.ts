@@ -136,7 +136,15 @@ const pathParameter = (name: string) => ({ name, in: 'path', required: true, sch
 const securityOf = (audience: Audience) =>
   audience === 'anyone' ? { security: [] } : { security: [{ token: [] }, { session: [] }] };
 
+/** Answers may have more keys than are told here: a client of today works with the server of tomorrow. */
 function schemaOf(schema: z.ZodType, io: 'input' | 'output'): object {
-  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' });
+  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    override: ({ jsonSchema }) => {
+      if (io === 'output' && jsonSchema.additionalProperties === false)
+        delete jsonSchema.additionalProperties;
+    },
+  });
   return rest;
 }

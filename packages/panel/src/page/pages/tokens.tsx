@@ -18,7 +18,11 @@ export function TokensPage() {
   return (
     <Page
       title="Tokens"
-      says="For programs that use the API."
+      says={
+        <>
+          For programs that use <a href="/api/docs">the API</a>.
+        </>
+      }
       actions={
         <Action variant="filled" run={async () => setMaking(true)}>
           New token
