@@ -3,7 +3,7 @@ import { createServer as createPlainServer } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { serve, type ServerType } from '@hono/node-server';
-import { type Logger, toPrimaError, UserError } from '@prima/base';
+import { type Logger, PrimaError, systemErrorCode, toPrimaError, UserError } from '@prima/base';
 import { openHome } from '../home.ts';
 import { openService } from '../service/service.ts';
 import { buildApp } from './app.ts';
@@ -43,7 +43,7 @@ const headersTimeoutMs = 20_000;
 /** Event streams end when their reader leaves; they are cut then. */
 const closeAfterMs = 2000;
 
-/** Raises `usage`, `io`, `remote`, `newer-version`. */
+/** Raises `usage`, `busy`, `io`, `integrity`, `remote`, `newer-version`. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { logger, plain = false, panel, database, atOnce, publicUrl } = options;
   const { host, port } = placeOf(options.listen);
@@ -78,8 +78,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     };
   } catch (error) {
     await service.close();
-    throw toPrimaError(error, `listening on ${options.listen}`);
+    throw listenFailure(error, options.listen);
   }
+}
+
+function listenFailure(error: unknown, listen: string): PrimaError {
+  const system = systemErrorCode(error);
+  if (system === 'EADDRINUSE')
+    return new PrimaError(
+      'busy',
+      `another program listens on ${listen}; end it, or choose another --listen`,
+      {
+        cause: error,
+      },
+    );
+  if (system === 'EADDRNOTAVAIL')
+    return new UserError('usage', `${listen} is no address of this computer; choose another --listen`, {
+      cause: error,
+    });
+  return toPrimaError(error, `listening on ${listen}`);
 }
 
 function placeOf(listen: string): { host: string; port: number } {

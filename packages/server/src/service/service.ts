@@ -17,7 +17,7 @@ import { Catalogue } from './catalogue.ts';
 import { Inventory } from './inventory.ts';
 import { Policies } from './policies.ts';
 import { defaultSettings } from './settings.ts';
-import { Tenants } from './tenants.ts';
+import { secretOfRepository, Tenants } from './tenants.ts';
 import { Ticker } from './ticker.ts';
 import { mayBeginAgain, work } from './work.ts';
 
@@ -87,6 +87,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     const policies = new Policies({ db, clock, logger, store: jobs, tenants, wake: () => runner.wake() });
     const audit = new AuditLog(db, clock);
     const firstLink = await prepareFirst(state, members);
+    await checkKey({ db, sealer, logger, home });
     const ticker = new Ticker({ db, clock, logger, tenants, catalogue, inventory, policies, store: jobs });
     await runner.start();
     ticker.start();
@@ -118,6 +119,23 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   } catch (error) {
     await state.close();
     throw toPrimaError(error, 'starting the server');
+  }
+}
+
+/** A key that is another one than the secrets were sealed with is said at once, not by the first backup in the night. */
+async function checkKey(
+  parts: Pick<Service, 'sealer' | 'logger'> & { db: State['db']; home: string },
+): Promise<void> {
+  const { db, sealer, logger, home } = parts;
+  const row = await db.selectFrom('repository').select(['id', 'secret']).limit(1).executeTakeFirst();
+  if (!row) return;
+  try {
+    sealer.open(row.secret, secretOfRepository(row.id));
+  } catch (error) {
+    const { message } = toPrimaError(error, 'opening a stored secret');
+    logger.error(
+      `${message}: put back ${join(home, 'server.key')} as it was, or add each repository anew with its passphrase; backups cannot run until then`,
+    );
   }
 }
 

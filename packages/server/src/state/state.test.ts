@@ -1,5 +1,6 @@
 /** One schema in two databases: what holds of it holds of both. */
 import assert from 'node:assert/strict';
+import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '@prima/testbed';
@@ -37,4 +38,21 @@ test('SQLite: made, opened again, and the audit log only grows', async (t) => {
   await again.close();
   await assert.rejects(openState(path), { code: 'newer-version' });
   await assert.rejects(openState('mysql://x'), { code: 'usage' });
+});
+
+test('SQLite: a file that is damaged or none is said to be that', async (t) => {
+  const folder = await temporaryFolder(t);
+  const other = join(folder, 'letter');
+  await writeFile(other, 'Dear database,\n'.repeat(1000));
+  await assert.rejects(openState(other), { code: 'integrity', message: /letter is no database.*backup/ });
+
+  const path = join(folder, 'state.sqlite');
+  await (await openState(path)).close();
+  const file = await open(path, 'r+');
+  await file.write(Buffer.alloc(4096 * 3, 0x5a), 0, 4096 * 3, 4096);
+  await file.close();
+  await assert.rejects(openState(path), { code: 'integrity', message: /state\.sqlite is damaged/ });
+  await truncate(path, 5000);
+  await assert.rejects(openState(path), { code: 'integrity' });
+  await assert.rejects(openState(join(folder, 'nowhere', 'state.sqlite')), { code: 'io' });
 });
