@@ -19,6 +19,7 @@ const policy = {
   retention: { last: 1 },
   atOnce: 2,
   attempts: 2,
+  limits: { read: 2 ** 30, store: 2 ** 29 },
   skipFreeSpace: false,
 };
 
@@ -46,6 +47,9 @@ test('a machine is protected, backed up, restored', async (t) => {
   await admin.follow(jobs[0] ?? '');
   const log = await admin.call('listJobEvents', { path: { id: jobs[0] ?? '' } });
   assert.ok(log.items.some(({ event }) => event.type === 'progress'));
+  const said = log.items.map(({ event }) => (event.type === 'log' ? event.message : '')).join('\n');
+  assert.match(said, /read at 1.00 GiB a second at most/);
+  assert.match(said, /512 MiB a second are stored at most/);
   // at once: what follows from a job is done before its end is shown
   const machine = await admin.call('getMachine', { path: { host: 'lab', id: 'web' } });
   assert.equal(machine.protection, 'protected');

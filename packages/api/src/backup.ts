@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { type CallOptions, ErrorDto } from './call.ts';
 import { PointDto } from './points.ts';
-import { bytes, elapsed, milliseconds, name, place, places, tags, word } from './values.ts';
+import { bytes, elapsed, milliseconds, name, place, places, rateLimits, tags, word } from './values.ts';
 
 export const BackupRequest = z.strictObject({
   sources: z.array(place).min(1).max(1000).meta({
@@ -19,6 +19,8 @@ export const BackupRequest = z.strictObject({
   readBack: z.boolean().optional(),
   /** Where the blocks that a running guest overwrites are kept meanwhile (a path on its host), and bytes for each disk at most. */
   scratch: z.strictObject({ folder: place.optional(), limitBytes: bytes.optional() }).optional(),
+  /** Bytes a second at most: read of the source, and stored in the repository. Another rate needs another run. */
+  limits: rateLimits.optional(),
   /** The format of disk files whose name and content do not tell it: `raw`, `qcow2`, `vmdk` … */
   sourceFormat: word.optional(),
   /** Folders in which the files of a VMDK may be, besides its own. */

@@ -32,6 +32,11 @@ export const tags = z.array(z.string().min(1).max(128)).max(64);
 /** A size, a length or an offset. */
 export const bytes = z.int().nonnegative().meta({ description: 'bytes' });
 
+const rate = z.int().min(1024).meta({ description: 'bytes a second, on average' });
+
+/** What may be read of machines and stored in a repository at most. */
+export const rateLimits = z.strictObject({ read: rate.optional(), store: rate.optional() });
+
 export const count = z.int().nonnegative();
 
 /** A time span that is asked for. */

@@ -162,6 +162,10 @@ const requests: readonly (readonly [string, Call])[] = [
     { method: 'machinePower', request: { machine: 'lab/web01', action: 'start', redo: 'append' } },
   ],
   ['init --lock 14d', { method: 'init', request: { lockMs: 14 * 86_400_000 } }],
+  [
+    'backup a.raw --limit-read 100M',
+    { method: 'backup', request: { sources: ['a.raw'], limits: { read: 100 * 1024 ** 2 } } },
+  ],
   ['backup a.raw --lock 12h', { method: 'backup', request: { sources: ['a.raw'], lockMs: 43_200_000 } }],
   [
     'lock 1f2e latest --for 30d',

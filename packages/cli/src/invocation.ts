@@ -32,6 +32,8 @@ export interface CommandTraits {
   repository?: boolean;
   /** A new secret is chosen: ask twice. */
   newSecret?: boolean;
+  /** `--limit-upload` goes with the request to a server. */
+  limitsStoring?: boolean;
 }
 
 export interface CallSettings {
@@ -96,6 +98,11 @@ export class Invocation {
   /** The work is done by a server. */
   get usesServer(): boolean {
     return this.#server !== undefined;
+  }
+
+  /** Of a server's work, in its request: in process the repository's store itself is held to it. */
+  get storeLimit(): number | undefined {
+    return this.usesServer ? this.globals.limitUpload : undefined;
   }
 
   /** Where human output goes: standard output. */
@@ -302,7 +309,10 @@ export class Invocation {
   }
 
   async #openServer(url: string, repository: string | undefined): Promise<PrimaApi> {
-    const pointless = inProcessOnly.find(([key]) => this.globals[key] !== undefined);
+    const { limitsStoring = false } = this.#traits;
+    const pointless = inProcessOnly.find(
+      ([key]) => this.globals[key] !== undefined && !(limitsStoring && key === 'limitUpload'),
+    );
     if (pointless) {
       throw new UserError('usage', `${pointless[1]} is not for work that a server does: it has its own`);
     }

@@ -77,6 +77,13 @@ test('what its certificate is trusted by goes along; what is said goes before th
   assert.equal((await run([...list, '--server-ca', join(folder, 'none')])).status, 3);
 });
 
+test('what a server may store a second for a backup goes with the request', async () => {
+  const limits = ['--limit-upload', '20M', '--limit-read', '100M'];
+  const { calls } = await run(['backup', 'lab/web', '--repo', 'main', '--server', server, ...limits]);
+  const wanted = { sources: ['lab/web'], limits: { read: 100 * 1024 ** 2, store: 20 * 1024 ** 2 } };
+  assert.deepEqual(calls[0]?.request, wanted);
+});
+
 test('options that say nothing to a server are refused, and those for a server without one', async () => {
   for (const option of [
     ['--passphrase-file', '/p'],

@@ -27,6 +27,8 @@ export interface FakeRepository extends Repository {
   trackingFault?: { offset: number };
   readonly disks: Map<string, WritableDevice>;
   readonly requests: WriteDiskRequest[];
+  /** Of the sessions that had one. */
+  readonly storeRates: number[];
 }
 
 export function fakeRepository(): FakeRepository {
@@ -44,7 +46,11 @@ export function fakeRepository(): FakeRepository {
     faults: new Map(),
     disks: new Map(),
     requests: [],
-    beginBackup: async () => session(repository, { points, files }),
+    storeRates: [],
+    beginBackup: async ({ storeRate } = {}) => {
+      if (storeRate !== undefined) repository.storeRates.push(storeRate);
+      return session(repository, { points, files });
+    },
     points: async () => [...points],
     openDisk: async (point, name) => {
       const disk = [...point.disks, ...(point.memory ? [point.memory] : [])].find((d) => d.name === name);

@@ -1,6 +1,6 @@
 /** What every part of an open repository shares, and the small encrypted objects it keeps by name. */
 import { type Clock, type Logger, PrimaError } from '@prima/base';
-import type { ObjectStore, StoreCallOptions } from '@prima/storage';
+import { type ObjectStore, rateLimitedStore, type StoreCallOptions } from '@prima/storage';
 import { DamageRegister } from './damage/register.ts';
 import type { Trust } from './contract.ts';
 import type { Keyring } from './crypto/keyring.ts';
@@ -66,6 +66,13 @@ export function newContext(
     damage: new DamageRegister(),
   };
   return context;
+}
+
+/** `context` as one session has it that stores no more than `rate` bytes a second. What changes in `context` changes in it, too. */
+export function storingAt(context: Context, rate: number): Context {
+  const { clock } = context;
+  const store = rateLimitedStore(context.store, { upload: rate, clock });
+  return Object.create(context, { store: { value: store, enumerable: true } }) as Context;
 }
 
 /** Seals bytes for the object `key` and creates it. */

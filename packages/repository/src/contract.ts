@@ -264,6 +264,8 @@ export interface Repository {
   beginBackup(options?: {
     readBack?: boolean;
     machine?: string;
+    /** What the session stores a second at most, bytes; within what the store itself is held to. */
+    storeRate?: number;
     signal?: AbortSignal;
   }): Promise<WriteSession>;
   /** All points that are not forgotten, oldest first. */

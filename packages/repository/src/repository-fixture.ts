@@ -39,11 +39,12 @@ interface BackupOptions {
   changed?: Range[];
   parent?: Point;
   sampleChunks?: number;
+  storeRate?: number;
 }
 
 export async function backup(repository: Repository, device: BlockDevice, options: BackupOptions = {}) {
-  const session = await repository.beginBackup();
-  const { changed, parent, sampleChunks } = options;
+  const { changed, parent, sampleChunks, storeRate } = options;
+  const session = await repository.beginBackup(storeRate === undefined ? {} : { storeRate });
   const result = await session.writeDisk({
     name: 'disk0',
     device,

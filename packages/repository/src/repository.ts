@@ -24,7 +24,7 @@ import {
   verifyConfig,
   writeConfig,
 } from './config.ts';
-import { type Context, newContext } from './context.ts';
+import { type Context, newContext, storingAt } from './context.ts';
 import type {
   CheckReport,
   CollectReport,
@@ -185,10 +185,11 @@ class OpenRepository implements Repository {
   }
 
   async beginBackup(options: Parameters<Repository['beginBackup']>[0] = {}): Promise<WriteSession> {
-    const { readBack = this.#context.readBack, machine, signal } = options;
+    const { readBack = this.#context.readBack, machine, storeRate, signal } = options;
     const { checkpointBytes } = this.#context;
     const { BackupSession } = await import('./session/backup-session.ts');
-    return await BackupSession.begin(this.#context, { readBack, machine, signal, checkpointBytes });
+    const context = storeRate === undefined ? this.#context : storingAt(this.#context, storeRate);
+    return await BackupSession.begin(context, { readBack, machine, signal, checkpointBytes });
   }
 
   async points(): Promise<Point[]> {

@@ -1,6 +1,7 @@
 /** Long work: followed, cancelled, tried again; and the policies that begin it. */
 import { z } from 'zod';
 import { bytes, count, id, name, pageOf, pageQuery, problem, text, time } from './common.ts';
+import { rateLimits } from '../values.ts';
 import { endpoint } from './endpoint.ts';
 
 export const jobState = z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']);
@@ -108,6 +109,7 @@ export const policySettings = z.strictObject({
     .meta({ description: 'machines backed up at the same time, on one host' }),
   attempts: z.number().int().min(1).max(10).default(3),
   skipFreeSpace: z.boolean().default(false),
+  limits: rateLimits.optional().meta({ description: 'of each of its backups' }),
   lockDays: z.number().int().min(1).max(36500).optional(),
   copyTo: name.optional().meta({ description: 'a second repository that new points are copied to' }),
 });

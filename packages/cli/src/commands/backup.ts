@@ -3,7 +3,7 @@ import type { BackupRequest, BackupResult, PointDto } from '@prima/api';
 import { formatBytes, formatDuration } from '@prima/base';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
-import { collect, parseDuration, parseSize } from '../options.ts';
+import { collect, parseDuration, parseRate, parseSize } from '../options.ts';
 import { figures, freeSpaceLines, modeWords, pointWarnings, shortId } from '../render/point.ts';
 import type { Page } from '../terminal/style.ts';
 import { printable } from '../terminal/width.ts';
@@ -20,6 +20,7 @@ interface BackupOptions {
   allowFolder?: string[];
   scratch?: string;
   scratchLimit?: number;
+  limitRead?: number;
 }
 
 export function registerBackup(program: Command, cli: Cli): void {
@@ -54,26 +55,33 @@ export function registerBackup(program: Command, cli: Cli): void {
       "on the machine's host: where blocks that the guest overwrites are kept meanwhile",
     )
     .option('--scratch-limit <size>', 'how much of them, each disk', parseSize)
+    .option('--limit-read <rate>', 'read no more than this a second of each source: 100M', parseRate)
     .option('--no-read-back', 'do not read back and compare what was stored')
     .action(
-      cli.action({ repository: true }, async (invocation, sources: string[], options: BackupOptions) => {
-        const result = await invocation.call((api, call) => api.backup(requestOf(sources, options), call));
-        invocation.result(result, (page) => rendered(result, page));
-        for (const { source, error } of result.results) {
-          if (error) invocation.fault(`${source}: ${error.message}`);
-        }
-        invocation.exitStatus = result.results.find(({ error }) => error)?.error?.exitStatus ?? 0;
-      }),
+      cli.action(
+        { repository: true, limitsStoring: true },
+        async (invocation, sources: string[], options: BackupOptions) => {
+          const request = requestOf(sources, options, invocation.storeLimit);
+          const result = await invocation.call((api, call) => api.backup(request, call));
+          invocation.result(result, (page) => rendered(result, page));
+          for (const { source, error } of result.results) {
+            if (error) invocation.fault(`${source}: ${error.message}`);
+          }
+          invocation.exitStatus = result.results.find(({ error }) => error)?.error?.exitStatus ?? 0;
+        },
+      ),
     );
 }
 
-function requestOf(sources: string[], options: BackupOptions): BackupRequest {
+function requestOf(sources: string[], options: BackupOptions, store: number | undefined): BackupRequest {
   const { mode, full, skipFreeSpace, name, tag, lock, readBack, sourceFormat, allowFolder } = options;
   const { scratch: folder, scratchLimit: limitBytes } = options;
   const scratch = {
     ...(folder !== undefined && { folder }),
     ...(limitBytes !== undefined && { limitBytes }),
   };
+  const { limitRead: read } = options;
+  const limits = { ...(read !== undefined && { read }), ...(store !== undefined && { store }) };
   return {
     sources,
     ...(mode && { mode }),
@@ -86,6 +94,7 @@ function requestOf(sources: string[], options: BackupOptions): BackupRequest {
     ...(sourceFormat !== undefined && { sourceFormat }),
     ...(allowFolder && { allowed: allowFolder }),
     ...(Object.keys(scratch).length > 0 && { scratch }),
+    ...(Object.keys(limits).length > 0 && { limits }),
   };
 }
 

@@ -46,6 +46,32 @@ function fakeSource(log: string[], more: (since: unknown) => Promise<Partial<Sou
   return { source, opened };
 }
 
+test('the disks and the memory are read no faster than is allowed; the session is told its rate', async () => {
+  const repository = fakeRepository();
+  let waited = 0;
+  const clock = {
+    now: () => Date.UTC(2026, 0, 1) + waited,
+    monotonic: () => waited,
+    sleep: async (ms: number) => {
+      waited += ms;
+    },
+  };
+  const { source } = fakeSource(repository.log, async () => ({
+    mode: 'warm',
+    disks: [
+      { disk: disk('disk0', 'scsi0:0'), device: await deviceWith('a'.repeat(size)) },
+      { disk: disk('disk1', 'scsi0:1'), device: await deviceWith('b'.repeat(size)) },
+    ],
+    memory: await deviceWith('m'.repeat(size)),
+  }));
+  await backup(repository, source, { clock, limits: { read: size, store: 5 * size } });
+  assert.ok(waited > 2500 && waited <= 3000, `${waited}`); // three times what a second allows
+  assert.deepEqual(repository.storeRates, [5 * size]);
+  const before = waited;
+  await backup(repository, source, { clock });
+  assert.equal(waited, before);
+});
+
 test('a first backup reads everything, the next what changed, from the point before', async () => {
   const repository = fakeRepository();
   let round = 0;
@@ -115,7 +141,7 @@ test('skipped disks, memory and a fault of tracking are said on the point', asyn
   const logger = createLogger((event) => said.push(`${event.level} ${event.message}`));
   const { source } = fakeSource(repository.log, async (since) => ({
     mode: 'warm',
-    memory: await deviceWith('memory'),
+    memory: await deviceWith('m'.repeat(size)),
     disks: [
       {
         disk: disk('disk0', 'scsi0:0'),
@@ -141,7 +167,7 @@ test('whatever fails before the commit: the machine is given back first, then th
     const repository = fakeRepository();
     repository.faults.set(step, new PrimaError('no-space', 'the store is full'));
     const { source } = fakeSource(repository.log, async () => ({
-      disks: [{ disk: disk('disk0', 'scsi0:0'), device: await deviceWith('a') }],
+      disks: [{ disk: disk('disk0', 'scsi0:0'), device: await deviceWith('a'.repeat(size)) }],
     }));
     await assert.rejects(backup(repository, source), { code: 'no-space' });
     assert.deepEqual(repository.log.slice(-2), ['close', 'abort: the store is full']);
@@ -189,7 +215,7 @@ test('a machine that cannot be opened leaves nothing open; cancelling cleans up'
   const controller = new AbortController();
   const { source: slow } = fakeSource(repository.log, async () => {
     controller.abort();
-    return { disks: [{ disk: disk('disk0', 'scsi0:0'), device: await deviceWith('a') }] };
+    return { disks: [{ disk: disk('disk0', 'scsi0:0'), device: await deviceWith('a'.repeat(size)) }] };
   });
   await assert.rejects(backup(repository, slow, { signal: controller.signal }), { code: 'cancelled' });
   assert.equal(repository.log.at(-2), 'close');

@@ -16,6 +16,7 @@ import {
   throwIfAborted,
   toPrimaError,
 } from '@prima/base';
+import { type BlockDevice, throttledDevice } from '@prima/block';
 import type { Checkpoint, DiskReading, OpenForBackupOptions } from '@prima/platforms';
 import { newest, type Point, type PointDisk, type Repository, type WriteSession } from '@prima/repository';
 import { type Base, freeSpaceNotes, leaveOutFreeSpace } from './free-space.ts';
@@ -39,6 +40,8 @@ export interface BackupOptions {
   /** Notes that go on the point: how the source was understood. */
   notes?: readonly string[];
   scratch?: OpenForBackupOptions['scratch'];
+  /** Bytes a second at most: read of the source, and stored in the repository. */
+  limits?: { read?: number; store?: number };
   signal?: AbortSignal;
   logger?: Logger;
   clock?: Clock;
@@ -79,6 +82,7 @@ export async function backup(
   const session = await repository.beginBackup({
     readBack: options.readBack,
     machine: source.machine.id,
+    storeRate: options.limits?.store,
     signal,
   });
   let reading: SourceReading | undefined;
@@ -113,6 +117,12 @@ function openOptions({ repository, options, parent, logger }: Work): OpenForBack
     signal: options.signal,
     scratch: options.scratch,
   };
+}
+
+/** Disks are read one after the other, so that each may have all of it. */
+function limited(device: BlockDevice, { limits, clock }: BackupOptions): BlockDevice {
+  if (limits?.read === undefined) return device;
+  return throttledDevice(device, { bytesPerSecond: limits.read, ...(clock ? { clock } : {}) });
 }
 
 type Draft = Omit<Point, 'id' | 'started' | 'finished'>;
@@ -166,7 +176,7 @@ async function writeDisk(work: DiskWork): Promise<PointDisk> {
   const subject = `${source.machine.name} ${disk.name}`;
   const { device, base, freeSpace } = await leaveOutFreeSpace({
     repository: work.repository,
-    device: sourceDevice(reading.device, `${disk.name} of ${source.machine.name}`),
+    device: sourceDevice(limited(reading.device, options), `${disk.name} of ${source.machine.name}`),
     point: work.parent,
     base: baseOf(reading, work.parent, options.full ?? false),
     isWanted: options.skipFreeSpace ?? false,
@@ -236,7 +246,7 @@ async function writeMemory(
 ): Promise<PointDisk> {
   const { root, figures } = await session.writeDisk({
     name: 'memory',
-    device: sourceDevice(device, `the memory of ${source.machine.name}`),
+    device: sourceDevice(limited(device, options), `the memory of ${source.machine.name}`),
     onProgress: (progress) => options.onProgress?.(`${source.machine.name} memory`, progress),
     signal: options.signal,
   });

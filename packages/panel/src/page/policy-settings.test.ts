@@ -19,6 +19,8 @@ const typed = {
   atOnce: '4',
   attempts: '5',
   skipFreeSpace: 'on',
+  readLimit: '100',
+  storeLimit: '0.5',
   enabled: 'on',
   hourly: '24',
   daily: '7',
@@ -40,6 +42,7 @@ const settings = {
   atOnce: 4,
   attempts: 5,
   skipFreeSpace: true,
+  limits: { read: 104_857_600, store: 524_288 },
   retention: { hourly: 24, daily: 7 },
 };
 
@@ -50,10 +53,20 @@ test('all that a policy has is said by the form', () => {
 test('what is emptied goes, what the form does not have stays', () => {
   const before = { ...settings, id: 'x', machineCount: 3, later: 'kept' } as unknown as Policy;
   const { all: _all, ...some } = typed;
-  const emptied = { ...some, except: '', machines: 'lab/*', copyTo: '', lockDays: '', from: '', to: '' };
+  const emptied = {
+    ...some,
+    except: '',
+    machines: 'lab/*',
+    copyTo: '',
+    lockDays: '',
+    readLimit: '',
+    storeLimit: '',
+    from: '',
+    to: '',
+  };
   const after: Record<string, unknown> = { ...settingsOf({ ...emptied, hourly: '', daily: '' }, before) };
   assert.deepEqual(after['machines'], { names: ['lab/*'] });
-  for (const gone of ['copyTo', 'lockDays', 'window', 'retention', 'id', 'machineCount'])
+  for (const gone of ['copyTo', 'lockDays', 'limits', 'window', 'retention', 'id', 'machineCount'])
     assert.ok(!(gone in after), gone);
   assert.equal(after['later'], 'kept');
 });

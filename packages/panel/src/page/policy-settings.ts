@@ -39,6 +39,7 @@ export function settingsOf(values: Values, before: Policy | undefined): PolicySe
     copyTo: _copy,
     lockDays: _lock,
     retention: _retention,
+    limits: _limits,
     ...kept
   } = before ?? ({} as Partial<Policy>);
   const retention = Object.fromEntries(
@@ -56,9 +57,23 @@ export function settingsOf(values: Values, before: Policy | undefined): PolicySe
     attempts: Number(values['attempts']),
     skipFreeSpace: values['skipFreeSpace'] !== undefined,
     ...(values['lockDays'] ? { lockDays: Number(values['lockDays']) } : {}),
+    ...limitsOf(values),
     ...(values['copyTo'] ? { copyTo: values['copyTo'] } : {}),
     ...(Object.keys(retention).length > 0 ? { retention } : {}),
   };
+}
+
+export const rateUnit = 2 ** 20;
+
+/** Typed in MiB a second. */
+function limitsOf(values: Values): Pick<PolicySettings, 'limits'> {
+  const limits = Object.fromEntries(
+    (['read', 'store'] as const).flatMap((kind) => {
+      const typed = values[`${kind}Limit`];
+      return typed ? [[kind, Math.round(Number(typed) * rateUnit)]] : [];
+    }),
+  );
+  return Object.keys(limits).length > 0 ? { limits } : {};
 }
 
 /** The machines of a policy as the form has them: one a line. */

@@ -1,6 +1,6 @@
 /** The backup operation: each source in turn; one that fails does not stop the others. */
 import type { BackupRequest, BackupResult, PrimaApi } from '@prima/api';
-import { throwIfAborted, UserError } from '@prima/base';
+import { formatBytes, throwIfAborted, UserError } from '@prima/base';
 import {
   backup,
   type BackupSource,
@@ -30,6 +30,9 @@ async function backupAll(context: Context, request: BackupRequest, call: Call): 
   if (request.mode !== undefined && !modes.includes(request.mode)) {
     throw new UserError('usage', `"${request.mode}" is not a mode; write ${modes.join(', ')}`);
   }
+  const { read, store } = request.limits ?? {};
+  if (read !== undefined) call.logger.info(`machines are read at ${formatBytes(read)} a second at most`);
+  if (store !== undefined) call.logger.info(`${formatBytes(store)} a second are stored at most`);
   const repository = await context.repository();
   const journal = await context.recover(call.logger);
   const results: BackupResult['results'] = [];
@@ -76,6 +79,7 @@ async function backupOne(
     readBack: request.readBack,
     lockMs: request.lockMs,
     scratch: request.scratch,
+    limits: request.limits,
     notes: name.notes,
     signal,
     logger,

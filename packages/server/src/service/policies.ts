@@ -251,12 +251,13 @@ export class Policies {
 const dayMs = 86_400_000;
 
 function requestOf(settings: PolicySettings, machine: string): Record<string, unknown> {
-  const { mode, skipFreeSpace, lockDays, name } = settings;
+  const { mode, skipFreeSpace, lockDays, limits, name } = settings;
   return {
     sources: [machine],
     mode,
     tags: [`policy:${name}`],
     ...(skipFreeSpace ? { skipFreeSpace } : {}),
+    ...(limits === undefined ? {} : { limits }),
     ...(lockDays === undefined ? {} : { lockMs: lockDays * dayMs }),
   };
 }

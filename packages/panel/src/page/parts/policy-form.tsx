@@ -4,7 +4,7 @@ import type { Policy } from '@prima/api/http';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { call, changed, resource, useMay } from '../client.ts';
-import { keptRules, machineLines, settingsOf } from '../policy-settings.ts';
+import { keptRules, machineLines, rateUnit, settingsOf } from '../policy-settings.ts';
 import { Form, type FormValues, issueAt, issueIn, type IssueOf } from './form.tsx';
 import { PolicyPreview, usePolicyPreview } from './policy-preview.tsx';
 
@@ -229,6 +229,26 @@ function Runs({ policy, issueOf }: PartProps) {
           error={issueOf('attempts')}
         />
       </SimpleGrid>
+      <SimpleGrid cols={{ base: 1, xs: 2 }}>
+        <NumberInput
+          name="readLimit"
+          label="Read at most, MiB a second"
+          placeholder="no limit"
+          min={0.001}
+          hideControls
+          defaultValue={rateOf(policy?.limits?.read)}
+          error={issueOf('limits.read')}
+        />
+        <NumberInput
+          name="storeLimit"
+          label="Store at most, MiB a second"
+          placeholder="no limit"
+          min={0.001}
+          hideControls
+          defaultValue={rateOf(policy?.limits?.store)}
+          error={issueOf('limits.store')}
+        />
+      </SimpleGrid>
       <Checkbox
         name="skipFreeSpace"
         label="Leave out the free space of file systems"
@@ -237,6 +257,8 @@ function Runs({ policy, issueOf }: PartProps) {
     </fieldset>
   );
 }
+
+const rateOf = (bytes: number | undefined): number | '' => (bytes === undefined ? '' : bytes / rateUnit);
 
 function Kept({ policy, issueOf, isDisabled }: PartProps & { isDisabled: boolean }) {
   return (
