@@ -5,7 +5,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { BackupResult, PointDto } from '@prima/api';
-import type { Role } from '@prima/api/http';
+import type { AuditLine, Role } from '@prima/api/http';
 import { errorCodes, MiB } from '@prima/base';
 import { memoryDevice, throttledDevice } from '@prima/block';
 import { serveNbd } from '@prima/nbd';
@@ -158,6 +158,19 @@ test('over TLS, known by its fingerprint: back up, list, show, restore a disk', 
     const nobody = await runPrima(['points'], { env: { ...env, PRIMA_TOKEN: 'prima_nobody' } });
     assert.equal(nobody.status, errorCodes.unauthorized.exit);
     assert.match(nobody.stderr, /token/);
+  });
+
+  await t.test('an administrator exports the audit log, and nobody else does', async () => {
+    const lines = (await bench.prima('audit', 'export')).trim().split('\n');
+    const entries = lines.map((line) => JSON.parse(line) as AuditLine);
+    assert.deepEqual(
+      entries.map(({ sequence }) => sequence),
+      entries.map((_, index) => index + 1),
+    );
+    assert.ok(entries.some(({ action, outcome }) => action === 'backup' && outcome === 'done'));
+    assert.equal(await bench.prima('audit', 'export', '--from', '2999-01-01'), '');
+    const refused = await runPrima(['audit', 'export'], { env: bench.environment('viewer') });
+    assert.equal(refused.status, errorCodes.forbidden.exit);
   });
 
   await t.test('paths of the server are an administrator’s; what a viewer may, others may', async () => {

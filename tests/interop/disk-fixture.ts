@@ -63,6 +63,9 @@ export class DiskFolder implements AsyncDisposable {
       env: { PRIMA_HOME: this.#home },
       clock: systemClock,
       startServer: () => Promise.reject(new Error('no server is wanted here')),
+      serverLines: () => {
+        throw new Error('no server is meant');
+      },
       openServer: () => Promise.reject(new Error('no server is meant')),
       openApplication: createApplication,
       onInterrupt: () => () => undefined,

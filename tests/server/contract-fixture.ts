@@ -58,17 +58,22 @@ export class Contract {
     }
     const type = (response.headers.get('content-type') ?? '').split(';')[0] ?? '';
     assert.ok(content[type], `${where}: ${type} is none of ${Object.keys(content).join()}`);
-    if (!type.endsWith('json')) return response.text();
-    const body: unknown = await response.json();
-    const pointer = ['paths', path, method, 'responses', key, 'content', type, 'schema'];
-    const validate = this.#ajv.getSchema(`document#/${pointer.map(escaped).join('/')}`);
+    if (!/jsonl?$/.test(type)) return response.text();
+    const validate = this.#ajv.getSchema(
+      `document#/${['paths', path, method, 'responses', key, 'content', type, 'schema'].map(escaped).join('/')}`,
+    );
     assert.ok(validate, `${where}: it has no schema`);
-    if (!validate(body))
-      assert.fail(
-        `${where}: ${this.#ajv.errorsText(validate.errors)}: ${JSON.stringify(body).slice(0, 2000)}`,
-      );
-    if (type === 'application/problem+json') assert.equal((body as Json)['status'], response.status, where);
-    return body;
+    const text = await response.text();
+    const bodies = (type === 'application/jsonl' ? text.trimEnd().split('\n') : [text]).map(
+      (line) => JSON.parse(line) as Json,
+    );
+    for (const body of bodies)
+      if (!validate(body))
+        assert.fail(
+          `${where}: ${this.#ajv.errorsText(validate.errors)}: ${JSON.stringify(body).slice(0, 2000)}`,
+        );
+    if (type === 'application/problem+json') assert.equal(bodies[0]?.['status'], response.status, where);
+    return bodies[0];
   }
 }
 

@@ -163,6 +163,7 @@ test('the server answers as its document says', async (t) => {
     await admin.ask('decideApproval', { path: id(asked), body: { approve: false } });
     await admin.ask('listAudit', { query: { limit: 500 } });
     await admin.ask('verifyAudit');
+    await admin.ask('exportAudit', { query: { from: new Date(0).toISOString() } });
     await waitUntil(
       async () => {
         const jobs = (await admin.ask('listJobs', { query: { state: 'running' } }))['items'] as unknown[];

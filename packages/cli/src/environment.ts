@@ -66,6 +66,8 @@ export interface Environment {
   openApplication(options: ApplicationOptions): Promise<PrimaApi>;
   /** The same operations, done by a server elsewhere. */
   openServer(options: ServerOptions): Promise<PrimaApi>;
+  /** A resource of it that is lines of text. */
+  serverLines(options: ServerOptions, path: string, signal: AbortSignal): AsyncIterable<string>;
   startServer(options: ServeOptions): Promise<Served>;
   /** Calls `listener` at every Ctrl-C or request to end, until the returned function is called. */
   onInterrupt(listener: () => void): () => void;

@@ -49,6 +49,8 @@ export class FakeOutput implements Output {
 export interface FakeSetup {
   env?: Record<string, string>;
   answers?: Answers;
+  /** What a server's resource of lines answers, by its path. */
+  lines?: (path: string) => string[];
   /** Given: standard output and error are terminals this wide. */
   columns?: number;
   askSecret?: Environment['askSecret'];
@@ -109,6 +111,10 @@ export function startFake(argv: readonly string[], setup: FakeSetup = {}): Runni
     },
     startServer: async () => {
       throw new Error('no test of the command line starts a server');
+    },
+    serverLines: async function* (options, path) {
+      connected = options;
+      yield* setup.lines?.(path) ?? [];
     },
     openServer: async (options) => {
       connected = options;

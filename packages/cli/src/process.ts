@@ -134,6 +134,9 @@ function processEnvironment(
     }),
     openApplication,
     startServer: async (options) => (await import('@prima/server')).startServer(options),
+    serverLines: async function* (...asked) {
+      yield* (await import('@prima/api/client')).serverLines(...asked);
+    },
     openServer: async (options) => (await import('@prima/api/client')).connectPrima(options),
     onInterrupt: interrupts(),
     every: (ms, task) => {

@@ -48,6 +48,7 @@ const packages: Record<Purpose, readonly string[]> = {
     'libvirt0',
     'ovmf',
     'libarchive-tools',
+    'python3-minimal',
   ],
   // making, looking into and checking partition tables and file systems
   'file-systems': ['e2fsprogs', 'xfsprogs', 'ntfs-3g', 'dosfstools', 'fdisk', 'gdisk', 'util-linux'],

@@ -3,6 +3,7 @@ import {
   type Clock,
   PrimaError,
   type Random,
+  RemoteError,
   systemClock,
   systemRandom,
   throwIfAborted,
@@ -37,14 +38,45 @@ export interface ServerOptions extends Trust {
 
 /** Connects with the first request, not before. Raises `usage` when what is given makes no sense. Close it in the end. */
 export function connectPrima(options: ServerOptions): PrimaApi {
-  const { token, ca, fingerprint, clock = systemClock, random = systemRandom, repository } = options;
+  return new Client(connectionTo(options), options.repository).api();
+}
+
+/** A resource of the server that is lines of text, as they come, without their ends. Raises as operations do. */
+export async function* serverLines(
+  options: ServerOptions,
+  path: string,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
+  const connection = connectionTo(options);
+  const deadlineMs = connection.options.timing.answerMs;
+  const { body } = await connection.open({ method: 'GET', path, repeatable: true, deadlineMs, signal });
+  let rest = '';
+  try {
+    for await (const text of (body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      yield* lines;
+    }
+  } catch (error) {
+    throwIfAborted(signal, `reading ${connection.placeOf({ path })}`);
+    const { message } = toPrimaError(error, 'reading');
+    throw new RemoteError(`${connection.placeOf({ path })} broke off: ${message}`, {
+      retryable: true,
+      cause: error,
+    });
+  }
+  if (rest !== '')
+    throw new RemoteError(`${connection.placeOf({ path })} broke off within a line`, { retryable: true });
+}
+
+function connectionTo(options: ServerOptions): Connection {
+  const { token, ca, fingerprint, clock = systemClock, random = systemRandom } = options;
   if (!/^[\x21-\x7e]+$/.test(token)) throw new UserError('usage', 'the token is empty or has odd characters');
   const isTrusted = ca === undefined && fingerprint === undefined;
   const url = serverUrl(options.url, isTrusted);
   const fetched = options.fetch ?? (isTrusted ? globalThis.fetch : trustingFetch({ ca, fingerprint }));
   const timing = { ...defaultTiming, ...options.timing };
-  const connection = new Connection({ url, token, fetch: fetched, clock, random, timing });
-  return new Client(connection, repository).api();
+  return new Connection({ url, token, fetch: fetched, clock, random, timing });
 }
 
 class Client {

@@ -60,6 +60,22 @@ export const auditEntry = z.object({
   hash: text().meta({ description: 'SHA-256 over this entry and the hash before; hex' }),
 });
 
+export const auditLine = z.object({
+  organisation: id,
+  sequence: count,
+  time,
+  actor: text(),
+  action: text(),
+  target: text().nullable(),
+  outcome: z.enum(['done', 'refused', 'failed']),
+  details: z.string().meta({ description: 'the JSON text as it was hashed' }),
+  before: text().meta({ description: 'hash of the entry before; empty for the first' }),
+  hash: text().meta({
+    description:
+      'SHA-256, hex, of the JSON array [before,organisation,sequence,time,actor,action,target,outcome,details] without white space',
+  }),
+});
+
 export const approval = z.object({
   id,
   operation: text(),
@@ -232,6 +248,17 @@ export const accountEndpoints = {
     summary: 'Who did what, newest first',
     query: z.object({ ...pageQuery, actor: text(200).optional(), action: text(200).optional() }),
     answer: pageOf(auditEntry),
+  }),
+  exportAudit: endpoint({
+    method: 'get',
+    path: '/audit/export',
+    audience: 'administrator',
+    summary: 'The audit log or a span of it, oldest first, such that others can verify its chain',
+    query: z.object({
+      from: time.optional().meta({ description: 'the first time that is in it' }),
+      to: time.optional().meta({ description: 'the first time that is not' }),
+    }),
+    lines: auditLine,
   }),
   verifyAudit: endpoint({
     method: 'get',

@@ -24,6 +24,8 @@ export interface Endpoint {
   body?: z.ZodType;
   /** Of the answer 200; without one it is 204. */
   answer?: z.ZodType;
+  /** Instead: the answer 200 is JSON lines, streamed; of each. */
+  lines?: z.ZodType;
 }
 
 export function endpoint<const E extends Endpoint>(described: E): E {

@@ -8,6 +8,7 @@ import type * as things from './things.ts';
 
 export type Approval = z.infer<typeof accounts.approval>;
 export type AuditEntry = z.infer<typeof accounts.auditEntry>;
+export type AuditLine = z.infer<typeof accounts.auditLine>;
 export type Host = z.infer<typeof things.host>;
 export type Identity = z.infer<typeof identities.identity>;
 export type IdentityProviderSettings = z.infer<typeof identities.identityProvider>;

@@ -1,9 +1,9 @@
 /**
- * Who did what. Each organisation's entries are a chain: an entry's hash is over itself and the hash before, so that what was changed or
+ * Who did what; docs/operating/audit.md has the form of the chain. Each organisation's entries are a chain: an entry's hash is over itself and the hash before, so that what was changed or
  * left out shows. The newest hash, kept elsewhere, shows what was cut off.
  */
 import { createHash } from 'node:crypto';
-import type { AuditEntry } from '@prima/api/http';
+import type { AuditEntry, AuditLine } from '@prima/api/http';
 import { type Clock, PrimaError } from '@prima/base';
 import type { Kysely, Selectable } from 'kysely';
 import type { Tables } from '../state/tables.ts';
@@ -100,23 +100,65 @@ export class AuditLog {
   ): Promise<{ entries: number; isWhole: boolean; brokenAt?: number; head: string }> {
     let head = '';
     let entries = 0;
+    for await (const { hash, ...entry } of this.#rows(organisation, 1)) {
+      if (entry.sequence !== entries + 1 || hash !== chained(head, entry))
+        return { entries, isWhole: false, brokenAt: entries + 1, head };
+      head = hash;
+      entries += 1;
+    }
+    return { entries, isWhole: true, head };
+  }
+
+  /**
+   * Oldest first, each with the hash before: from the first entry of `from` or later to the last before `to`, with all that is between,
+   * whatever the clock said of it.
+   */
+  async *export(
+    organisation: string,
+    { from, to }: { from?: string | undefined; to?: string | undefined },
+  ): AsyncGenerator<AuditLine> {
+    const first = await this.#edge(organisation, '>=', from);
+    const last = await this.#edge(organisation, '<', to);
+    if (first === undefined || last === undefined) return;
+    let before = '';
+    if (first > 1) {
+      const rows = this.#rows(organisation, first - 1, first - 1);
+      for await (const { hash } of rows) before = hash;
+    }
+    for await (const { organisation_id, ...entry } of this.#rows(organisation, first, last)) {
+      yield { organisation: organisation_id, ...entry, before };
+      before = entry.hash;
+    }
+  }
+
+  /** The first number at or after a time, or the last before one; without a time, of all. */
+  async #edge(organisation: string, side: '>=' | '<', time: string | undefined): Promise<number | undefined> {
+    let query = this.#db
+      .selectFrom('audit')
+      .select('sequence')
+      .where('organisation_id', '=', organisation)
+      .orderBy('sequence', side === '<' ? 'desc' : 'asc')
+      .limit(1);
+    if (time !== undefined) query = query.where('time', side, new Date(time).toISOString());
+    return (await query.executeTakeFirst())?.sequence;
+  }
+
+  /** Ascending, with `first` and `last`. */
+  async *#rows(organisation: string, first: number, last = Number.MAX_SAFE_INTEGER): AsyncGenerator<Row> {
+    let next = first;
     for (;;) {
       const rows = await this.#db
         .selectFrom('audit')
         .selectAll()
         .where('organisation_id', '=', organisation)
-        .where('sequence', '>', entries)
+        .where('sequence', '>=', next)
+        .where('sequence', '<=', last)
         .orderBy('sequence')
         .limit(readAtOnce)
         .execute();
-      for (const row of rows) {
-        const { hash, ...entry } = row;
-        if (row.sequence !== entries + 1 || hash !== chained(head, entry))
-          return { entries, isWhole: false, brokenAt: entries + 1, head };
-        head = hash;
-        entries += 1;
-      }
-      if (rows.length < readAtOnce) return { entries, isWhole: true, head };
+      yield* rows;
+      if (rows.length < readAtOnce) return;
+      next = (rows.at(-1)?.sequence ?? next) + 1;
     }
   }
 }

@@ -141,6 +141,7 @@ export const accountHandlers: Handlers<keyof typeof accountEndpoints> = {
     const last = items.at(-1);
     return { items, ...(items.length === limit && last ? { next: cursorOf(String(last.sequence)) } : {}) };
   },
+  exportAudit: async ({ service, organisation, query }) => service.audit.export(organisation, query),
   verifyAudit: ({ service, organisation }) => service.audit.verify(organisation),
   listApprovals: async ({ service, organisation }) => ({ items: await listApprovals(service, organisation) }),
   decideApproval: async ({ service, caller, path, body, note }) => {

@@ -32,6 +32,11 @@ export interface Asked<Name extends EndpointName> {
   note: (target: string, details?: Record<string, unknown>) => void;
 }
 
+/** Lines are streamed; whoever raises while they are cuts the answer off. */
+type Answered<Name extends EndpointName> = Table[Name] extends { lines: infer S extends z.ZodType }
+  ? AsyncIterable<z.output<S>>
+  : Answer<Name>;
+
 export type Handlers<Names extends EndpointName> = {
-  [Name in Names]: (asked: Asked<Name>) => Promise<Answer<Name>>;
+  [Name in Names]: (asked: Asked<Name>) => Promise<Answered<Name>>;
 };

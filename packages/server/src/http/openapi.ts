@@ -68,7 +68,7 @@ const failure = {
   content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
 };
 
-function resource(name: string, { path, summary, audience, query, body, answer }: Endpoint): object {
+function resource(name: string, { path, summary, audience, query, body, answer, lines }: Endpoint): object {
   const [, tag = ''] = path.split('/');
   return {
     operationId: name,
@@ -86,9 +86,16 @@ function resource(name: string, { path, summary, audience, query, body, answer }
     ],
     ...(body ? { requestBody: { required: true, ...json(schemaOf(body, 'input')) } } : {}),
     responses: {
-      ...(answer
-        ? { 200: { description: 'done', ...json(schemaOf(answer, 'output')) } }
-        : { 204: { description: 'done' } }),
+      ...(lines
+        ? {
+            200: {
+              description: 'lines',
+              content: { 'application/jsonl': { schema: schemaOf(lines, 'output') } },
+            },
+          }
+        : answer
+          ? { 200: { description: 'done', ...json(schemaOf(answer, 'output')) } }
+          : { 204: { description: 'done' } }),
       default: failure,
     },
     ...securityOf(audience),

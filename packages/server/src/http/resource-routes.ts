@@ -72,11 +72,20 @@ async function answer(name: EndpointName, request: Request): Promise<Response> {
     });
     if (changes) await audit(name, request, { caller, noted, outcome: 'done' });
     context.header('cache-control', 'no-store');
+    if (described.lines)
+      return context.body(ReadableStream.from(linesOf(answered as AsyncIterable<unknown>)), 200, {
+        'content-type': 'application/jsonl',
+      });
     return answered === undefined ? context.body(null, 204) : context.json(answered as object);
   } catch (error) {
     if (changes) await auditFailure(name, request, { caller, noted, error });
     throw error;
   }
+}
+
+async function* linesOf(values: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
+  const encoder = new TextEncoder();
+  for await (const value of values) yield encoder.encode(`${JSON.stringify(value)}\n`);
 }
 
 function existing(caller: Caller | undefined): Caller {

@@ -1,6 +1,6 @@
-import { TextInput } from '@mantine/core';
+import { Button, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
-import type { AuditEntry } from '@prima/api/http';
+import { type AuditEntry, endpoints, urlOf } from '@prima/api/http';
 import { useState } from 'react';
 import { call } from '../client.ts';
 import { plural } from '../format.ts';
@@ -32,21 +32,6 @@ const columns: Column<AuditEntry>[] = [
   },
 ];
 
-/** All of it, as one JSON object a line, oldest last; made here of the pages. */
-async function download(): Promise<void> {
-  const lines: string[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await call('listAudit', { query: { limit: 500, ...(cursor ? { cursor } : {}) } });
-    lines.push(...page.items.map((entry) => JSON.stringify(entry)));
-    cursor = page.next;
-  } while (cursor !== undefined);
-  const url = URL.createObjectURL(new Blob([`${lines.join('\n')}\n`], { type: 'application/jsonl' }));
-  const anchor = Object.assign(document.createElement('a'), { href: url, download: 'audit.jsonl' });
-  anchor.click();
-  URL.revokeObjectURL(url);
-}
-
 export function AuditPage() {
   const [actor, setActor] = useState('');
   const [action, setAction] = useState('');
@@ -64,12 +49,7 @@ export function AuditPage() {
     <Page
       title="Audit"
       says={<span role="status">{verified}</span>}
-      actions={
-        <>
-          <Action run={verify}>Verify the chain</Action>
-          <Action run={download}>Export JSON lines</Action>
-        </>
-      }
+      actions={<Action run={verify}>Verify the chain</Action>}
     >
       <div className="filters">
         <TextInput
@@ -82,6 +62,7 @@ export function AuditPage() {
           value={action}
           onChange={({ currentTarget }) => setAction(currentTarget.value.trim())}
         />
+        <Export />
       </div>
       <Grid
         label="Audit log"
@@ -95,4 +76,45 @@ export function AuditPage() {
       />
     </Page>
   );
+}
+
+/** As JSON lines, such that others can verify the chain: docs/operating/audit.md. Days are those of the reader. */
+function Export() {
+  const [from, setFrom] = useState('');
+  const [last, setLast] = useState('');
+  const query = {
+    ...(from === '' ? {} : { from: new Date(`${from}T00:00`).toISOString() }),
+    ...(last === '' ? {} : { to: dayAfter(last) }),
+  };
+  return (
+    <>
+      <TextInput
+        type="date"
+        label="Export from"
+        value={from}
+        onChange={({ currentTarget }) => setFrom(currentTarget.value)}
+      />
+      <TextInput
+        type="date"
+        label="To the end of"
+        value={last}
+        onChange={({ currentTarget }) => setLast(currentTarget.value)}
+      />
+      <Button
+        component="a"
+        variant="default"
+        size="sm"
+        href={urlOf(endpoints.exportAudit.path, {}, query)}
+        download="audit.jsonl"
+      >
+        Export JSON lines
+      </Button>
+    </>
+  );
+}
+
+function dayAfter(day: string): string {
+  const end = new Date(`${day}T00:00`);
+  end.setDate(end.getDate() + 1);
+  return end.toISOString();
 }
