@@ -137,6 +137,7 @@ test('a machine is protected, backed up and restored in the panel', async (t) =>
   }
   await page.emulateMedia({ colorScheme: 'dark' });
   await visit(page, 'Overview');
+  await page.getByRole('meter', { name: 'age of the last good point of web01' }).waitFor();
   await picture('overview-dark');
   assert.deepEqual(wrong, []);
 });

@@ -156,7 +156,15 @@ test('a machine is protected, backed up, restored', async (t) => {
 
   const overview = await new Promise<Visitor>((resolve) => resolve(new Visitor(world.server.url)));
   await overview.signIn('admin');
-  const { machines, storage, days } = await overview.call('getOverview');
+  const { machines, storage, days, oldest } = await overview.call('getOverview');
+  assert.deepEqual(
+    oldest.map(({ machine, promiseHours, lastPoint, due }) => [
+      machine,
+      promiseHours,
+      Date.parse(due) - Date.parse(lastPoint),
+    ]),
+    [['web', 26, 26 * 3_600_000]],
+  );
   assert.equal(machines.total, 2);
   assert.ok(storage.stored > 0 && days.length === 30);
   const metrics = await (await fetch(`${world.server.url}/metrics`)).text();

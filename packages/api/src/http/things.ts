@@ -106,6 +106,12 @@ export const overview = z.object({
     .meta({ description: 'what needs a person, worst first, at most 100' }),
   jobs: z.object({ running: count, queued: count, failedToday: count, succeededToday: count }),
   running: z.array(job),
+  oldest: z
+    .array(z.object({ host: name, machine: text(200), lastPoint: time, promiseHours: z.number(), due: time }))
+    .meta({
+      description:
+        'machines whose last good point is the next to be, or the longest, older than promised; at most 8',
+    }),
   storage: z.object({ stored: bytes, data: bytes, growth: z.array(z.object({ time, stored: bytes })) }),
   days: z
     .array(z.object({ day: z.iso.date(), succeeded: count, failed: count }))

@@ -11,6 +11,7 @@ import { isProtection, protectionAt } from './standing.ts';
 const day = 86_400_000;
 const attentionAtMost = 100;
 const daysShown = 30;
+const oldestAtMost = 8;
 const daysLeftWarned = 30;
 
 type Attention = Overview['attention'][number];
@@ -42,6 +43,7 @@ export async function overviewOf(service: Service, organisation: string): Promis
       .sort((a, b) => (a.level === b.level ? 0 : a.level === 'error' ? -1 : 1))
       .slice(0, attentionAtMost),
     ...(await jobsOf(service, organisation)),
+    oldest: await oldestOf(service, organisation),
     storage: {
       stored: sum(({ stored }) => stored),
       data: sum(({ data }) => data),
@@ -69,6 +71,22 @@ async function countMachines(
     counts.total += Number(count);
   }
   return counts;
+}
+
+/** Of those that have a point: the ones without any stand under what needs a person. */
+async function oldestOf({ state }: Service, organisation: string): Promise<Overview['oldest']> {
+  const rows = await state.db
+    .selectFrom('machine')
+    .select(['host', 'name as machine', 'last_point as lastPoint', 'promise_hours as promiseHours', 'due'])
+    .where('organisation_id', '=', organisation)
+    .where('gone', '=', 0)
+    .where('due', 'is not', null)
+    .orderBy('due')
+    .limit(oldestAtMost)
+    .execute();
+  return rows.flatMap(({ lastPoint, due, ...row }) =>
+    lastPoint === null || due === null ? [] : [{ ...row, lastPoint, due }],
+  );
 }
 
 async function machineAttention({ state }: Service, organisation: string, now: string): Promise<Attention[]> {

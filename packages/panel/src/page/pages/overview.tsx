@@ -8,6 +8,7 @@ import { Empty } from '../parts/empty.tsx';
 import { Growth } from '../parts/growth.tsx';
 import { Meter } from '../parts/meter.tsx';
 import { Figures, Loaded, Page, Section } from '../parts/page.tsx';
+import { Promises } from '../parts/promises.tsx';
 import { State } from '../parts/state.tsx';
 import { Time } from '../parts/time.tsx';
 
@@ -23,6 +24,9 @@ export function OverviewPage() {
             <div className="columns">
               <Attention of={overview.attention} />
               <Running of={overview} />
+              <Section title="Last good points against their promise">
+                <Promises of={overview.oldest} now={query.dataUpdatedAt} />
+              </Section>
               <Section title="Backups of the last 30 days">
                 <Days of={overview.days} />
               </Section>
