@@ -70,6 +70,16 @@ const rules = z.strictObject({
 
 const timeOfDay = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'a time of the day, as 22:30');
 
+const ownCommand = z.strictObject({
+  command: z
+    .array(text(4096))
+    .min(1)
+    .max(100)
+    .refine(([program = '']) => program.startsWith('/'), 'the program is its whole path, from "/"')
+    .meta({ description: 'a program of the server and its arguments; no shell reads them' }),
+  seconds: z.number().int().min(1).max(86_400).default(600).meta({ description: 'then it is ended' }),
+});
+
 export const policySettings = z.strictObject({
   name,
   enabled: z.boolean().default(true),
@@ -109,6 +119,18 @@ export const policySettings = z.strictObject({
     .meta({ description: 'machines backed up at the same time, on one host' }),
   attempts: z.number().int().min(1).max(10).default(3),
   skipFreeSpace: z.boolean().default(false),
+  commands: z
+    .strictObject({
+      before: ownCommand
+        .extend({ goOn: z.boolean().default(false).meta({ description: 'back up although it failed' }) })
+        .optional(),
+      after: ownCommand.optional().meta({ description: 'whatever became of the backup' }),
+    })
+    .optional()
+    .meta({
+      description:
+        'run on the server around each backup; an administrator of the first organisation says them',
+    }),
   limits: rateLimits.optional().meta({ description: 'of each of its backups' }),
   lockDays: z.number().int().min(1).max(36500).optional(),
   copyTo: name.optional().meta({ description: 'a second repository that new points are copied to' }),

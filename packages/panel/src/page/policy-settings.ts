@@ -40,6 +40,7 @@ export function settingsOf(values: Values, before: Policy | undefined): PolicySe
     lockDays: _lock,
     retention: _retention,
     limits: _limits,
+    commands: _commands,
     ...kept
   } = before ?? ({} as Partial<Policy>);
   const retention = Object.fromEntries(
@@ -58,6 +59,7 @@ export function settingsOf(values: Values, before: Policy | undefined): PolicySe
     skipFreeSpace: values['skipFreeSpace'] !== undefined,
     ...(values['lockDays'] ? { lockDays: Number(values['lockDays']) } : {}),
     ...limitsOf(values),
+    ...commandsOf(values),
     ...(values['copyTo'] ? { copyTo: values['copyTo'] } : {}),
     ...(Object.keys(retention).length > 0 ? { retention } : {}),
   };
@@ -74,6 +76,18 @@ function limitsOf(values: Values): Pick<PolicySettings, 'limits'> {
     }),
   );
   return Object.keys(limits).length > 0 ? { limits } : {};
+}
+
+/** One argument a line: none is split at spaces. */
+function commandsOf(values: Values): Pick<PolicySettings, 'commands'> {
+  const typed = (step: 'before' | 'after') => {
+    const command = linesOf(values[step]);
+    return command.length === 0 ? undefined : { command, seconds: Number(values[`${step}Seconds`]) || 600 };
+  };
+  const [before, after] = [typed('before'), typed('after')];
+  if (!before && !after) return {};
+  const goOn = values['goOn'] !== undefined;
+  return { commands: { ...(before ? { before: { ...before, goOn } } : {}), ...(after ? { after } : {}) } };
 }
 
 /** The machines of a policy as the form has them: one a line. */

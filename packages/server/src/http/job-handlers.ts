@@ -70,12 +70,15 @@ export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
   createPolicy: async ({ service, organisation, caller, body, note }) => {
     note(body.name, body);
     checkMayForget(caller, undefined, body);
+    checkMayCommand(caller, undefined, body);
     return service.policies.put(organisation, body);
   },
   previewPolicy: ({ service, organisation, body }) => service.policies.preview(organisation, body),
   changePolicy: async ({ service, organisation, caller, path, body, note }) => {
     note(body.name, body);
-    checkMayForget(caller, await service.policies.get(organisation, path['id'] ?? ''), body);
+    const before = await service.policies.get(organisation, path['id'] ?? '');
+    checkMayForget(caller, before, body);
+    checkMayCommand(caller, before, body);
     return service.policies.put(organisation, body, path['id'] ?? '');
   },
   removePolicy: async ({ service, organisation, path, note }) => {
@@ -96,6 +99,19 @@ export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
 };
 
 /** What a policy no longer keeps is deleted: that is an administrator's to say. */
+/** Whoever says what runs on the server may all that the server may. */
+function checkMayCommand(
+  { isProvider }: Caller,
+  before: PolicySettings | undefined,
+  after: PolicySettings,
+): void {
+  if (isProvider || isDeepStrictEqual(before?.commands, after.commands)) return;
+  throw new PrimaError(
+    'forbidden',
+    'commands around backups are said by an administrator of the first organisation; leave them as they are, or ask one',
+  );
+}
+
 function checkMayForget({ roles }: Caller, before: PolicySettings | undefined, after: PolicySettings): void {
   const isSame = isDeepStrictEqual(before?.retention, after.retention);
   if (isSame || after.retention === undefined || hasRole(roles, 'administrator')) return;

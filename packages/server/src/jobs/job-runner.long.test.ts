@@ -145,8 +145,13 @@ test('cancelled in the queue, and while it runs', async (t) => {
 });
 
 test('a job of a dead process is begun again where that is right, else it has failed and says so', async (t) => {
+  const given: string[] = [];
   const { runner, create, store, state, ended } = await jobs(t, {
     mayBeginAgain: ({ operation }) => operation === 'check',
+    abandoned: async ({ id }, end) => {
+      given.push(`${id} ${end.state}, shown as ${(await store.get('main', id)).state}`);
+      end.onEvent({ type: 'log', level: 'info', message: 'put right' });
+    },
   });
   const dead = JSON.stringify({
     host: (await import('node:os')).hostname(),
@@ -161,6 +166,9 @@ test('a job of a dead process is begun again where that is right, else it has fa
   const failed = await ended(not.id);
   assert.deepEqual(pick(failed), ['failed', 1]);
   assert.match(failed.error ?? '', /the server ended during a job/);
+  assert.deepEqual(given, [`${not.id} failed, shown as running`]);
+  const told = await store.events(not.id, 0, 10);
+  assert.ok(told.some(({ event }) => event.type === 'log' && event.message === 'put right'));
   const endless = await create();
   await state.db
     .updateTable('job')

@@ -32,6 +32,11 @@ export interface JobRunnerOptions {
   mayBeginAgain: (job: JobRow) => boolean;
   /** What follows from its end, given as it will be: done before the end is shown, so that whoever waits for it finds all of it. */
   ended?: (job: JobRow) => Promise<void>;
+  /** Before a job ends for good whose process has died in it. */
+  abandoned?: (
+    job: JobRow,
+    end: { state: 'failed' | 'cancelled'; onEvent: JobWork['onEvent'] },
+  ) => Promise<void>;
   /** The end is shown after so long, whatever `ended` is at. Default one minute. */
   endedWithinMs?: number;
 }
@@ -51,6 +56,9 @@ const endedWithinMsDefault = 60_000;
 
 const settleAttempts = 60;
 const settlePauseMs = 2000;
+
+type Outcome = Parameters<JobStore['settle']>[1];
+type End = Outcome & { state: 'failed' | 'cancelled' };
 
 interface Running {
   abort: AbortController;
@@ -136,12 +144,16 @@ export class JobRunner {
     const job = await store.claim(this.#owner, limits, this.#running.size);
     if (!job) return false;
     const abort = new AbortController();
-    const done = this.#work(job, abort).finally(() => {
-      this.#running.delete(job.id);
+    this.#keep(job.id, abort, this.#work(job, abort));
+    return true;
+  }
+
+  #keep(id: string, abort: AbortController, work: Promise<void>): void {
+    const done = work.finally(() => {
+      this.#running.delete(id);
       this.wake();
     });
-    this.#running.set(job.id, { abort, done });
-    return true;
+    this.#running.set(id, { abort, done });
   }
 
   /** Never raises: what cannot be written down is found by whoever looks for orphans. */
@@ -168,7 +180,7 @@ export class JobRunner {
   }
 
   /** Never raises: the outcome stands, whatever follows. */
-  async #follow(job: JobRow, outcome: Parameters<JobStore['settle']>[1]): Promise<void> {
+  async #follow(job: JobRow, outcome: Outcome): Promise<void> {
     const { ended, store, logger } = this.#options;
     const { state, result, error } = outcome;
     if (!ended || state === 'queued') return;
@@ -193,7 +205,7 @@ export class JobRunner {
   }
 
   /** An outcome is not lost because the database is away for a while: whoever finds the job running would do it again. */
-  async #settle(job: JobRow, outcome: Parameters<JobStore['settle']>[1]): Promise<void> {
+  async #settle(job: JobRow, outcome: Outcome): Promise<void> {
     const { store, clock, logger } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -211,7 +223,7 @@ export class JobRunner {
     job: JobRow,
     { signal }: AbortController,
     run: () => ReturnType<JobRunnerOptions['run']>,
-  ): Promise<Parameters<JobStore['settle']>[1]> {
+  ): Promise<Outcome> {
     try {
       const { result, failure } = await run();
       if (!failure) return { state: 'succeeded', result };
@@ -225,14 +237,14 @@ export class JobRunner {
     }
   }
 
-  #afterFailure(job: JobRow, failure: PrimaError): Parameters<JobStore['settle']>[1] {
+  #afterFailure(job: JobRow, failure: PrimaError): Outcome {
     const error = problemOf(failure);
     if (!failure.retryable || job.attempt >= job.attempts) return { state: 'failed', error };
     const pause = Math.min(firstPauseMs * 4 ** (job.attempt - 1), longestPauseMs);
     return { state: 'queued', error, notBefore: this.#options.store.now(pause) };
   }
 
-  #interrupted(job: JobRow): Parameters<JobStore['settle']>[1] {
+  #interrupted(job: JobRow): { state: 'queued' } | End {
     const mayAgain = this.#options.mayBeginAgain(job) && job.attempt < job.attempts + interruptionsAtMost;
     if (mayAgain) return { state: 'queued' };
     const message = `the server ended during ${job.summary}; what it had begun is taken back when it starts again: look, then try again`;
@@ -270,7 +282,25 @@ export class JobRunner {
     for (const job of await store.running()) {
       if (this.#running.has(job.id) || !(await this.#isOrphan(job))) continue;
       logger.warn(`${job.summary}: the process that was at it has died`);
-      await store.settle(job.id, job.cancelling ? { state: 'cancelled' } : this.#interrupted(job));
+      const outcome = job.cancelling ? { state: 'cancelled' as const } : this.#interrupted(job);
+      if (outcome.state === 'queued') await store.settle(job.id, outcome);
+      else this.#keep(job.id, new AbortController(), this.#abandon(job, outcome));
+    }
+  }
+
+  /** Never raises: a job whose end could not be written is still an orphan. */
+  async #abandon(job: JobRow, outcome: End): Promise<void> {
+    const { store, logger, abandoned } = this.#options;
+    const log = new EventLog(store, job.id, (entry) => this.#tell(job.id, entry));
+    try {
+      await log.resume();
+      await abandoned?.(job, { state: outcome.state, onEvent: (event) => log.add(event) });
+      await this.#atMost(this.#follow(job, outcome));
+      await this.#settle(job, outcome);
+      log.add({ type: 'state', state: outcome.state, attempt: job.attempt });
+      await log.flush();
+    } catch (error) {
+      logger.error(`job ${job.id}: ${toPrimaError(error, 'giving it up').message}`);
     }
   }
 
@@ -302,8 +332,12 @@ class EventLog {
     this.#tell = tell;
   }
 
-  async begin(event: StoredEvent): Promise<void> {
+  async resume(): Promise<void> {
     this.#number = await this.#store.lastEvent(this.#job);
+  }
+
+  async begin(event: StoredEvent): Promise<void> {
+    await this.resume();
     this.add(event);
     await this.flush();
   }

@@ -16,6 +16,7 @@ import { Aftermath } from './aftermath.ts';
 import { Catalogue } from './catalogue.ts';
 import { Inventory } from './inventory.ts';
 import { Policies } from './policies.ts';
+import { afterAbandoned } from './policy-commands.ts';
 import { defaultSettings } from './settings.ts';
 import { secretOfRepository, Tenants } from './tenants.ts';
 import { Ticker } from './ticker.ts';
@@ -82,6 +83,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       limits: { atOnce },
       run: (job, how) => work({ db, store: jobs, tenants }, job, how),
       mayBeginAgain,
+      abandoned: (job, { state, onEvent }) => afterAbandoned(db, job, { outcome: state, onEvent }),
       ended: (job) => aftermath.of(job).then(() => runner.wake()),
     });
     const policies = new Policies({ db, clock, logger, store: jobs, tenants, wake: () => runner.wake() });

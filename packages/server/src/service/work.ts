@@ -7,6 +7,7 @@ import type { JobRow, JobStore } from '../jobs/job-store.ts';
 import type { JobWork } from '../jobs/job-runner.ts';
 import { problemOf } from '../problem.ts';
 import type { Tables } from '../state/tables.ts';
+import { withPolicyCommands } from './policy-commands.ts';
 import type { Tenants } from './tenants.ts';
 
 export interface WorkParts {
@@ -31,6 +32,14 @@ export const mayBeginAgain = ({ operation }: JobRow): boolean =>
   isOperationName(operation) && (againAfterDeath.has(operation) || operations[operation].reads);
 
 export async function work(
+  parts: WorkParts,
+  row: JobRow,
+  options: JobWork,
+): Promise<{ result: unknown; failure?: PrimaError }> {
+  return withPolicyCommands(parts.db, row, { ...options, work: () => operate(parts, row, options) });
+}
+
+async function operate(
   { store, tenants }: WorkParts,
   row: JobRow,
   options: JobWork,
