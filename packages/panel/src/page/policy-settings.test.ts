@@ -20,6 +20,11 @@ const typed = {
   attempts: '5',
   skipFreeSpace: 'on',
   readLimit: '100',
+  before: '/bin/sh\n/etc/freeze the-db',
+  beforeSeconds: '60',
+  after: '/bin/thaw',
+  afterSeconds: '',
+  goOn: 'on',
   storeLimit: '0.5',
   enabled: 'on',
   hourly: '24',
@@ -42,6 +47,10 @@ const settings = {
   atOnce: 4,
   attempts: 5,
   skipFreeSpace: true,
+  commands: {
+    before: { command: ['/bin/sh', '/etc/freeze the-db'], seconds: 60, goOn: true },
+    after: { command: ['/bin/thaw'], seconds: 600 },
+  },
   limits: { read: 104_857_600, store: 524_288 },
   retention: { hourly: 24, daily: 7 },
 };
@@ -61,12 +70,23 @@ test('what is emptied goes, what the form does not have stays', () => {
     lockDays: '',
     readLimit: '',
     storeLimit: '',
+    before: '',
+    after: '',
     from: '',
     to: '',
   };
   const after: Record<string, unknown> = { ...settingsOf({ ...emptied, hourly: '', daily: '' }, before) };
   assert.deepEqual(after['machines'], { names: ['lab/*'] });
-  for (const gone of ['copyTo', 'lockDays', 'limits', 'window', 'retention', 'id', 'machineCount'])
+  for (const gone of [
+    'copyTo',
+    'lockDays',
+    'limits',
+    'commands',
+    'window',
+    'retention',
+    'id',
+    'machineCount',
+  ])
     assert.ok(!(gone in after), gone);
   assert.equal(after['later'], 'kept');
 });

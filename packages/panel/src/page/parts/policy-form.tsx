@@ -6,6 +6,7 @@ import { useState } from 'react';
 import { call, changed, resource, useMay } from '../client.ts';
 import { keptRules, machineLines, rateUnit, settingsOf } from '../policy-settings.ts';
 import { Form, type FormValues, issueAt, issueIn, type IssueOf } from './form.tsx';
+import { PolicyCommands } from './policy-commands.tsx';
 import { PolicyPreview, usePolicyPreview } from './policy-preview.tsx';
 
 const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -18,11 +19,13 @@ interface PartProps {
 
 export function PolicyForm({ policy, done }: { policy: Policy | undefined; done: () => void }) {
   const maySayWhatIsKept = useMay('administrator');
+  const mayCommand = useMay('provider');
   const [typed, setTyped] = useState<FormValues>();
   const preview = usePolicyPreview(typed);
   const save = async (values: FormValues) => {
     const body = settingsOf(values, policy);
     if (!maySayWhatIsKept) body.retention = policy?.retention;
+    if (!mayCommand) body.commands = policy?.commands;
     await (policy ? call('changePolicy', { path: { id: policy.id }, body }) : call('createPolicy', { body }));
     await changed('listPolicies', 'listMachines', 'getMachine', 'getOverview');
     done();
@@ -50,6 +53,7 @@ export function PolicyForm({ policy, done }: { policy: Policy | undefined; done:
               <Times {...part} />
               <Runs {...part} />
               <Kept {...part} isDisabled={!maySayWhatIsKept} />
+              {mayCommand && <PolicyCommands commands={policy?.commands} issueOf={issueOf} />}
               <Checkbox name="enabled" label="Runs by itself" defaultChecked={policy?.enabled ?? true} />
             </div>
             <PolicyPreview of={preview} />
