@@ -61,6 +61,40 @@ test('from the first link to a token', async (t) => {
     assert.doesNotMatch(await readFile(join(world.home, 'server.sqlite'), 'latin1'), new RegExp(made.secret));
   });
 
+  await t.test('one sees where one is signed in, and ends what should not be', async () => {
+    const [phone, lost] = [new Visitor(world.server.url), new Visitor(world.server.url)];
+    const { path } = await back.call('inviteUser', { body: { roles: ['viewer'] } });
+    await phone.useLink(path, 'jo');
+    await lost.signIn('jo');
+    const { items } = await phone.call('listSessions');
+    assert.deepEqual([items.length, items.filter(({ isThis }) => isThis).length], [2, 1]);
+    assert.ok(items.every(({ address, agent }) => address === '127.0.0.1' && agent !== ''));
+    const other = items.find(({ isThis }) => !isThis)?.id ?? '';
+    await assert.rejects(back.call('endSession', { path: { id: other } }), refused('not-found')); // not one's own
+    await phone.call('endSession', { path: { id: other } });
+    await assert.rejects(lost.call('getSession'), refused('unauthorized'));
+    await lost.signIn('jo');
+    await phone.call('endOtherSessions');
+    await assert.rejects(lost.call('getSession'), refused('unauthorized'));
+    await lost.signIn('jo');
+    await phone.call('changePassword', { body: { old: password, password: `${password} anew` } });
+    await assert.rejects(lost.call('getSession'), refused('unauthorized'));
+    assert.equal((await phone.call('listSessions')).items.length, 1);
+  });
+
+  await t.test('administrators see who is locked out, and a new link ends it', async () => {
+    const wrong = () =>
+      new Visitor(world.server.url).call('signIn', { body: { name: 'jo', password: 'not this one' } });
+    for (let attempt = 0; attempt < 8; attempt += 1) await assert.rejects(wrong(), refused('unauthorized'));
+    await assert.rejects(wrong(), refused('too-many'));
+    const find = async () => (await back.call('listUsers')).items.find(({ name }) => name === 'jo');
+    const jo = await find();
+    assert.ok(jo?.lockedUntil && jo.lockedUntil > new Date().toISOString());
+    const { path } = await back.call('resetUser', { path: { id: jo.id } });
+    assert.equal((await find())?.lockedUntil, undefined);
+    await new Visitor(world.server.url).useLink(path, 'jo');
+  });
+
   await t.test('many wrong passwords', async () => {
     for (let attempt = 0; attempt < 8; attempt += 1)
       await assert.rejects(guess(world.server.url), refused('unauthorized'));

@@ -68,6 +68,10 @@ test('the server answers as its document says', async (t) => {
     await admin.ask('changeUser', { path: id(second), body: { roles: ['administrator'] } });
     await admin.ask('resetUser', { path: id(second) });
     await admin.ask('removeUser', { path: id(second) });
+    await someone().ask('signIn', { body: { name: 'admin', password } });
+    const sessions = (await admin.ask('listSessions'))['items'] as Record<string, unknown>[];
+    await admin.ask('endSession', { path: id(sessions.find(({ isThis }) => isThis !== true) ?? {}) });
+    await admin.ask('endOtherSessions');
     const token = await admin.ask('createToken', { body: { name: 'x', roles: ['viewer'], days: 1 } });
     await admin.ask('listTokens');
     await admin.ask('removeToken', { path: id(token) });

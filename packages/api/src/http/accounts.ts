@@ -32,6 +32,19 @@ export const user = z.object({
   hasTotp: z.boolean(),
   created: time,
   lastSeen: time.optional(),
+  lockedUntil: time.optional().meta({
+    description: 'after too many wrong passwords; as this process of the server has counted',
+  }),
+});
+
+export const ownSession = z.object({
+  id,
+  created: time,
+  seen: time,
+  expires: time,
+  address: text(100).meta({ description: 'where it was begun; behind a proxy the proxy’s' }),
+  agent: text(300).meta({ description: 'what the browser called itself' }),
+  isThis: z.boolean(),
 });
 
 const link = z.object({
@@ -136,6 +149,25 @@ export const accountEndpoints = {
     summary: 'Choose a name and a password with a one-time link; signs in',
     body: z.strictObject({ name, password, email: z.email().max(320).optional() }),
     answer: session,
+  }),
+  listSessions: endpoint({
+    method: 'get',
+    path: '/me/sessions',
+    audience: 'member',
+    summary: 'Where one is signed in',
+    answer: z.object({ items: z.array(ownSession) }),
+  }),
+  endSession: endpoint({
+    method: 'delete',
+    path: '/me/sessions/{id}',
+    audience: 'member',
+    summary: 'End one of one’s sessions',
+  }),
+  endOtherSessions: endpoint({
+    method: 'delete',
+    path: '/me/sessions',
+    audience: 'member',
+    summary: 'End all of one’s sessions but this one',
   }),
   changePassword: endpoint({
     method: 'put',

@@ -18,6 +18,7 @@ export type JobState = z.infer<typeof jobs.jobState>;
 export type MachineRow = z.infer<typeof things.machine>;
 export type Organisation = z.infer<typeof accounts.organisation>;
 export type Overview = z.infer<typeof things.overview>;
+export type OwnSession = z.infer<typeof accounts.ownSession>;
 export type PointRow = z.infer<typeof things.point>;
 export type Policy = z.infer<typeof jobs.policy>;
 export type PolicyPreview = z.infer<typeof jobs.policyPreview>;

@@ -1,6 +1,6 @@
 /** Who asks: people by the cookie of a session, programs by a token. */
 import { randomBytes } from 'node:crypto';
-import { hasRole, type Role, type Session } from '@prima/api/http';
+import { hasRole, type OwnSession, type Role, type Session } from '@prima/api/http';
 import { type Clock, PrimaError } from '@prima/base';
 import type { Kysely } from 'kysely';
 import type { Tables } from '../state/tables.ts';
@@ -29,6 +29,9 @@ const idleMs = 12 * 60 * minute;
 const wholeMs = 7 * 24 * 60 * minute;
 /** Seen is written so seldom. */
 const seenEveryMs = minute;
+const agentCharacters = 300;
+/** Of a session's key, enough to name it by; the key itself is not told. */
+const idCharacters = 24;
 
 export class Sessions {
   readonly #db: Kysely<Tables>;
@@ -41,8 +44,11 @@ export class Sessions {
     this.#known = new KnownCallers(clock);
   }
 
-  /** Answers the cookie's content. Raises `forbidden` for somebody who is in no organisation. */
-  async begin(account: string): Promise<string> {
+  /**
+   * Answers the cookie's content. Raises `forbidden` for somebody who is in no organisation.
+   * @param from where it comes from, and what the browser calls itself
+   */
+  async begin(account: string, from: { address: string; agent: string }): Promise<string> {
     const memberships = await this.memberships(account);
     const first = memberships.find(({ id }) => id === providerId) ?? memberships[0];
     if (!first)
@@ -59,6 +65,8 @@ export class Sessions {
         created: now,
         seen: now,
         expires: this.#now(wholeMs),
+        address: from.address,
+        agent: from.agent.slice(0, agentCharacters),
       })
       .execute();
     await this.#db.deleteFrom('session').where('expires', '<', now).execute();
@@ -218,6 +226,37 @@ export class Sessions {
       .deleteFrom('session')
       .where('hash', '=', caller.session ?? '')
       .execute();
+  }
+
+  /** One's own, those that were used last first. */
+  async list({ account, session }: Caller): Promise<OwnSession[]> {
+    const rows = await this.#db
+      .selectFrom('session')
+      .selectAll()
+      .where('account_id', '=', account)
+      .where('expires', '>', this.#now())
+      .where('seen', '>', this.#now(-idleMs))
+      .orderBy('seen', 'desc')
+      .execute();
+    return rows.map(({ hash, created, seen, expires, address, agent }) => ({
+      id: hash.slice(0, idCharacters),
+      created,
+      seen,
+      expires,
+      address,
+      agent,
+      isThis: hash === session,
+    }));
+  }
+
+  /** One of one's own, by what `list` calls it. Raises `not-found`. */
+  async endOne({ account }: Caller, id: string): Promise<void> {
+    const { numDeletedRows } = await this.#db
+      .deleteFrom('session')
+      .where('account_id', '=', account)
+      .where((is) => is(is.fn('substr', ['hash', is.val(1), is.val(idCharacters)]), '=', id))
+      .executeTakeFirst();
+    if (numDeletedRows === 0n) throw new PrimaError('not-found', 'you have no such session any more');
   }
 
   /** All sessions of somebody, but for one. */

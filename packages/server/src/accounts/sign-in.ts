@@ -39,6 +39,18 @@ export class Attempts {
     }
   }
 
+  /** For how long nothing of this name is looked at, milliseconds; undefined: it is. */
+  lockedFor(name: string): number | undefined {
+    const found = this.#wrong.get(`name ${name.toLowerCase()}`);
+    const left = (found?.until ?? 0) - this.#clock.monotonic();
+    return found && left > 0 && found.count >= wrongAtMost.name ? left : undefined;
+  }
+
+  /** Somebody vouches for whoever has this name. */
+  forget(name: string): void {
+    this.#wrong.delete(`name ${name.toLowerCase()}`);
+  }
+
   wrong(keys: readonly string[]): void {
     for (const key of keys) {
       const count = (this.#wrong.get(key)?.count ?? 0) + 1;

@@ -1,6 +1,6 @@
 /** Signing in, people, tokens, organisations, the audit log, approvals. */
 import { randomUUID } from 'node:crypto';
-import type { accountEndpoints, Session } from '@prima/api/http';
+import type { accountEndpoints, Session, User } from '@prima/api/http';
 import { PrimaError } from '@prima/base';
 import { hashPassword, isPassword } from '../accounts/passwords.ts';
 import type { Caller } from '../accounts/sessions.ts';
@@ -45,6 +45,16 @@ export const accountHandlers: Handlers<keyof typeof accountEndpoints> = {
     note(body.name);
     return beginSession(asked, account);
   },
+  listSessions: async ({ service, caller }) => ({ items: await service.sessions.list(caller) }),
+  endSession: async ({ service, caller, path, note }) => {
+    const id = path['id'] ?? '';
+    note(caller.name, { session: id });
+    await service.sessions.endOne(asPerson(caller), id);
+  },
+  endOtherSessions: async ({ service, caller, note }) => {
+    note(caller.name);
+    await service.sessions.endAll(asPerson(caller).account, caller.session);
+  },
   changePassword: async ({ service, caller, body }) => {
     const { password } = await accountOf(service, caller.account);
     const keys = [`name ${caller.name.toLowerCase()}`];
@@ -82,7 +92,10 @@ export const accountHandlers: Handlers<keyof typeof accountEndpoints> = {
       throw new PrimaError('usage', 'the code is wrong, or was used before');
     await changeAccount(service, caller, { totp: null });
   },
-  listUsers: async ({ service, organisation }) => ({ items: await service.members.users(organisation) }),
+  listUsers: async ({ service, organisation }) => {
+    const users = await service.members.users(organisation);
+    return { items: users.map((user) => withLock(service, user)) };
+  },
   inviteUser: async ({ service, organisation, body, note }) => {
     note(body.name ?? 'somebody new', { roles: body.roles });
     const { roles, name } = body;
@@ -103,6 +116,7 @@ export const accountHandlers: Handlers<keyof typeof accountEndpoints> = {
         `${user.name} is in other organisations, too; only somebody there may do this`,
       );
     note(user.name);
+    service.attempts.forget(user.name);
     await service.sessions.endAll(user.id);
     return service.members.makeLink({
       purpose: 'reset',
@@ -153,10 +167,15 @@ export const accountHandlers: Handlers<keyof typeof accountEndpoints> = {
 
 /** Raises `forbidden` for whoever is in no organisation, or kept out. */
 export async function beginSession(
-  { service, setSession }: Pick<Asked<'signIn'>, 'service' | 'setSession'>,
+  {
+    service,
+    setSession,
+    address,
+    agent,
+  }: Pick<Asked<'signIn'>, 'service' | 'setSession' | 'address' | 'agent'>,
   account: string,
 ): Promise<Session> {
-  const secret = await service.sessions.begin(account);
+  const secret = await service.sessions.begin(account, { address, agent });
   setSession(secret);
   const caller = await service.sessions.bySession(secret);
   if (!caller) throw new PrimaError('forbidden', 'this account is kept out; ask an administrator');
@@ -172,7 +191,16 @@ async function changeAccount(
   caller: Caller,
   change: { password?: string; totp?: string | null; totp_pending?: string | null },
 ): Promise<void> {
-  if (caller.kind === 'token')
-    throw new PrimaError('forbidden', 'a token does not change its owner’s account; sign in');
-  await state.db.updateTable('account').set(change).where('id', '=', caller.account).execute();
+  await state.db.updateTable('account').set(change).where('id', '=', asPerson(caller).account).execute();
+}
+
+/** Raises `forbidden` for a token. */
+function asPerson(caller: Caller): Caller {
+  if (caller.kind === 'session') return caller;
+  throw new PrimaError('forbidden', 'a token does not change its owner’s account; sign in');
+}
+
+function withLock({ attempts, clock }: Service, user: User): User {
+  const left = Math.max(attempts.lockedFor(user.name) ?? 0, attempts.lockedFor(user.email ?? '') ?? 0);
+  return left > 0 ? { ...user, lockedUntil: new Date(clock.now() + left).toISOString() } : user;
 }

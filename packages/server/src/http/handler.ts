@@ -21,6 +21,8 @@ export interface Asked<Name extends EndpointName> {
   body: Sent<Table[Name], 'body'>;
   /** Where it comes from. */
   address: string;
+  /** What the browser or program calls itself. */
+  agent: string;
   /** Aborted when nobody waits for the answer any more. */
   signal: AbortSignal;
   /** Sets the session's cookie, or ends it. */

@@ -49,6 +49,7 @@ async function answer(name: EndpointName, request: Request): Promise<Response> {
       query: described.query && fitting(described.query, context.req.query(), 'query'),
       body: described.body && fitting(described.body, (await bodyOf(context)) ?? {}, 'request'),
       address: addressOf(context),
+      agent: context.req.header('user-agent') ?? '',
       setSession: (secret: string | undefined) => requests.setSession(context, secret),
       setPending: (sealed: string) => requests.setPending(context, sealed),
       takePending: () => requests.takePending(context),

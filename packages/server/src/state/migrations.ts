@@ -15,6 +15,7 @@ export function migrations(kind: 'sqlite' | 'postgres'): Record<string, Migratio
     '0002-origin-of-points': { up: (db) => originOfPoints(db as Kysely<unknown>) },
     '0003-identities': { up: (db) => identities(db as Kysely<unknown>, kind) },
     '0004-machine-tags': { up: (db) => machineTags(db as Kysely<unknown>, kind) },
+    '0005-origin-of-sessions': { up: (db) => originOfSessions(db as Kysely<unknown>) },
   };
 }
 
@@ -294,6 +295,11 @@ async function machineTags(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Pr
       key: 'organisation_id, machine_id, tag',
     },
   });
+}
+
+async function originOfSessions(db: Kysely<unknown>): Promise<void> {
+  for (const column of ['address', 'agent'])
+    await sql.raw(`alter table session add column ${column} text not null default ''`).execute(db);
 }
 
 async function first(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {

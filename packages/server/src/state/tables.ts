@@ -51,6 +51,9 @@ export interface Tables {
     created: string;
     seen: string;
     expires: string;
+    /** Where it was begun, and with what: as the browser says of itself. */
+    address: string;
+    agent: string;
   };
   link: {
     hash: string;

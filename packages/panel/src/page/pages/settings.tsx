@@ -6,6 +6,7 @@ import { call, changed, queries, resource, sessionQuery, useMay, useSession } fr
 import { Action } from '../parts/action.tsx';
 import { Form } from '../parts/form.tsx';
 import { Identities, IdentityProvider } from '../parts/identity-provider.tsx';
+import { OwnSessions } from '../parts/own-sessions.tsx';
 import { Loaded, Page, Section } from '../parts/page.tsx';
 import { tell } from '../parts/problem.tsx';
 import { QrCode } from '../parts/qr-code.tsx';
@@ -24,6 +25,9 @@ export function SettingsPage() {
         </Section>
         <Section title="Your second factor">
           <SecondFactor />
+        </Section>
+        <Section title="Where you are signed in">
+          <OwnSessions />
         </Section>
         <Section title="Your way in through a provider">
           <Identities />

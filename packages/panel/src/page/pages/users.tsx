@@ -42,6 +42,11 @@ export function UsersPage() {
                   <tr key={user.id}>
                     <td>
                       {user.name} {user.disabled && <span className="tone-warn">kept out</span>}
+                      {user.lockedUntil !== undefined && (
+                        <span className="tone-warn">
+                          too many wrong passwords; locked until <Time at={user.lockedUntil} />
+                        </span>
+                      )}
                       <div className="soft">{user.email}</div>
                     </td>
                     <td>{user.roles.join(', ')}</td>
