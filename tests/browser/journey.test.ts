@@ -10,7 +10,14 @@ import { buildPanel } from '@prima/panel/build';
 import { startServer } from '@prima/server';
 import { temporaryFolder, waitUntil } from '@prima/testbed';
 import { createGuest, startGuest, testHost } from '../e2e/qemu-host-fixture.ts';
-import { addRepository, browserPage, checkAccessible, useFirstLink, visit } from './browser-fixture.ts';
+import {
+  addRepository,
+  browserPage,
+  checkAccessible,
+  tabTo,
+  useFirstLink,
+  visit,
+} from './browser-fixture.ts';
 
 const pictures = process.env['PRIMA_SCREENSHOTS'];
 
@@ -101,19 +108,27 @@ test('a machine is protected, backed up and restored in the panel', async (t) =>
     await page.getByRole('heading', { name: 'Restore points' }).waitFor();
   });
 
-  await t.test('restored as a new machine', async () => {
-    await page.getByRole('link', { name: 'Restore' }).last().click();
-    await page.getByRole('heading', { name: '2. Point' }).waitFor();
-    const point = page.getByLabel('Point', { exact: true });
-    if ((await point.inputValue()) === '') await point.selectOption({ index: 1 });
-    await page.getByLabel('Host', { exact: true }).selectOption('lab');
-    await page.getByLabel('Its name there').fill('web02');
+  await t.test('restored as a new machine, with the keyboard alone', async () => {
+    await page.keyboard.press('g');
+    await page.keyboard.press('r');
+    await page.getByRole('heading', { name: '1. Machine' }).waitFor();
+    for (const label of ['Machine', 'Point']) {
+      await tabTo(page, page.getByLabel(label, { exact: true }));
+      await page.keyboard.press('ArrowDown'); // after "choose one"
+    }
+    await tabTo(page, page.getByLabel('A new machine on a host'));
+    await page.keyboard.press('ArrowDown');
+    await page.getByText('which has to be off').waitFor();
+    await page.getByText('lost').waitFor();
+    await page.keyboard.press('ArrowUp');
+    await tabTo(page, page.getByLabel('Its name there'));
+    await page.keyboard.press('ControlOrMeta+a');
+    await page.keyboard.type('web02');
+    await page.getByText('A new machine lab/web02 is made').waitFor();
     await picture('restore');
     await checkAccessible(page, 'the restore');
-    await page
-      .getByRole('button', { name: /^Restore/ })
-      .last()
-      .click();
+    await tabTo(page, page.getByRole('button', { name: 'Restore' }));
+    await page.keyboard.press('Enter');
     await page.waitForURL(/\/jobs\/./);
     await page.getByText('succeeded').first().waitFor({ timeout: 120_000 });
     assert.equal((await host.platform.find('web02')).state, 'off');

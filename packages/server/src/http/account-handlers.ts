@@ -8,7 +8,7 @@ import { newTotp, signIn, useCode } from '../accounts/sign-in.ts';
 import { decideApproval, listApprovals } from '../service/approvals.ts';
 import type { Service } from '../service/service.ts';
 import { defaultSettings } from '../service/settings.ts';
-import { cursorOf, readCursor } from './cursor.ts';
+import { pageOf, readCursor } from './cursor.ts';
 import type { Asked, Handlers } from './handler.ts';
 
 export const accountHandlers: Handlers<keyof typeof accountEndpoints> = {
@@ -146,14 +146,14 @@ export const accountHandlers: Handlers<keyof typeof accountEndpoints> = {
   listAudit: async ({ service, organisation, query }) => {
     const { limit, cursor, actor, action } = query;
     const [before] = readCursor(cursor, 1);
-    const items = await service.audit.list(organisation, {
-      limit,
+    const found = await service.audit.list(organisation, {
+      limit: limit + 1,
       ...(before === undefined ? {} : { before: Number(before) }),
       ...(actor === undefined ? {} : { actor }),
       ...(action === undefined ? {} : { action }),
     });
-    const last = items.at(-1);
-    return { items, ...(items.length === limit && last ? { next: cursorOf(String(last.sequence)) } : {}) };
+    const { rows, next } = pageOf(found, limit, (last) => [String(last.sequence)]);
+    return { items: [...rows], ...next };
   },
   exportAudit: async ({ service, organisation, query }) => service.audit.export(organisation, query),
   verifyAudit: ({ service, organisation }) => service.audit.verify(organisation),

@@ -6,7 +6,7 @@ import { PrimaError, UserError } from '@prima/base';
 import type { Caller } from '../accounts/sessions.ts';
 import { jobDto } from '../jobs/job-store.ts';
 import { checkAudience } from './access.ts';
-import { cursorOf, readCursor } from './cursor.ts';
+import { pageOf, readCursor } from './cursor.ts';
 import type { Handlers } from './handler.ts';
 import { readSettings } from '../service/settings.ts';
 import { checkMayOperate } from './operation-access.ts';
@@ -16,9 +16,8 @@ export const jobHandlers: Handlers<keyof typeof jobEndpoints> = {
     const { limit, cursor, ...where } = query;
     const [created = '', id = ''] = readCursor(cursor, 2);
     const before = cursor === undefined ? undefined : ([created, id] as const);
-    const rows = await service.jobs.list(organisation, { ...where, limit, before });
-    const last = rows.at(-1);
-    const next = rows.length === limit && last ? { next: cursorOf(last.created, last.id) } : {};
+    const found = await service.jobs.list(organisation, { ...where, limit: limit + 1, before });
+    const { rows, next } = pageOf(found, limit, (last) => [last.created, last.id]);
     return { items: rows.map(jobDto), ...next };
   },
   getJob: async ({ service, organisation, path }) => {

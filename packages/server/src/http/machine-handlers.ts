@@ -6,7 +6,7 @@ import { setTags, tagsByMachine } from '../service/machine-tags.ts';
 import type { Service } from '../service/service.ts';
 import { isProtection, protectionAt, reckonStanding } from '../service/standing.ts';
 import type { Tables } from '../state/tables.ts';
-import { cursorOf, likeWords, readCursor } from './cursor.ts';
+import { likeWords, pageOf, readCursor } from './cursor.ts';
 import type { Handlers } from './handler.ts';
 
 export const machineHandlers: Handlers<'listMachines' | 'getMachine' | 'tagMachine'> = {
@@ -35,19 +35,18 @@ export const machineHandlers: Handlers<'listMachines' | 'getMachine' | 'tagMachi
       .select(protectionAt(now).as('protection'))
       .orderBy('name')
       .orderBy('host')
-      .limit(limit);
+      .limit(limit + 1);
     if (afterName !== undefined && afterHost !== undefined)
       page = page.where((is) =>
         is.or([is('name', '>', afterName), is.and([is('name', '=', afterName), is('host', '>', afterHost)])]),
       );
-    const rows = await page.execute();
+    const found = await page.execute();
     const { count } = await all()
       .select((is) => is.fn.countAll().as('count'))
       .executeTakeFirstOrThrow();
+    const { rows, next } = pageOf(found, limit, (last) => [last.name, last.host]);
     const ids = rows.map(({ machine_id }) => machine_id);
     const tags = await tagsByMachine(db, organisation, ids);
-    const last = rows.at(-1);
-    const next = rows.length === limit && last ? { next: cursorOf(last.name, last.host) } : {};
     return { items: rows.map((row) => machineDto(row, tags)), total: Number(count), ...next };
   },
   getMachine: async ({ service, organisation, path }) => {

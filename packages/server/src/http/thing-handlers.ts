@@ -12,7 +12,7 @@ import { reckonStanding } from '../service/standing.ts';
 import { secretOfRepository } from '../service/tenants.ts';
 import type { Tables } from '../state/tables.ts';
 import { checkMayNamePaths } from './access.ts';
-import { cursorOf, likeWords, readCursor } from './cursor.ts';
+import { likeWords, pageOf, readCursor } from './cursor.ts';
 import type { Handlers } from './handler.ts';
 import { machineHandlers } from './machine-handlers.ts';
 
@@ -120,7 +120,7 @@ export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
       .where('point.organisation_id', '=', organisation)
       .orderBy('point.time', 'desc')
       .orderBy('point.id')
-      .limit(limit);
+      .limit(limit + 1);
     if (repository !== undefined) page = page.where('repository.name', '=', repository);
     if (host !== undefined) page = page.where('point.host', '=', host);
     if (machine !== undefined) page = page.where('point.machine', '=', machine);
@@ -129,9 +129,8 @@ export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
       page = page.where((is) =>
         is.or([is('point.time', '<', time), is.and([is('point.time', '=', time), is('point.id', '>', id)])]),
       );
-    const rows = await page.execute();
-    const last = rows.at(-1);
-    const next = rows.length === limit && last ? { next: cursorOf(last.time, last.id) } : {};
+    const found = await page.execute();
+    const { rows, next } = pageOf(found, limit, (last) => [last.time, last.id]);
     return { items: rows.map(pointRow), ...next };
   },
   getPoint: async ({ service, organisation, path, query: { detail }, signal }) => {

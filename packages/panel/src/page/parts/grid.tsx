@@ -56,6 +56,11 @@ export function Grid<Row>({ label, queryKey, page, columns, idOf, empty, refresh
     if (hasNextPage && !isFetchingNextPage && last >= rows.length - 20) void fetchNextPage();
   }, [hasNextPage, isFetchingNextPage, fetchNextPage, last, rows.length]);
 
+  const list = JSON.stringify(queryKey);
+  useEffect(() => {
+    frame.current?.scrollTo({ top: 0 });
+  }, [list]);
+
   if (query.error && rows.length === 0) return <Problem error={query.error} retry={query.refetch} />;
   if (query.isPending)
     return (
