@@ -21,6 +21,7 @@ import type { RepositoryApi } from './repository.ts';
 import type { ResourcesApi } from './resources.ts';
 import type { RestoreApi } from './restore.ts';
 import type { RollbackApi } from './rollback.ts';
+import type { SelfApi } from './self.ts';
 
 export interface PrimaApi
   extends BackupApi,
@@ -41,6 +42,7 @@ export interface PrimaApi
     RepositoryApi,
     ResourcesApi,
     RestoreApi,
-    RollbackApi {
+    RollbackApi,
+    SelfApi {
   close(): Promise<void>;
 }

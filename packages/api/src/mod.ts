@@ -25,3 +25,4 @@ export type * from './repository.ts';
 export type * from './resources.ts';
 export type * from './restore.ts';
 export type * from './rollback.ts';
+export type * from './self.ts';

@@ -26,4 +26,5 @@ export * from './resources.ts';
 export * from './restore.ts';
 export * from './rollback.ts';
 export * from './secrets.ts';
+export * from './self.ts';
 export * from './values.ts';

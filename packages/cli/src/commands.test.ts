@@ -415,6 +415,14 @@ const requests: readonly (readonly [string, Call])[] = [
     'machine console lab/web01 --bytes 100',
     { method: 'machineConsole', request: { machine: 'lab/web01', bytes: 100 } },
   ],
+  [
+    'self backup /b --database postgres://p@h/prima --unencrypted',
+    { method: 'selfBackup', request: { file: '/b', database: 'postgres://p@h/prima' } },
+  ],
+  [
+    'self restore /b --database /d --unencrypted',
+    { method: 'selfRestore', request: { file: '/b', database: '/d' } },
+  ],
   ['demo', { method: 'demo', request: {} }],
   ['demo --folder /tmp/d --keep', { method: 'demo', request: { folder: '/tmp/d', keep: true } }],
 ];

@@ -348,6 +348,20 @@ export const answers: Answers = {
   redoAdd: () => redone,
   redoCommit: () => ({ ...redone, pausedMs: 31 }),
   redoDiscard: () => redone,
+  selfBackup: ({ file, passphrase }) => ({
+    file,
+    bytes: 12 * MiB,
+    rows: 8120,
+    files: 5,
+    encrypted: passphrase !== undefined,
+  }),
+  selfRestore: () => ({
+    created: '2026-03-04T12:00:00.000Z',
+    prima: '0.1.0',
+    rows: 8120,
+    files: 5,
+    brokenAudits: [],
+  }),
   demo: () => ({
     ok: true,
     steps: [

@@ -46,6 +46,7 @@ const groups: Record<string, Record<string, () => Promise<Register>>> = {
   },
   'Server:': {
     server: async () => (await import('./commands/server.ts')).registerServer,
+    self: async () => (await import('./commands/self.ts')).registerSelf,
     audit: async () => (await import('./commands/audit.ts')).registerAudit,
   },
   'Try it:': {

@@ -36,6 +36,7 @@ export function operations(
   const rollback = async () => (await import('./operations/rollback.ts')).rollbackOperations(context);
   const resources = async () => (await import('./operations/resources.ts')).resourceOperations(context);
   const datastores = async () => (await import('./operations/datastores.ts')).datastoreOperations(context);
+  const self = async () => (await import('./operations/self.ts')).selfOperations(context);
   const demo = async () =>
     (await import('./demo/operation.ts')).demoOperations(context, (home, url, text) =>
       openAnother({ home, repository: url, secret: async () => ({ kind: 'passphrase', text }) }),
@@ -65,6 +66,7 @@ export function operations(
     ...later(rollback, ['rollbackBegin', 'rollbackList', 'rollbackKeep', 'rollbackUndo']),
     ...later(resources, ['machineResources', 'machineResourcesSet']),
     ...later(datastores, ['datastoreList', 'datastoreAdd', 'datastoreRemove', 'datastoreShow']),
+    ...later(self, ['selfBackup', 'selfRestore']),
     ...later(demo, ['demo']),
     close: () => context.close(),
   };

@@ -37,10 +37,14 @@ import {
   RollbackListRequest,
   RollbackPointDto,
 } from '../rollback.ts';
+import { SelfBackupRequest, SelfBackupResult, SelfRestoreRequest, SelfRestoreResult } from '../self.ts';
 import { Done, Nothing } from '../values.ts';
 
 const machines = z.array(MachineDto);
 const rollbacks = z.array(RollbackPointDto);
+
+const ownState =
+  'the state of a server is backed up on its own computer, by whoever may read its files; run it there';
 
 export const machineOperations = {
   hostList: operation('Lists hosts', Nothing, z.array(HostDto), ['quick', 'viewer', 'reads']),
@@ -127,6 +131,20 @@ export const machineOperations = {
     'job',
     'operator',
   ]),
+  selfBackup: {
+    ...operation("Backs up a server's own state", SelfBackupRequest, SelfBackupResult, [
+      'job',
+      'administrator',
+    ]),
+    local: ownState,
+  },
+  selfRestore: {
+    ...operation("Restores a server's own state", SelfRestoreRequest, SelfRestoreResult, [
+      'job',
+      'administrator',
+    ]),
+    local: ownState,
+  },
   demo: {
     ...operation('Runs the demonstration', DemoRequest, DemoResult, ['job', 'administrator']),
     local:

@@ -64,9 +64,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const { home, logger, clock = systemClock, atOnce = defaultAtOnce } = options;
   await mkdir(home, { recursive: true, mode: 0o700 });
   const sealer = await openSealer(join(home, 'server.key'));
-  const state = await openState(options.database ?? join(home, 'server.sqlite'), (error) =>
-    logger.warn(`a connection to the database was lost: ${error.message}`),
-  );
+  const state = await openState(options.database ?? join(home, 'server.sqlite'), {
+    onLost: (error) => logger.warn(`a connection to the database was lost: ${error.message}`),
+  });
   try {
     const { db } = state;
     const sessions = new Sessions(db, clock);

@@ -1,6 +1,7 @@
 /** Opens Prima's state: SQLite in the home folder, or PostgreSQL; brought to the newest schema. */
-import { toPrimaError, UserError } from '@prima/base';
-import { Kysely, PostgresDialect, SqliteDialect } from 'kysely';
+import { access } from 'node:fs/promises';
+import { PrimaError, toPrimaError, UserError } from '@prima/base';
+import { Kysely, PostgresDialect, sql, SqliteDialect } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { Pool, types } from 'pg';
 import { migrations } from './migrations.ts';
@@ -15,21 +16,27 @@ export interface State {
 
 const connectionsAtMost = 10;
 const statementTimeoutMs = 30_000;
+
+export interface OpenStateOptions {
+  /** Hears of connections that were lost while nobody used them. */
+  onLost?: (error: Error) => void;
+  /** `newest`: brought to it (the default); `as-is`: nothing is changed; else the name of a step, for a state that is empty. */
+  schema?: string;
+}
+
 /**
- * Raises `usage`, `remote`, `newer-version`, `io`.
+ * Raises `usage`, `not-found` (of one that is to be taken as it is), `remote`, `newer-version`, `integrity`, `io`.
  * @param where a file's path, or `postgres://…`
- * @param onLost hears of connections that were lost while nobody used them
  */
-export async function openState(
-  where: string,
-  onLost: (error: Error) => void = () => undefined,
-): Promise<State> {
+export async function openState(where: string, options: OpenStateOptions = {}): Promise<State> {
+  const { onLost = () => undefined, schema = 'newest' } = options;
   const isPostgres = /^postgres(ql)?:\/\//.test(where);
   if (!isPostgres && /^\w+:\/\//.test(where))
     throw new UserError(
       'usage',
       `the database is a file, or postgres://USER@HOST/NAME; not ${where.split(':')[0]}`,
     );
+  if (!isPostgres && schema === 'as-is') await checkIsThere(where);
   const kind = isPostgres ? 'postgres' : 'sqlite';
   const db = new Kysely<Tables>({
     dialect: isPostgres
@@ -37,13 +44,47 @@ export async function openState(
       : new SqliteDialect({ database: openSqlite(where) }),
   });
   try {
-    await migrate(db, kind);
+    if (schema === 'as-is') await schemaOf(db, kind);
+    else await migrate(db, kind, schema);
     return { db, kind, close: () => db.destroy() };
   } catch (error) {
     await db.destroy();
     throw toPrimaError(error, 'opening the state of the server');
   }
 }
+
+async function checkIsThere(path: string): Promise<void> {
+  try {
+    await access(path);
+  } catch (error) {
+    throw new PrimaError('not-found', `there is no state in ${path}; a server makes it at its first start`, {
+      cause: error,
+    });
+  }
+}
+
+/** The name of the last step that was made. Raises `not-found`, `newer-version`. */
+export async function schemaOf(db: Kysely<Tables>, kind: State['kind']): Promise<string> {
+  const made = await migrator(db, kind).getMigrations();
+  const last = made.findLast(({ executedAt }) => executedAt !== undefined)?.name;
+  if (last === undefined)
+    throw new PrimaError(
+      'not-found',
+      'there is no state in this database; a server makes it at its first start',
+    );
+  const { rows } = await sql<{ name: string }>`select name from kysely_migration`.execute(db);
+  if (rows.some(({ name }) => !made.some((step) => step.name === name))) throw newer();
+  return last;
+}
+
+function migrator(db: Kysely<Tables>, kind: State['kind']): Migrator {
+  return new Migrator({ db, provider: { getMigrations: async () => migrations(kind) } });
+}
+
+const newer = (cause?: unknown): UserError =>
+  new UserError('newer-version', 'the state was written by a newer version of Prima; update this one', {
+    cause,
+  });
 
 function openPool(connectionString: string, onLost: (error: Error) => void): Pool {
   types.setTypeParser(types.builtins.INT8, Number); // ours are below 2^53
@@ -58,18 +99,13 @@ function openPool(connectionString: string, onLost: (error: Error) => void): Poo
   return pool;
 }
 
-async function migrate(db: Kysely<Tables>, kind: State['kind']): Promise<void> {
-  const provider = { getMigrations: async () => migrations(kind) };
-  const { error, results = [] } = await new Migrator({ db, provider }).migrateToLatest();
+async function migrate(db: Kysely<Tables>, kind: State['kind'], schema: string): Promise<void> {
+  if (schema !== 'newest' && !Object.hasOwn(migrations(kind), schema)) throw newer();
+  const steps = migrator(db, kind);
+  const { error, results = [] } =
+    schema === 'newest' ? await steps.migrateToLatest() : await steps.migrateTo(schema);
   if (error === undefined) return;
   const failed = results.find(({ status }) => status === 'Error')?.migrationName;
-  if (error instanceof Error && /missing|corrupted/.test(error.message))
-    throw new UserError(
-      'newer-version',
-      'the state was written by a newer version of Prima; update this one',
-      {
-        cause: error,
-      },
-    );
+  if (error instanceof Error && /missing|corrupted/.test(error.message)) throw newer(error);
   throw toPrimaError(error, `bringing the state to ${failed ?? 'the newest schema'}`);
 }

@@ -2,8 +2,9 @@
  * Node's own SQLite as Kysely wants its driver. Statements are kept: preparing one takes longer than running most. Rows are taken as
  * arrays and made objects here: those of node:sqlite are dictionaries, which are slow to make and slow to read.
  */
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
-import { type ErrorCode, PrimaError } from '@prima/base';
+import { type ErrorCode, PrimaError, toPrimaError } from '@prima/base';
 import type { SqliteDatabase } from 'kysely';
 
 const mostStatements = 500;
@@ -50,8 +51,18 @@ export function openSqlite(path: string): SqliteDatabase {
   };
 }
 
+/** For its owner alone; what SQLite puts beside it has the same mode. */
+function made(path: string): string {
+  try {
+    closeSync(openSync(path, 'a', 0o600));
+  } catch (error) {
+    throw toPrimaError(error, 'opening the database');
+  }
+  return path;
+}
+
 function openDatabase(path: string): DatabaseSync {
-  const database = new DatabaseSync(path);
+  const database = new DatabaseSync(made(path));
   for (const pragma of [
     'journal_mode = WAL',
     'synchronous = FULL',

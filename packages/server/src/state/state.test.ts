@@ -1,6 +1,6 @@
 /** One schema in two databases: what holds of it holds of both. */
 import assert from 'node:assert/strict';
-import { open, truncate, writeFile } from 'node:fs/promises';
+import { open, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '@prima/testbed';
@@ -48,11 +48,12 @@ test('SQLite: a file that is damaged or none is said to be that', async (t) => {
 
   const path = join(folder, 'state.sqlite');
   await (await openState(path)).close();
+  assert.equal((await stat(path)).mode & 0o777, 0o600);
   const file = await open(path, 'r+');
   await file.write(Buffer.alloc(4096 * 3, 0x5a), 0, 4096 * 3, 4096);
   await file.close();
   await assert.rejects(openState(path), { code: 'integrity', message: /state\.sqlite is damaged/ });
   await truncate(path, 5000);
   await assert.rejects(openState(path), { code: 'integrity' });
-  await assert.rejects(openState(join(folder, 'nowhere', 'state.sqlite')), { code: 'io' });
+  await assert.rejects(openState(join(folder, 'nowhere', 'state.sqlite')), { code: 'not-found' });
 });
