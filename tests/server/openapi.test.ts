@@ -114,6 +114,7 @@ test('the server answers as its document says', async (t) => {
     const repository = await admin.ask('addRepository', {
       body: { name: 'main', url, passphrase: 'a passphrase', create: true },
     });
+    await admin.ask('limitRepository', { path: id(repository), body: { store: 2 ** 30 } });
     const settings = { name: 'nightly', machines: { all: true }, repository: 'main', schedule: '0 2 * * *' };
     await admin.ask('previewPolicy', { body: { machines: { all: true }, schedule: '0 2 * * *' } });
     const policy = await admin.ask('createPolicy', { body: settings });

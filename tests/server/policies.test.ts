@@ -83,6 +83,20 @@ test('policies', async (t) => {
     assert.deepEqual(await policiesOf(), ['tagged']);
   });
 
+  await t.test('what may be read of a repository and stored in it a second is kept with it', async () => {
+    const [first] = (await admin.call('listRepositories')).items;
+    assert.deepEqual(first?.limits, {});
+    const path = { id: first?.id ?? '' };
+    const limits = { store: 20 * 2 ** 20, read: 100 * 2 ** 20 };
+    assert.deepEqual((await admin.call('limitRepository', { path, body: limits })).limits, limits);
+    await admin.call('refreshRepository', { path }); // it is opened anew
+    assert.deepEqual((await admin.call('limitRepository', { path, body: {} })).limits, {});
+    await assert.rejects(
+      admin.call('limitRepository', { path, body: { store: 0 } }),
+      (error: ApiError) => error.problem.code === 'usage',
+    );
+  });
+
   await t.test('a preview says when it runs, and when a window lets it begin', async () => {
     const { runs } = await admin.call('previewPolicy', {
       body: {

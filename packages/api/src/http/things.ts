@@ -1,6 +1,7 @@
 /** What Prima looks after: hosts, machines, repositories, points; and how all of it stands. */
 import { z } from 'zod';
 import { bytes, count, id, name, pageOf, pageQuery, problem, text, time } from './common.ts';
+import { rateLimits } from '../values.ts';
 import { endpoint } from './endpoint.ts';
 import { job } from './jobs.ts';
 import { PointDto } from '../points.ts';
@@ -64,6 +65,9 @@ export const repository = z.object({
   growth: z
     .array(z.object({ time, stored: bytes }))
     .meta({ description: 'stored bytes over time, oldest first, at most 400' }),
+  limits: rateLimits.meta({
+    description: 'of all that the server reads of it and stores in it; absent: no limit',
+  }),
   freeBytes: bytes.optional(),
   daysLeft: z.number().nonnegative().optional().meta({ description: 'at the growth of the last 30 days' }),
 });
@@ -231,6 +235,14 @@ export const thingEndpoints = {
     answer: repository.extend({
       recovery: text().optional().meta({ description: 'words that open a new repository; shown this once' }),
     }),
+  }),
+  limitRepository: endpoint({
+    method: 'put',
+    path: '/repositories/{id}/limits',
+    audience: 'administrator',
+    summary: 'How much is read of it and stored in it a second, by all jobs together; while none runs in it',
+    body: rateLimits,
+    answer: repository,
   }),
   removeRepository: endpoint({
     method: 'delete',

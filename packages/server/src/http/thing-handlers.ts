@@ -82,12 +82,31 @@ export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
       stored: null,
       free: null,
       error: null,
+      limits: '{}',
     };
     await state.db.insertInto('repository').values(row).execute();
     await catalogue.refresh(row).catch(() => undefined); // it is noted, and told with the repository
     await reckonStanding(state.db, organisation);
     const described = await describeRepository(service, await tenants.repository(organisation, name));
     return { ...described, ...(words ? { recovery: words.join(' ') } : {}) };
+  },
+  limitRepository: async ({ service, organisation, path, body, note }) => {
+    const { state, tenants } = service;
+    const row = await repositoryOf(service, organisation, path['id'] ?? '');
+    note(row.name, body);
+    // it is opened anew with them, which would end what runs
+    const running = (await service.jobs.running()).filter((job) => job.organisation_id === organisation);
+    if (running.some(({ repository }) => repository === null || repository === row.name))
+      throw new PrimaError('busy', `jobs run in ${row.name}; set its limits when they have ended`, {
+        retryable: true,
+      });
+    await state.db
+      .updateTable('repository')
+      .set({ limits: JSON.stringify(body) })
+      .where('id', '=', row.id)
+      .execute();
+    await tenants.forget(row.id);
+    return describeRepository(service, await repositoryOf(service, organisation, row.id));
   },
   removeRepository: async ({ service, organisation, path, note }) => {
     const row = await repositoryOf(service, organisation, path['id'] ?? '');

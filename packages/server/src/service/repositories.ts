@@ -1,7 +1,7 @@
 /** Repositories as people see them: size, growth, how long the room will last. */
 import type { Problem, RepositoryRow as RepositoryDto } from '@prima/api/http';
 import type { Service } from './service.ts';
-import type { RepositoryRow } from './tenants.ts';
+import { limitsOf, type RepositoryRow } from './tenants.ts';
 
 const day = 86_400_000;
 const growthDays = 30;
@@ -48,6 +48,7 @@ export async function describeRepository(
     ...(row.checked === null ? {} : { checked: row.checked }),
     ...(row.error === null ? {} : { error: JSON.parse(row.error) as Problem }),
     growth: thinned(sizes),
+    limits: limitsOf(row),
     ...(row.free === null ? {} : { freeBytes: row.free }),
     ...(left === undefined ? {} : { daysLeft: left }),
   };

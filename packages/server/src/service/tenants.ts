@@ -5,6 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PrimaApi } from '@prima/api';
+import type { RepositoryRow as RepositoryDto } from '@prima/api/http';
 import { type Logger, PrimaError } from '@prima/base';
 import type { Kysely, Selectable } from 'kysely';
 import { providerId } from '../accounts/sessions.ts';
@@ -21,6 +22,9 @@ export interface TenantsOptions {
   sealer: Sealer;
   logger: Logger;
 }
+
+export const limitsOf = ({ limits }: Pick<RepositoryRow, 'limits'>): RepositoryDto['limits'] =>
+  JSON.parse(limits) as RepositoryDto['limits'];
 
 export const secretOfRepository = (id: string): string => `repository ${id}`;
 
@@ -77,8 +81,13 @@ export class Tenants {
 
   async withRepository(row: RepositoryRow): Promise<PrimaApi> {
     const { logger } = this.#options;
+    const { read: download, store: upload } = limitsOf(row);
     return this.#open(row.id, async () =>
       createApplication({
+        store: {
+          ...(upload === undefined ? {} : { upload }),
+          ...(download === undefined ? {} : { download }),
+        },
         home: await this.#home(row.organisation_id),
         repository: row.url,
         secret: async () => ({ kind: 'passphrase', text: this.secretOf(row) }),

@@ -16,6 +16,7 @@ export function migrations(kind: 'sqlite' | 'postgres'): Record<string, Migratio
     '0003-identities': { up: (db) => identities(db as Kysely<unknown>, kind) },
     '0004-machine-tags': { up: (db) => machineTags(db as Kysely<unknown>, kind) },
     '0005-origin-of-sessions': { up: (db) => originOfSessions(db as Kysely<unknown>) },
+    '0006-limits-of-repositories': { up: (db) => limitsOfRepositories(db as Kysely<unknown>) },
   };
 }
 
@@ -300,6 +301,10 @@ async function machineTags(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Pr
 async function originOfSessions(db: Kysely<unknown>): Promise<void> {
   for (const column of ['address', 'agent'])
     await sql.raw(`alter table session add column ${column} text not null default ''`).execute(db);
+}
+
+async function limitsOfRepositories(db: Kysely<unknown>): Promise<void> {
+  await sql.raw("alter table repository add column limits text not null default '{}'").execute(db);
 }
 
 async function first(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {

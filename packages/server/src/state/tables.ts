@@ -102,6 +102,8 @@ export interface Tables {
     free: number | null;
     /** JSON, of `Problem` */
     error: string | null;
+    /** JSON: bytes a second, of all that the server does with it */
+    limits: string;
   };
   repository_size: { repository_id: string; time: string; stored: number };
   point: {

@@ -10,6 +10,7 @@ import { Empty } from '../parts/empty.tsx';
 import { Form } from '../parts/form.tsx';
 import { Growth } from '../parts/growth.tsx';
 import { Figures, Loaded, Page } from '../parts/page.tsx';
+import { RepositoryLimits } from '../parts/repository-limits.tsx';
 import { Time } from '../parts/time.tsx';
 
 export function RepositoriesPage() {
@@ -109,7 +110,8 @@ function One({ repository }: { repository: RepositoryRow }) {
   );
 }
 
-function Actions({ repository: { id, name } }: { repository: RepositoryRow }) {
+function Actions({ repository }: { repository: RepositoryRow }) {
+  const { id, name } = repository;
   const mayCheck = useMay('operator');
   const mayRemove = useMay('administrator');
   const navigate = useNavigate();
@@ -133,6 +135,7 @@ function Actions({ repository: { id, name } }: { repository: RepositoryRow }) {
           Check
         </Action>
       )}
+      {mayRemove && <RepositoryLimits of={repository} />}
       {mayRemove && (
         <Action
           confirm={`Prima forgets where ${name} is and its passphrase; what it holds stays.`}
