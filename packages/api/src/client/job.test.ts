@@ -62,6 +62,25 @@ class JobServer {
     return job;
   }
 
+  /** One that tells `begins`, and goes on until it is cancelled; it ends as `state` then. */
+  static untilCancelled(begins: readonly JobEvent[], state: string): Promise<JobServer> {
+    let open: ServerResponse | undefined;
+    return JobServer.start(
+      (_, __, response) => {
+        open = response;
+        stream(response);
+        for (const [index, told] of begins.entries()) event(response, index + 1, told);
+      },
+      (job) => ({
+        'POST /api/v1/jobs/j%2F1/cancel': (_, response) => {
+          job.cancels += 1;
+          json(response, {});
+          if (open) job.end(begins.length + 1, state, open);
+        },
+      }),
+    );
+  }
+
   /** Ends the job, and says so. */
   end(id: number, name: string, response: ServerResponse): void {
     this.state = name;
@@ -292,43 +311,16 @@ test('who cancels, cancels the job, and gets its events until it has ended', asy
 });
 
 test('who cancels too late gets the result', async () => {
-  let open: ServerResponse | undefined;
-  await using job = await JobServer.start(
-    (_, __, response) => {
-      open = response;
-      stream(response);
-      event(response, 1, log('one'));
-    },
-    (it) => ({
-      'POST /api/v1/jobs/j%2F1/cancel': (_, response) => {
-        json(response, {});
-        if (open) it.end(2, 'succeeded', open);
-      },
-    }),
-  );
+  await using job = await JobServer.untilCancelled([log('one')], 'succeeded');
   const stopper = new AbortController();
   const onEvent = () => stopper.abort();
   assert.deepEqual(await job.client().backup(request, { onEvent, signal: stopper.signal }), result);
 });
 
 test('an export says where it serves; stopping it cancels its job and waits for the end', async () => {
-  let open: ServerResponse | undefined;
   const uris = [{ disk: 'disk0', uri: 'nbd://127.0.0.1:7/disk0' }];
-  await using job = await JobServer.start(
-    (_, __, response) => {
-      open = response;
-      stream(response);
-      event(response, 1, log('opening'));
-      event(response, 2, log('serving', { uris }));
-    },
-    (it) => ({
-      'POST /api/v1/jobs/j%2F1/cancel': (_, response) => {
-        it.cancels += 1;
-        json(response, {});
-        if (open) it.end(3, 'cancelled', open);
-      },
-    }),
-  );
+  const begins = [log('opening'), log('serving', { uris })];
+  await using job = await JobServer.untilCancelled(begins, 'cancelled');
   const { messages, onEvent } = listener();
   const handle = await job.client().export({ point: 'latest', listen: '127.0.0.1:7' }, { onEvent });
   assert.deepEqual(handle.uris, uris);

@@ -8,10 +8,12 @@ import { BackUpNow } from '../parts/back-up-now.tsx';
 import { MachineTags } from '../parts/machine-tags.tsx';
 import { MachinePoints } from '../parts/machine-points.tsx';
 import { Figures, Loaded, Page, Section } from '../parts/page.tsx';
+import { PlainTable } from '../parts/plain-table.tsx';
 import { State } from '../parts/state.tsx';
 import { Time } from '../parts/time.tsx';
 
 type Machine = Answer<'getMachine'>;
+type Disk = Machine['diskList'][number];
 
 export function MachinePage() {
   const { host, machine: name } = useParams({ from: '/shell/machines/$host/$machine' });
@@ -97,34 +99,25 @@ function Facts({ machine }: { machine: Machine }) {
   );
 }
 
+const diskColumns = [
+  { head: 'Disk', cell: ({ name }: Disk) => name },
+  { head: 'Format', cell: ({ format }: Disk) => format },
+  { head: 'Size', isNumber: true, cell: ({ size }: Disk) => formatBytes(size) },
+  {
+    head: 'Where',
+    cell: ({ path, excluded }: Disk) => (
+      <div className="mono">
+        {path}
+        {excluded && <div className="tone-warn">not backed up: {excluded}</div>}
+      </div>
+    ),
+  },
+];
+
 function Disks({ of: { diskList } }: { of: Machine }) {
   return (
     <Section title="Disks">
-      <div className="scroll" tabIndex={0} role="region" aria-label="Disks">
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Disk</th>
-              <th>Format</th>
-              <th className="number">Size</th>
-              <th>Where</th>
-            </tr>
-          </thead>
-          <tbody>
-            {diskList.map((disk) => (
-              <tr key={disk.name}>
-                <td>{disk.name}</td>
-                <td>{disk.format}</td>
-                <td className="number">{formatBytes(disk.size)}</td>
-                <td className="mono">
-                  {disk.path}
-                  {disk.excluded && <div className="tone-warn">not backed up: {disk.excluded}</div>}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <PlainTable label="Disks" columns={diskColumns} rows={diskList} idOf={({ name }) => name} />
     </Section>
   );
 }

@@ -1,12 +1,10 @@
-import { NativeSelect, TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import type { MachineRow, Protection } from '@prima/api/http';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { useState } from 'react';
 import { call, resource } from '../client.ts';
 import { formatBytes } from '../format.ts';
 import { Empty } from '../parts/empty.tsx';
+import { useFilters } from '../parts/filters.tsx';
 import { type Column, Grid } from '../parts/grid.tsx';
 import { Page } from '../parts/page.tsx';
 import { State } from '../parts/state.tsx';
@@ -31,40 +29,19 @@ const columns: Column<MachineRow>[] = [
   { head: 'Policies', width: 'minmax(90px, 1fr)', cell: ({ policies }) => policies.join(', ') || '–' },
 ];
 
+const protections: Protection[] = ['protected', 'late', 'failed', 'unprotected'];
+
 export function MachinesPage() {
-  const [typed, setTyped] = useState('');
-  const [q] = useDebouncedValue(typed.trim(), 250);
-  const [host, setHost] = useState('');
-  const [protection, setProtection] = useState('');
   const hosts = useQuery(resource('listHosts'));
-  const query = {
-    ...(q ? { q } : {}),
-    ...(host ? { host } : {}),
-    ...(protection ? { protection: protection as Protection } : {}),
-  };
+  const { query: chosen, filters } = useFilters([
+    { key: 'host', label: 'Host', of: (hosts.data?.items ?? []).map(({ name }) => name) },
+    { key: 'protection', label: 'Protection', of: protections },
+  ]);
+  const query = chosen as typeof chosen & { protection?: Protection };
   const isFiltered = Object.keys(query).length > 0;
   return (
     <Page title="Machines">
-      <div className="filters">
-        <TextInput
-          type="search"
-          label="Search"
-          value={typed}
-          onChange={({ currentTarget }) => setTyped(currentTarget.value)}
-        />
-        <NativeSelect
-          label="Host"
-          value={host}
-          onChange={({ currentTarget }) => setHost(currentTarget.value)}
-          data={[{ value: '', label: 'all' }, ...(hosts.data?.items ?? []).map(({ name }) => name)]}
-        />
-        <NativeSelect
-          label="Protection"
-          value={protection}
-          onChange={({ currentTarget }) => setProtection(currentTarget.value)}
-          data={[{ value: '', label: 'all' }, 'protected', 'late', 'failed', 'unprotected']}
-        />
-      </div>
+      {filters}
       <Grid
         label="Machines"
         queryKey={['listMachines', query]}

@@ -9,10 +9,12 @@ import { Action } from '../parts/action.tsx';
 import { Custody } from '../parts/custody.tsx';
 import { DiskMap } from '../parts/disk-map.tsx';
 import { Figures, Loaded, Page, Section } from '../parts/page.tsx';
+import { PlainTable } from '../parts/plain-table.tsx';
 
 type Point = Answer<'getPoint'>;
 type Disk = Point['disks'][number];
 type Table = NonNullable<Disk['partitionTable']>;
+type Partition = Table['partitions'][number];
 
 export function PointPage() {
   const { repository, point: id } = useParams({ from: '/shell/points/$repository/$point' });
@@ -122,6 +124,23 @@ const kinds: Record<Table['kind'], string> = {
   none: 'no partition table',
 };
 
+const partitionColumns = [
+  { head: 'No.', isNumber: true, cell: ({ index }: Partition) => (index === 0 ? 'whole' : index) },
+  { head: 'Begins at', isNumber: true, cell: ({ offset }: Partition) => formatBytes(offset) },
+  { head: 'Size', isNumber: true, cell: ({ length }: Partition) => formatBytes(length) },
+  {
+    head: 'Holds',
+    cell: ({ fileSystem }: Partition) => fileSystem?.kind ?? <span className="soft">not known</span>,
+  },
+  { head: 'Label', cell: ({ fileSystem }: Partition) => fileSystem?.label ?? '–' },
+  {
+    head: 'Type',
+    cell: ({ typeName, typeId, bootable }: Partition) =>
+      `${typeName === 'unknown' ? typeId : typeName}${bootable ? ', bootable' : ''}`,
+  },
+  { head: 'Name', cell: ({ name }: Partition) => name ?? '–' },
+];
+
 function Partitions({ of: { kind, partitions, notes }, disk }: { of: Table; disk: string }) {
   return (
     <>
@@ -135,37 +154,12 @@ function Partitions({ of: { kind, partitions, notes }, disk }: { of: Table; disk
         </p>
       ))}
       {partitions.length > 0 && (
-        <div className="scroll" tabIndex={0} role="region" aria-label={`Partitions of ${disk}`}>
-          <table className="plain">
-            <thead>
-              <tr>
-                <th className="number">No.</th>
-                <th className="number">Begins at</th>
-                <th className="number">Size</th>
-                <th>Holds</th>
-                <th>Label</th>
-                <th>Type</th>
-                <th>Name</th>
-              </tr>
-            </thead>
-            <tbody>
-              {partitions.map((partition) => (
-                <tr key={partition.index}>
-                  <td className="number">{partition.index === 0 ? 'whole' : partition.index}</td>
-                  <td className="number">{formatBytes(partition.offset)}</td>
-                  <td className="number">{formatBytes(partition.length)}</td>
-                  <td>{partition.fileSystem?.kind ?? <span className="soft">not known</span>}</td>
-                  <td>{partition.fileSystem?.label ?? '–'}</td>
-                  <td>
-                    {partition.typeName === 'unknown' ? partition.typeId : partition.typeName}
-                    {partition.bootable && ', bootable'}
-                  </td>
-                  <td>{partition.name ?? '–'}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <PlainTable
+          label={`Partitions of ${disk}`}
+          columns={partitionColumns}
+          rows={partitions}
+          idOf={({ index }) => String(index)}
+        />
       )}
     </>
   );

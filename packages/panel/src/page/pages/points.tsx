@@ -1,12 +1,10 @@
-import { NativeSelect, TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import type { PointRow } from '@prima/api/http';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { useState } from 'react';
 import { call, resource } from '../client.ts';
 import { formatBytes } from '../format.ts';
 import { Empty } from '../parts/empty.tsx';
+import { useFilters } from '../parts/filters.tsx';
 import { type Column, Grid } from '../parts/grid.tsx';
 import { Page } from '../parts/page.tsx';
 import { Time } from '../parts/time.tsx';
@@ -48,39 +46,15 @@ const columns: Column<PointRow>[] = [
 ];
 
 export function PointsPage() {
-  const [typed, setTyped] = useState('');
-  const [q] = useDebouncedValue(typed.trim(), 250);
-  const [repository, setRepository] = useState('');
-  const [host, setHost] = useState('');
   const repositories = useQuery(resource('listRepositories'));
   const hosts = useQuery(resource('listHosts'));
-  const query = { ...(q ? { q } : {}), ...(repository ? { repository } : {}), ...(host ? { host } : {}) };
-  const choices = (rows: readonly { name: string }[] | undefined) => [
-    { value: '', label: 'all' },
-    ...(rows ?? []).map(({ name }) => name),
-  ];
+  const { query, filters } = useFilters([
+    { key: 'repository', label: 'Repository', of: (repositories.data?.items ?? []).map(({ name }) => name) },
+    { key: 'host', label: 'Host', of: (hosts.data?.items ?? []).map(({ name }) => name) },
+  ]);
   return (
     <Page title="Points">
-      <div className="filters">
-        <TextInput
-          type="search"
-          label="Search"
-          value={typed}
-          onChange={({ currentTarget }) => setTyped(currentTarget.value)}
-        />
-        <NativeSelect
-          label="Repository"
-          value={repository}
-          onChange={({ currentTarget }) => setRepository(currentTarget.value)}
-          data={choices(repositories.data?.items)}
-        />
-        <NativeSelect
-          label="Host"
-          value={host}
-          onChange={({ currentTarget }) => setHost(currentTarget.value)}
-          data={choices(hosts.data?.items)}
-        />
-      </div>
+      {filters}
       <Grid
         label="Points"
         queryKey={['listPoints', query]}

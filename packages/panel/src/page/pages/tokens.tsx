@@ -1,5 +1,5 @@
 import { Modal, NumberInput, TextInput } from '@mantine/core';
-import { hasRole, type Role, roles as allRoles } from '@prima/api/http';
+import { hasRole, type Role, roles as allRoles, type Token } from '@prima/api/http';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { call, changed, resource, useSession } from '../client.ts';
@@ -8,8 +8,32 @@ import { Empty } from '../parts/empty.tsx';
 import { Form } from '../parts/form.tsx';
 import { Once } from '../parts/once.tsx';
 import { Loaded, Page } from '../parts/page.tsx';
+import { PlainTable } from '../parts/plain-table.tsx';
 import { Roles } from '../parts/roles.tsx';
 import { Time } from '../parts/time.tsx';
+
+const columns = [
+  { head: 'Name', cell: ({ name }: Token) => name },
+  { head: 'Owner', cell: ({ owner }: Token) => owner },
+  { head: 'Roles', cell: ({ roles }: Token) => roles.join(', ') },
+  { head: 'Last used', cell: ({ lastUsed }: Token) => <Time at={lastUsed} none="never" /> },
+  { head: 'Ends', cell: ({ expires }: Token) => <Time at={expires} /> },
+  { head: 'Action', cell: (token: Token) => <Revoke token={token} /> },
+];
+
+function Revoke({ token: { id, name } }: { token: Token }) {
+  return (
+    <Action
+      confirm={`What uses the token ${name} is refused from now on.`}
+      run={async () => {
+        await call('removeToken', { path: { id } });
+        await changed('listTokens');
+      }}
+    >
+      Revoke
+    </Action>
+  );
+}
 
 export function TokensPage() {
   const query = useQuery(resource('listTokens'));
@@ -36,46 +60,7 @@ export function TokensPage() {
               Make one for a program, with the roles that it needs and no more.
             </Empty>
           ) : (
-            <div className="scroll panel" tabIndex={0} role="region" aria-label="Tokens">
-              <table className="plain">
-                <thead>
-                  <tr>
-                    <th>Name</th>
-                    <th>Owner</th>
-                    <th>Roles</th>
-                    <th>Last used</th>
-                    <th>Ends</th>
-                    <th>Action</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {items.map((token) => (
-                    <tr key={token.id}>
-                      <td>{token.name}</td>
-                      <td>{token.owner}</td>
-                      <td>{token.roles.join(', ')}</td>
-                      <td>
-                        <Time at={token.lastUsed} none="never" />
-                      </td>
-                      <td>
-                        <Time at={token.expires} />
-                      </td>
-                      <td>
-                        <Action
-                          confirm={`What uses the token ${token.name} is refused from now on.`}
-                          run={async () => {
-                            await call('removeToken', { path: { id: token.id } });
-                            await changed('listTokens');
-                          }}
-                        >
-                          Revoke
-                        </Action>
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <PlainTable label="Tokens" columns={columns} rows={items} idOf={({ id }) => id} isPanel />
           )
         }
       </Loaded>

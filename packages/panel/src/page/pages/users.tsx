@@ -7,8 +7,29 @@ import { Action } from '../parts/action.tsx';
 import { Form } from '../parts/form.tsx';
 import { Once } from '../parts/once.tsx';
 import { Loaded, Page } from '../parts/page.tsx';
+import { PlainTable } from '../parts/plain-table.tsx';
 import { Roles } from '../parts/roles.tsx';
 import { Time } from '../parts/time.tsx';
+
+const columns = [
+  {
+    head: 'Name',
+    cell: ({ name, disabled, lockedUntil, email }: User) => (
+      <>
+        {name} {disabled && <span className="tone-warn">kept out</span>}
+        {lockedUntil !== undefined && (
+          <span className="tone-warn">
+            too many wrong passwords; locked until <Time at={lockedUntil} />
+          </span>
+        )}
+        <div className="soft">{email}</div>
+      </>
+    ),
+  },
+  { head: 'Roles', cell: ({ roles }: User) => roles.join(', ') },
+  { head: 'Second factor', cell: ({ hasTotp }: User) => (hasTotp ? 'on' : 'off') },
+  { head: 'Last seen', cell: ({ lastSeen }: User) => <Time at={lastSeen} none="never" /> },
+];
 
 export function UsersPage() {
   const query = useQuery(resource('listUsers'));
@@ -26,42 +47,19 @@ export function UsersPage() {
     >
       <Loaded query={query}>
         {({ items }) => (
-          <div className="scroll panel" tabIndex={0} role="region" aria-label="Users">
-            <table className="plain">
-              <thead>
-                <tr>
-                  <th>Name</th>
-                  <th>Roles</th>
-                  <th>Second factor</th>
-                  <th>Last seen</th>
-                  <th>Actions</th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((user) => (
-                  <tr key={user.id}>
-                    <td>
-                      {user.name} {user.disabled && <span className="tone-warn">kept out</span>}
-                      {user.lockedUntil !== undefined && (
-                        <span className="tone-warn">
-                          too many wrong passwords; locked until <Time at={user.lockedUntil} />
-                        </span>
-                      )}
-                      <div className="soft">{user.email}</div>
-                    </td>
-                    <td>{user.roles.join(', ')}</td>
-                    <td>{user.hasTotp ? 'on' : 'off'}</td>
-                    <td>
-                      <Time at={user.lastSeen} none="never" />
-                    </td>
-                    <td>
-                      <Actions user={user} edit={() => setEditing(user)} show={show} />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <PlainTable
+            label="Users"
+            rows={items}
+            idOf={({ id }) => id}
+            isPanel
+            columns={[
+              ...columns,
+              {
+                head: 'Actions',
+                cell: (user) => <Actions user={user} edit={() => setEditing(user)} show={show} />,
+              },
+            ]}
+          />
         )}
       </Loaded>
       <Modal
