@@ -220,3 +220,40 @@ test('what a job tells is numbered; newer progress takes the place of older', as
 
 const isEnd = ({ event }: { event: { type: string; state?: string } }) =>
   event.type === 'state' && event.state === 'succeeded';
+
+test('a worker has the jobs of its hosts alone, and none that was given to another since', async (t) => {
+  const { state, store, runner, create } = await jobs(t);
+  const worker = { organisation: 'main', id: 'w' };
+  const now = store.now();
+  const common = { organisation_id: 'main', name: 'branch' };
+  await state.db
+    .insertInto('worker')
+    .values({ ...common, id: 'w', version: '1', hostname: 'h', at_once: 1, registered: now, seen: now })
+    .execute();
+  const place = { worker_id: 'w', platform: 'qemu' as const, location: '/' };
+  await state.db
+    .insertInto('worker_host')
+    .values({ ...common, ...place })
+    .execute();
+  const { id } = await create({ host: { name: 'branch', atOnce: 1 } });
+  const me = { host: 'elsewhere', boot: 'b', pid: 1, pidStart: '1' };
+  assert.equal(await store.claim(me, { atOnce: 1 }, 0), undefined);
+  assert.equal(await store.claimFor({ ...worker, organisation: 'client' }, me), undefined);
+  const first = await store.claimFor(worker, me);
+  assert.equal(first?.id, id);
+  await runner.start();
+  assert.equal((await store.get('main', id)).state, 'running', 'not judged before it was heard');
+
+  await store.settle(first, { state: 'queued' });
+  const second = await store.claimFor(worker, me);
+  assert.equal(second?.attempt, 2);
+  const lost = { code: 'state' };
+  await assert.rejects(store.beat(first, undefined), lost);
+  await assert.rejects(store.ofWorker(worker, first), lost);
+  await assert.rejects(store.settle(first, { state: 'succeeded', result: 'stale' }), lost);
+  assert.equal(await store.beat(second, undefined), false);
+  for (let sent = 1; sent <= 2; sent += 1)
+    await store.settle(second, { state: 'succeeded', result: 'fresh' });
+  const ended = await store.get('main', id);
+  assert.deepEqual([ended.state, ended.result], ['succeeded', '"fresh"']);
+});

@@ -3,7 +3,7 @@
  * is right for its kind, or has failed; it is never forgotten, and never run by two.
  */
 import type { JobEvent } from '@prima/api';
-import type { Job, JobEventEntry } from '@prima/api/http';
+import type { Job, JobEventEntry, JobState } from '@prima/api/http';
 import {
   type Clock,
   liveness,
@@ -14,29 +14,35 @@ import {
   toPrimaError,
 } from '@prima/base';
 import { problemOf } from '../problem.ts';
-import { type JobRow, JobStore, type Limits, type StoredEvent } from './job-store.ts';
+import type { Claim, JobQueue, Limits, Outcome, QueuedJob, StoredEvent } from './job-queue.ts';
+import { type JobRow, workerOf } from './job-store.ts';
 
 export interface JobWork {
   signal: AbortSignal;
   onEvent: (event: JobEvent) => void;
 }
 
-export interface JobRunnerOptions {
-  store: JobStore;
+/** How a job ended, as the state has it. */
+interface Ended {
+  state: JobState;
+  ended: string;
+  result: string | null;
+  error: string | null;
+}
+
+export interface JobRunnerOptions<J extends QueuedJob = JobRow> {
+  store: JobQueue<J>;
   clock: Clock;
   logger: Logger;
   limits: Limits;
   /** Does what the job says. Raises; `failure` is for what is known to be incomplete though there is a result. */
-  run: (job: JobRow, work: JobWork) => Promise<{ result: unknown; failure?: PrimaError }>;
+  run: (job: J, work: JobWork) => Promise<{ result: unknown; failure?: PrimaError }>;
   /** Whether the job can be done again from its beginning by another process after the first one has died in it. */
-  mayBeginAgain: (job: JobRow) => boolean;
+  mayBeginAgain: (job: J) => boolean;
   /** What follows from its end, given as it will be: done before the end is shown, so that whoever waits for it finds all of it. */
-  ended?: (job: JobRow) => Promise<void>;
+  ended?: (job: J & Ended) => Promise<void>;
   /** Before a job ends for good whose process has died in it. */
-  abandoned?: (
-    job: JobRow,
-    end: { state: 'failed' | 'cancelled'; onEvent: JobWork['onEvent'] },
-  ) => Promise<void>;
+  abandoned?: (job: J, end: { state: 'failed' | 'cancelled'; onEvent: JobWork['onEvent'] }) => Promise<void>;
   /** The end is shown after so long, whatever `ended` is at. Default one minute. */
   endedWithinMs?: number;
 }
@@ -57,7 +63,6 @@ const endedWithinMsDefault = 60_000;
 const settleAttempts = 60;
 const settlePauseMs = 2000;
 
-type Outcome = Parameters<JobStore['settle']>[1];
 type End = Outcome & { state: 'failed' | 'cancelled' };
 
 interface Running {
@@ -67,21 +72,23 @@ interface Running {
 
 type Listener = (entry: JobEventEntry) => void;
 
-export class JobRunner {
-  readonly #options: JobRunnerOptions;
+export class JobRunner<J extends QueuedJob = JobRow> {
+  readonly #options: JobRunnerOptions<J>;
   readonly #running = new Map<string, Running>();
   readonly #listeners = new Map<string, Set<Listener>>();
   #owner: ProcessIdentity | undefined;
+  #started = 0;
   #loop: Promise<void> | undefined;
   #wake = Promise.withResolvers<void>();
   #closing = false;
 
-  constructor(options: JobRunnerOptions) {
+  constructor(options: JobRunnerOptions<J>) {
     this.#options = options;
   }
 
   async start(): Promise<void> {
     this.#owner = await ownIdentity();
+    this.#started = this.#options.clock.monotonic();
     await this.#adoptOrphans();
     this.#loop = this.#run();
   }
@@ -157,12 +164,12 @@ export class JobRunner {
   }
 
   /** Never raises: what cannot be written down is found by whoever looks for orphans. */
-  async #work(job: JobRow, abort: AbortController): Promise<void> {
+  async #work(job: J, abort: AbortController): Promise<void> {
     const { store, run, logger } = this.#options;
-    const log = new EventLog(store, job.id, (entry) => this.#tell(job.id, entry));
+    const log = new EventLog(store, job, (entry) => this.#tell(job.id, entry));
     try {
       await log.begin({ type: 'state', state: 'running', attempt: job.attempt });
-      const stopBeating = this.#beat(job.id, abort, log);
+      const stopBeating = this.#beat(job, abort, log);
       const outcome = await this.#outcome(job, abort, () =>
         run(job, { signal: abort.signal, onEvent: (event) => log.add(event) }),
       );
@@ -180,7 +187,7 @@ export class JobRunner {
   }
 
   /** Never raises: the outcome stands, whatever follows. */
-  async #follow(job: JobRow, outcome: Outcome): Promise<void> {
+  async #follow(job: J, outcome: Outcome): Promise<void> {
     const { ended, store, logger } = this.#options;
     const { state, result, error } = outcome;
     if (!ended || state === 'queued') return;
@@ -205,14 +212,14 @@ export class JobRunner {
   }
 
   /** An outcome is not lost because the database is away for a while: whoever finds the job running would do it again. */
-  async #settle(job: JobRow, outcome: Outcome): Promise<void> {
+  async #settle(job: J, outcome: Outcome): Promise<void> {
     const { store, clock, logger } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await store.settle(job.id, outcome);
+        await store.settle(job, outcome);
         return;
       } catch (error) {
-        if (attempt === settleAttempts) throw error;
+        if (attempt === settleAttempts || isLost(error)) throw error;
         logger.warn(`job ${job.id}: its outcome is written again: ${toPrimaError(error, 'writing').message}`);
         await clock.sleep(settlePauseMs);
       }
@@ -220,9 +227,9 @@ export class JobRunner {
   }
 
   async #outcome(
-    job: JobRow,
+    job: J,
     { signal }: AbortController,
-    run: () => ReturnType<JobRunnerOptions['run']>,
+    run: () => ReturnType<JobRunnerOptions<J>['run']>,
   ): Promise<Outcome> {
     try {
       const { result, failure } = await run();
@@ -237,31 +244,32 @@ export class JobRunner {
     }
   }
 
-  #afterFailure(job: JobRow, failure: PrimaError): Outcome {
+  #afterFailure(job: J, failure: PrimaError): Outcome {
     const error = problemOf(failure);
     if (!failure.retryable || job.attempt >= job.attempts) return { state: 'failed', error };
     const pause = Math.min(firstPauseMs * 4 ** (job.attempt - 1), longestPauseMs);
     return { state: 'queued', error, notBefore: this.#options.store.now(pause) };
   }
 
-  #interrupted(job: JobRow): { state: 'queued' } | End {
+  #interrupted(job: J): { state: 'queued' } | End {
     const mayAgain = this.#options.mayBeginAgain(job) && job.attempt < job.attempts + interruptionsAtMost;
     if (mayAgain) return { state: 'queued' };
     const message = `the server ended during ${job.summary}; what it had begun is taken back when it starts again: look, then try again`;
     return { state: 'failed', error: problemOf(new PrimaError('cancelled', message)) };
   }
 
-  #beat(id: string, abort: AbortController, log: EventLog): () => Promise<void> {
+  #beat(job: J, abort: AbortController, log: EventLog): () => Promise<void> {
     const { store, clock, logger } = this.#options;
     const end = new AbortController();
     const beating = (async () => {
       while (!end.signal.aborted) {
         try {
           await log.flush();
-          const wanted = await store.beat(id, log.takeProgress());
+          const wanted = await store.beat(job, log.takeProgress());
           if (wanted) abort.abort(new PrimaError('cancelled', 'cancelled by request'));
         } catch (error) {
-          logger.warn(`job ${id}: ${toPrimaError(error, 'giving a sign of life').message}`);
+          if (isLost(error)) abort.abort(error);
+          logger.warn(`job ${job.id}: ${toPrimaError(error, 'giving a sign of life').message}`);
         }
         await clock.sleep(beatMs, end.signal).catch(() => undefined); // aborted: it is over
       }
@@ -283,15 +291,15 @@ export class JobRunner {
       if (this.#running.has(job.id) || !(await this.#isOrphan(job))) continue;
       logger.warn(`${job.summary}: the process that was at it has died`);
       const outcome = job.cancelling ? { state: 'cancelled' as const } : this.#interrupted(job);
-      if (outcome.state === 'queued') await store.settle(job.id, outcome);
+      if (outcome.state === 'queued') await store.settle(job, outcome);
       else this.#keep(job.id, new AbortController(), this.#abandon(job, outcome));
     }
   }
 
   /** Never raises: a job whose end could not be written is still an orphan. */
-  async #abandon(job: JobRow, outcome: End): Promise<void> {
+  async #abandon(job: J, outcome: End): Promise<void> {
     const { store, logger, abandoned } = this.#options;
-    const log = new EventLog(store, job.id, (entry) => this.#tell(job.id, entry));
+    const log = new EventLog(store, job, (entry) => this.#tell(job.id, entry));
     try {
       await log.resume();
       await abandoned?.(job, { state: outcome.state, onEvent: (event) => log.add(event) });
@@ -305,18 +313,23 @@ export class JobRunner {
   }
 
   /** Of one that is ours and does not run here: its outcome could not be written. */
-  async #isOrphan({ owner, beat }: JobRow): Promise<boolean> {
+  async #isOrphan({ owner, beat }: J): Promise<boolean> {
+    const { store, clock } = this.#options;
     if (owner === JSON.stringify(this.#owner)) return true;
+    const isSilent = (beat ?? '') < store.now(-silentMs);
+    // a worker has had nobody to give signs of life to while no server ran
+    if (workerOf(owner) !== undefined) return isSilent && clock.monotonic() - this.#started > silentMs;
     const state = owner === null ? 'dead' : await liveness(JSON.parse(owner) as ProcessIdentity);
-    if (state !== 'unknown') return state === 'dead';
-    return (beat ?? '') < this.#options.store.now(-silentMs);
+    return state === 'unknown' ? isSilent : state === 'dead';
   }
 }
 
+const isLost = (error: unknown): boolean => error instanceof PrimaError && error.code === 'state';
+
 /** What one job tells: numbered, kept in order, bounded. Progress is written once in a while, the newest of each. */
 class EventLog {
-  readonly #store: JobStore;
-  readonly #job: string;
+  readonly #store: Pick<JobQueue<QueuedJob>, 'append' | 'removeEvent' | 'lastEvent' | 'now'>;
+  readonly #job: Claim;
   readonly #tell: Listener;
   readonly #waiting: StoredEvent[] = [];
   readonly #progress = new Map<string, Extract<JobEvent, { type: 'progress' }>>();
@@ -326,7 +339,7 @@ class EventLog {
   #number = 0;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(store: JobStore, job: string, tell: Listener) {
+  constructor(store: JobQueue<QueuedJob>, job: Claim, tell: Listener) {
     this.#store = store;
     this.#job = job;
     this.#tell = tell;

@@ -1,15 +1,22 @@
 /** Jobs in the state: made, found, claimed by one process at a time, followed. */
 import { randomUUID } from 'node:crypto';
-import type { JobEvent } from '@prima/api';
 import type { Job, JobEventEntry, JobState, Problem } from '@prima/api/http';
 import { type Clock, PrimaError, type ProcessIdentity } from '@prima/base';
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely';
 import type { Sealer } from '../accounts/sealing.ts';
 import type { State } from '../state/database.ts';
 import type { Tables } from '../state/tables.ts';
+import type { Claim, JobQueue, Limits, Outcome, StoredEvent } from './job-queue.ts';
 
 export type JobRow = Selectable<Tables['job']>;
-export type StoredEvent = JobEvent | { type: 'state'; state: JobState; attempt: number };
+
+/** Who runs a job: a server's process, or that of a worker. */
+type Owner = ProcessIdentity & { worker?: string };
+
+export interface WorkerKey {
+  organisation: string;
+  id: string;
+}
 
 export interface NewJob {
   organisation: string;
@@ -31,11 +38,6 @@ export interface NewJob {
   idempotency?: string | undefined;
 }
 
-export interface Limits {
-  /** Of this process. */
-  atOnce: number;
-}
-
 /** Far more than anybody reads; the last ones say how it ended. */
 const eventsAtMost = 20_000;
 const eventsKeptDays = 60;
@@ -45,7 +47,7 @@ const candidates = 500;
 /** Any number: the same in all processes, so that they claim one after the other. */
 const claimLock = 7_461_001;
 
-export class JobStore {
+export class JobStore implements JobQueue<JobRow> {
   readonly #state: State;
   readonly #clock: Clock;
   readonly #sealer: Sealer;
@@ -186,26 +188,44 @@ export class JobStore {
     return query.execute();
   }
 
-  /** The oldest that may run now, which is this owner's then. */
+  /** The oldest that may run now and is at no worker's host. */
   async claim(owner: ProcessIdentity, limits: Limits, mine: number): Promise<JobRow | undefined> {
-    if (mine >= limits.atOnce) return undefined;
+    return mine < limits.atOnce ? this.#claim(owner) : undefined;
+  }
+
+  /** The oldest of the worker's hosts that may run now. */
+  async claimFor(worker: WorkerKey, owner: ProcessIdentity): Promise<JobRow | undefined> {
+    return this.#claim({ ...owner, worker: worker.id }, worker.organisation);
+  }
+
+  async #claim(owner: Owner, organisation?: string): Promise<JobRow | undefined> {
     return this.#db.transaction().execute(async (db) => {
       if (this.#state.kind === 'postgres') await sql`select pg_advisory_xact_lock(${claimLock})`.execute(db);
       const running = await db.selectFrom('job').selectAll().where('state', '=', 'running').execute();
-      const queued = await db
+      const { worker } = owner;
+      const queued = db
         .selectFrom('job')
-        .selectAll()
+        .selectAll('job')
+        .leftJoin('worker_host', (on) =>
+          on
+            .onRef('worker_host.organisation_id', '=', 'job.organisation_id')
+            .onRef('worker_host.name', '=', 'job.host'),
+        )
         .where('state', '=', 'queued')
         .where((is) => is.or([is('not_before', 'is', null), is('not_before', '<=', this.now())]))
+        .where((is) =>
+          worker === undefined
+            ? is('worker_id', 'is', null)
+            : is.and([is('worker_id', '=', worker), is('job.organisation_id', '=', organisation ?? '')]),
+        )
         .orderBy('created')
-        .limit(candidates)
-        .execute();
-      const next = queued.find((job) => mayRun(job, running));
+        .limit(candidates);
+      const next = (await queued.execute()).find((job) => mayRun(job, running));
       return next && (await this.#take(db, next, owner));
     });
   }
 
-  async #take(db: Transaction<Tables>, job: JobRow, owner: ProcessIdentity): Promise<JobRow | undefined> {
+  async #take(db: Transaction<Tables>, job: JobRow, owner: Owner): Promise<JobRow | undefined> {
     const now = this.now();
     const change = {
       state: 'running' as const,
@@ -224,24 +244,21 @@ export class JobStore {
     return numUpdatedRows > 0n ? { ...job, ...change } : undefined;
   }
 
-  /** A sign of life; answers whether somebody wants it to end. */
-  async beat(id: string, progress: Job['progress'] | undefined): Promise<boolean> {
-    await this.#db
+  async beat({ id, attempt }: Claim, progress: Job['progress'] | undefined): Promise<boolean> {
+    const { numUpdatedRows } = await this.#db
       .updateTable('job')
       .set({ beat: this.now(), ...(progress ? { progress: JSON.stringify(progress) } : {}) })
       .where('id', '=', id)
+      .where('attempt', '=', attempt)
       .where('state', '=', 'running')
-      .execute();
+      .executeTakeFirst();
+    if (numUpdatedRows === 0n) throw lost();
     return (await this.#find(id))?.cancelling === 1;
   }
 
-  /** To its end, or to be tried again. */
-  async settle(
-    id: string,
-    outcome: { state: JobState; result?: unknown; error?: Problem | undefined; notBefore?: string },
-  ): Promise<void> {
+  async settle({ id, attempt }: Claim, outcome: Outcome): Promise<void> {
     const { state, result, error, notBefore } = outcome;
-    await this.#db
+    const { numUpdatedRows } = await this.#db
       .updateTable('job')
       .set({
         state,
@@ -252,7 +269,20 @@ export class JobStore {
         ...(result === undefined ? {} : { result: JSON.stringify(result) }),
       })
       .where('id', '=', id)
-      .execute();
+      .where('attempt', '=', attempt)
+      .where('state', '=', 'running')
+      .executeTakeFirst();
+    if (numUpdatedRows > 0n) return;
+    const now = await this.#find(id);
+    if (now?.attempt !== attempt || now.state !== state) throw lost();
+  }
+
+  /** The job that a worker runs under this claim. Raises `state` where it is no longer its. */
+  async ofWorker(worker: WorkerKey, { id, attempt }: Claim): Promise<JobRow> {
+    const row = await this.get(worker.organisation, id);
+    const isHeld = row.state === 'running' && row.attempt === attempt && workerOf(row.owner) === worker.id;
+    if (!isHeld) throw lost();
+    return row;
   }
 
   /** Answers the job; one that had not begun has ended then. */
@@ -278,18 +308,18 @@ export class JobStore {
     return this.#db.selectFrom('job').selectAll().where('state', '=', 'running').execute();
   }
 
-  /** Events that are not stored: there are too many of the job already. */
-  async append(id: string, number: number, event: StoredEvent): Promise<JobEventEntry | undefined> {
+  async append({ id }: Claim, number: number, event: StoredEvent): Promise<JobEventEntry | undefined> {
     if (number > eventsAtMost && event.type !== 'state') return undefined;
     const time = this.now();
     await this.#db
       .insertInto('job_event')
       .values({ job_id: id, id: number, time, event: JSON.stringify(event) })
+      .onConflict((on) => on.doNothing()) // a worker that heard no answer sends it again
       .execute();
     return { id: number, time, event };
   }
 
-  async removeEvent(id: string, number: number): Promise<void> {
+  async removeEvent({ id }: Claim, number: number): Promise<void> {
     await this.#db.deleteFrom('job_event').where('job_id', '=', id).where('id', '=', number).execute();
   }
 
@@ -301,7 +331,7 @@ export class JobStore {
     await this.#db.deleteFrom('job').where('ended', '<', old(jobsKeptDays)).execute();
   }
 
-  async lastEvent(id: string): Promise<number> {
+  async lastEvent({ id }: Pick<Claim, 'id'>): Promise<number> {
     const { last } = await this.#db
       .selectFrom('job_event')
       .where('job_id', '=', id)
@@ -325,6 +355,14 @@ export class JobStore {
       event: JSON.parse(row.event) as JobEventEntry['event'],
     }));
   }
+}
+
+const lost = (): PrimaError =>
+  new PrimaError('state', 'this job was given up meanwhile, and is no longer run here');
+
+/** The worker that runs a job, of its owner. */
+export function workerOf(owner: string | null): string | undefined {
+  return owner === null ? undefined : (JSON.parse(owner) as Owner).worker;
 }
 
 const aboutRequest = (id: string): string => `request ${id}`;

@@ -15,6 +15,8 @@ export const keptTables = {
   audit: ['organisation_id', 'sequence'],
   repository: ['id'],
   repository_size: ['repository_id', 'time'],
+  worker: ['organisation_id', 'id'],
+  worker_host: ['organisation_id', 'name'],
   host_state: ['organisation_id', 'name'],
   machine: ['organisation_id', 'host', 'name'],
   machine_tag: ['organisation_id', 'machine_id', 'tag'],

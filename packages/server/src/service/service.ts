@@ -76,7 +76,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     const inventory = new Inventory({ db, clock, tenants });
     const jobs = new JobStore(state, clock, sealer);
     const aftermath = new Aftermath({ db, clock, logger, store: jobs, tenants, catalogue, inventory });
-    const runner = new JobRunner({
+    const runner: JobRunner = new JobRunner({
       store: jobs,
       clock,
       logger,

@@ -17,6 +17,7 @@ export function migrations(kind: 'sqlite' | 'postgres'): Record<string, Migratio
     '0004-machine-tags': { up: (db) => machineTags(db as Kysely<unknown>, kind) },
     '0005-origin-of-sessions': { up: (db) => originOfSessions(db as Kysely<unknown>) },
     '0006-limits-of-repositories': { up: (db) => limitsOfRepositories(db as Kysely<unknown>) },
+    '0007-workers': { up: (db) => workers(db as Kysely<unknown>, kind) },
   };
 }
 
@@ -305,6 +306,32 @@ async function originOfSessions(db: Kysely<unknown>): Promise<void> {
 
 async function limitsOfRepositories(db: Kysely<unknown>): Promise<void> {
   await sql.raw("alter table repository add column limits text not null default '{}'").execute(db);
+}
+
+async function workers(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {
+  await make(db, kind, {
+    worker: {
+      columns: {
+        organisation_id: 'organisation',
+        id,
+        name: id,
+        version: id,
+        hostname: id,
+        at_once: 'number not null',
+        registered: id,
+        seen: id,
+      },
+      key: 'organisation_id, id',
+      more: ['unique (organisation_id, name)'],
+    },
+    worker_host: {
+      columns: { organisation_id: 'organisation', name: id, worker_id: id, platform: id, location: id },
+      key: 'organisation_id, name',
+      more: [
+        'foreign key (organisation_id, worker_id) references worker (organisation_id, id) on delete cascade',
+      ],
+    },
+  });
 }
 
 async function first(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {

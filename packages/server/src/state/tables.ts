@@ -163,6 +163,26 @@ export interface Tables {
     /** JSON, of `Problem`: why its last backup failed. */
     last_error: string | null;
   };
+  /** A process beside hosts that the server does not read itself. */
+  worker: {
+    organisation_id: string;
+    /** Its own choice: it is in its home folder. */
+    id: string;
+    name: string;
+    version: string;
+    hostname: string;
+    at_once: number;
+    registered: string;
+    /** Its last sign of life. */
+    seen: string;
+  };
+  worker_host: {
+    organisation_id: string;
+    name: string;
+    worker_id: string;
+    platform: 'qemu' | 'libvirt';
+    location: string;
+  };
   machine_tag: { organisation_id: string; machine_id: string; tag: string };
   policy: {
     id: string;
