@@ -17,6 +17,7 @@ export type Purpose =
   | 'file-systems'
   | 'browser'
   | 'postgres'
+  | 'systemd'
   | 'bench';
 
 const packages: Record<Purpose, readonly string[]> = {
@@ -79,6 +80,7 @@ const packages: Record<Purpose, readonly string[]> = {
   objects: ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw', 'util-linux'],
   // the state of a server
   postgres: ['postgresql-15', 'util-linux'],
+  systemd: ['systemd'],
   // the peers that the benchmark measures
   bench: ['restic', 'borgbackup', 'zstd', 'libnbd-bin', 'nbdkit', 'qemu-utils', 'e2fsprogs', 'virtnbdbackup'],
 };

@@ -1,70 +1,94 @@
 /** Figures for Prometheus, in its text format 0.0.4. Told to loopback, and to whoever has a token of a provider's viewer. */
-import { sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Service } from '../service/service.ts';
 import { protectionAt } from '../service/standing.ts';
+import type { Tables } from '../state/tables.ts';
 
-export async function metricsOf({ state, clock }: Service): Promise<string> {
-  const { db } = state;
-  const now = new Date(clock.now()).toISOString();
+export async function metricsOf({ state: { db }, clock }: Service): Promise<string> {
+  const { rss, heapUsed } = process.memoryUsage();
+  return [
+    ...(await jobMetrics(db)),
+    ...(await machineMetrics(db, clock.now())),
+    ...(await repositoryMetrics(db)),
+    ...family('process_resident_memory_bytes', 'Memory', [[{}, rss]]),
+    ...family('nodejs_heap_used_bytes', 'Heap', [[{}, heapUsed]]),
+    '',
+  ].join('\n');
+}
+
+async function jobMetrics(db: Kysely<Tables>): Promise<string[]> {
   const jobs = await db
     .selectFrom('job')
     .groupBy(['state', 'operation'])
     .select(['state', 'operation', (is) => is.fn.countAll().as('count')])
     .execute();
-  const machines = await db
-    .selectFrom('machine')
-    .where('gone', '=', 0)
+  const samples = jobs.map(({ count, ...labels }) => [labels, count] as const);
+  return family('prima_jobs', 'Jobs by state and operation', samples);
+}
+
+async function machineMetrics(db: Kysely<Tables>, now: number): Promise<string[]> {
+  const there = db.selectFrom('machine').where('gone', '=', 0);
+  const protection = protectionAt(new Date(now).toISOString()).as('protection');
+  const counts = await there
     .groupBy(sql`1, 2`)
-    .select(['organisation_id', protectionAt(now).as('protection'), (is) => is.fn.countAll().as('count')])
+    .select(['organisation_id as organisation', protection, (is) => is.fn.countAll().as('count')])
     .execute();
-  const repositories = await db.selectFrom('repository').selectAll().execute();
-  const { rss, heapUsed } = process.memoryUsage();
+  const points = await there
+    .select(['organisation_id as organisation', 'host', 'name as machine', 'last_point as last'])
+    .execute();
   return [
     ...family(
-      'prima_jobs',
-      'gauge',
-      'Jobs by state and operation',
-      jobs.map(({ count, ...labels }) => [labels, count]),
+      'prima_machines',
+      'Machines by organisation and protection',
+      counts.map(({ count, ...labels }) => [labels, count]),
     ),
     ...family(
-      'prima_machines',
-      'gauge',
-      'Machines by organisation and protection',
-      machines.map(({ organisation_id, protection, count }) => [
-        { organisation: organisation_id, protection },
-        count,
-      ]),
+      'prima_last_point_age_seconds',
+      'Age of the last good point of each machine that has one',
+      points.flatMap(({ last, ...labels }) =>
+        last === null ? [] : [[labels, Math.max(0, Math.round((now - Date.parse(last)) / 1000))] as const],
+      ),
     ),
+  ];
+}
+
+async function repositoryMetrics(db: Kysely<Tables>): Promise<string[]> {
+  const rows = await db
+    .selectFrom('repository')
+    .select(['organisation_id as organisation', 'name', 'stored', 'free', 'error'])
+    .execute();
+  const samples = (value: (row: (typeof rows)[number]) => number | null) =>
+    rows.flatMap((row) => {
+      const { organisation, name } = row;
+      const found = value(row);
+      return found === null ? [] : [[{ organisation, name }, found] as const];
+    });
+  return [
     ...family(
       'prima_repository_stored_bytes',
-      'gauge',
       'What a repository takes',
-      repositories.map(({ name, organisation_id, stored }) => [
-        { organisation: organisation_id, name },
-        stored ?? 0,
-      ]),
+      samples(({ stored }) => stored ?? 0),
+    ),
+    ...family(
+      'prima_repository_free_bytes',
+      'Room that is left where a repository is, where that is known',
+      samples(({ free }) => free),
     ),
     ...family(
       'prima_repository_up',
-      'gauge',
       '1 where it could be read the last time',
-      repositories.map(({ name, organisation_id, error }) => [
-        { organisation: organisation_id, name },
-        error === null ? 1 : 0,
-      ]),
+      samples(({ error }) => (error === null ? 1 : 0)),
     ),
-    ...family('process_resident_memory_bytes', 'gauge', 'Memory', [[{}, rss]]),
-    ...family('nodejs_heap_used_bytes', 'gauge', 'Heap', [[{}, heapUsed]]),
-    '',
-  ].join('\n');
+  ];
 }
 
 type Sample = readonly [labels: Record<string, string>, value: number | string | bigint];
 
-function family(name: string, type: string, help: string, samples: readonly Sample[]): string[] {
+/** All of them go up and down. */
+function family(name: string, help: string, samples: readonly Sample[]): string[] {
   const lines = samples.map(([labels, value]) => {
     const told = Object.entries(labels).map(([key, text]) => `${key}=${JSON.stringify(text)}`);
     return `${name}${told.length > 0 ? `{${told.join(',')}}` : ''} ${value}`;
   });
-  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines];
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} gauge`, ...lines];
 }
