@@ -24,6 +24,12 @@ test('PostgreSQL: a disk is backed up, and two servers on one database run each 
   assert.equal(repository?.points, 1);
   assert.ok((await admin.call('getOverview')).storage.stored > 0);
 
+  const lost = new Visitor(first.server.url);
+  await lost.signIn('admin');
+  const { items } = await lost.call('listSessions');
+  await admin.call('endSession', { path: { id: items.find(({ isThis }) => isThis)?.id ?? '' } });
+  await assert.rejects(lost.call('getSession'));
+
   const second = await first.another();
   t.after(() => postgres.stop()); // after the servers have ended
   const ids: string[] = [];
