@@ -61,6 +61,7 @@ test('a machine is protected, backed up and restored in the panel', async (t) =>
     await page.getByRole('button', { name: 'New policy' }).first().click();
     const dialog = page.getByRole('dialog');
     await dialog.getByLabel('Name').fill('nightly');
+    await dialog.getByText('Takes 1 machine').waitFor();
     await picture('policy-form');
     await checkAccessible(page, 'the form of a policy');
     await dialog.getByRole('button', { name: 'Make it' }).click();

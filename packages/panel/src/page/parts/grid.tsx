@@ -126,7 +126,7 @@ export function Grid<Row>({ label, queryKey, page, columns, idOf, empty, refresh
       <p className="soft" role="status" style={{ marginTop: 6, fontSize: 12 }}>
         {isFetchingNextPage
           ? 'Reading more…'
-          : `${rows.length.toLocaleString('en')}${total === undefined ? (hasNextPage ? ' so far' : '') : ` of ${total.toLocaleString('en')}`}`}
+          : `${rows.length.toLocaleString('en')}${total === undefined ? (hasNextPage ? ' so far' : ' in all') : ` of ${total.toLocaleString('en')}`}`}
       </p>
     </>
   );
