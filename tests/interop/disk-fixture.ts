@@ -63,6 +63,7 @@ export class DiskFolder implements AsyncDisposable {
       env: { PRIMA_HOME: this.#home },
       clock: systemClock,
       startServer: () => Promise.reject(new Error('no server is wanted here')),
+      startWorker: () => Promise.reject(new Error('no worker is wanted here')),
       serverLines: () => {
         throw new Error('no server is meant');
       },

@@ -157,6 +157,25 @@ test('the server answers as its document says', async (t) => {
       await admin.operate(name, request);
   });
 
+  await t.test('a worker', async () => {
+    const path = { id: 'w1' };
+    const hosts = [{ name: 'edge', platform: 'qemu' as const, location: '/machines' }];
+    const said = { name: 'edge', version: '1', hostname: 'edge', atOnce: 1, hosts };
+    await admin.ask('registerWorker', { path, body: said });
+    await admin.ask('tellInventory', { path, body: { host: 'edge', machines: [] } });
+    const body = { point, host: 'edge', as: 'new' };
+    const url = '/api/v1/operations/restoreToHost?repository=main';
+    assert.equal((await admin.send('/operations/restoreToHost', 'post', { url, body })).status, 202);
+    const owner = { host: 'edge', boot: 'b', pid: 1, pidStart: '1' };
+    const { job } = (await admin.ask('claimJob', { path, body: { owner } })) as { job: { id: string } };
+    await admin.ask('listWorkerJobs', { path });
+    const at = { worker: 'w1', id: job.id };
+    await admin.ask('beatJob', { path: at, body: { attempt: 1 } });
+    await admin.ask('settleJob', { path: at, body: { attempt: 1, state: 'cancelled' } });
+    await admin.ask('listWorkers');
+    await admin.ask('removeWorker', { path });
+  });
+
   await t.test('what is decided, set, written down; and what is taken away', async () => {
     const settings = { organisationName: 'Main', inventoryMinutes: 10 };
     await admin.ask('changeSettings', { body: { ...settings, secondApproval: true } });

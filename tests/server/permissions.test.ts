@@ -48,7 +48,13 @@ test('every route, every role', async (t) => {
   for (const name of Object.keys(endpoints) as EndpointName[]) {
     const { method, path, audience }: Endpoint = endpoints[name];
     if (audience === 'anyone') continue;
-    const where = urlOf(path, { id: 'none', host: 'none', repository: 'none', secret: 'none' });
+    const where = urlOf(path, {
+      id: 'none',
+      host: 'none',
+      repository: 'none',
+      secret: 'none',
+      worker: 'none',
+    });
     assert.equal((await send(method, where, undefined)).status, 401, `${name} by nobody`);
     for (const role of roles) {
       const may: boolean =

@@ -10,6 +10,8 @@ export const HostDto = z.object({
   platform,
   /** The folder of a plain QEMU host; the address of a libvirt daemon: `qemu:///system`, `qemu+ssh://root@host/system`. */
   location: z.string(),
+  /** The worker of a server that it is at. */
+  worker: z.string().optional(),
 });
 export type HostDto = z.infer<typeof HostDto>;
 

@@ -55,6 +55,23 @@ export interface Served {
   close(): Promise<void>;
 }
 
+/** How a worker is to run. */
+export interface WorkOptions {
+  home: string;
+  server: ServerOptions;
+  name?: string;
+  version: string;
+  atOnce?: number;
+  logger: Logger;
+}
+
+/** A worker that runs. */
+export interface Working {
+  name: string;
+  hosts: readonly string[];
+  close(): Promise<void>;
+}
+
 export interface Environment {
   stdout: Output;
   stderr: Output;
@@ -69,6 +86,7 @@ export interface Environment {
   /** A resource of it that is lines of text. */
   serverLines(options: ServerOptions, path: string, signal: AbortSignal): AsyncIterable<string>;
   startServer(options: ServeOptions): Promise<Served>;
+  startWorker(options: WorkOptions): Promise<Working>;
   /** Calls `listener` at every Ctrl-C or request to end, until the returned function is called. */
   onInterrupt(listener: () => void): () => void;
   /** Calls `task` every `ms` without keeping the process alive, until the returned function is called. */

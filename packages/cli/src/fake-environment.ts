@@ -112,6 +112,9 @@ export function startFake(argv: readonly string[], setup: FakeSetup = {}): Runni
     startServer: async () => {
       throw new Error('no test of the command line starts a server');
     },
+    startWorker: async () => {
+      throw new Error('no test of the command line starts a worker');
+    },
     serverLines: async function* (options, path) {
       connected = options;
       yield* setup.lines?.(path) ?? [];

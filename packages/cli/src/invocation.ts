@@ -2,8 +2,8 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { CallOptions, JobEvent, PrimaApi, SecretSource } from '@prima/api';
-import { createLogger, PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
-import type { Environment, Secret, Served, ServeOptions } from './environment.ts';
+import { createLogger, type Logger, PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
+import type { Environment, Secret, Served, ServeOptions, Working, WorkOptions } from './environment.ts';
 import { readRecoveryKey, readSecret } from './secret.ts';
 import { type ServerChoice, serverOptions, serverUrl } from './server-options.ts';
 import { ProgressView } from './terminal/progress.ts';
@@ -164,6 +164,32 @@ export class Invocation {
     options: Omit<ServeOptions, 'home' | 'logger'>,
     started: (server: Served) => void,
   ): Promise<void> {
+    await this.#last(
+      (logger) => this.environment.startServer({ ...options, home: this.home, logger }),
+      started,
+    );
+  }
+
+  /** The same for a worker of the server that the command line names. */
+  async workFor(
+    options: Omit<WorkOptions, 'home' | 'logger' | 'server'>,
+    started: (worker: Working) => void,
+  ): Promise<void> {
+    const url = this.#server;
+    if (url === undefined) throw new UserError('usage', 'a worker works for a server: give --server URL');
+    const { environment } = this;
+    const warn = (message: string) => this.warn(message);
+    const server = await serverOptions(url, this.globals, { environment, warn });
+    await this.#last(
+      (logger) => environment.startWorker({ ...options, server, home: this.home, logger }),
+      started,
+    );
+  }
+
+  async #last<T extends { close(): Promise<void> }>(
+    start: (logger: Logger) => Promise<T>,
+    started: (running: T) => void,
+  ): Promise<void> {
     const asked = Promise.withResolvers<void>();
     let isEnding = false;
     const release = this.environment.onInterrupt(() => {
@@ -175,10 +201,10 @@ export class Invocation {
       const logger = createLogger(({ level, message, fields }) => {
         if (level !== 'debug' || this.globals.verbose) this.#log({ type: 'log', level, message, fields });
       });
-      const server = await this.environment.startServer({ ...options, home: this.home, logger });
-      started(server);
+      const running = await start(logger);
+      started(running);
       await asked.promise;
-      await server.close();
+      await running.close();
     } finally {
       release();
       this.#view.close();

@@ -134,6 +134,7 @@ function processEnvironment(
     }),
     openApplication,
     startServer: async (options) => (await import('@prima/server')).startServer(options),
+    startWorker: async (options) => (await import('@prima/server')).startWorker(options),
     serverLines: async function* (...asked) {
       yield* (await import('@prima/api/client')).serverLines(...asked);
     },

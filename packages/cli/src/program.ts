@@ -45,6 +45,7 @@ const groups: Record<string, Record<string, () => Promise<Register>>> = {
     datastore: async () => (await import('./commands/datastore.ts')).registerDatastore,
   },
   'Server:': {
+    worker: async () => (await import('./commands/worker.ts')).registerWorker,
     server: async () => (await import('./commands/server.ts')).registerServer,
     self: async () => (await import('./commands/self.ts')).registerSelf,
     audit: async () => (await import('./commands/audit.ts')).registerAudit,

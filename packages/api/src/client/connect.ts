@@ -18,10 +18,12 @@ import { operationNames, operations } from '../operation-table.ts';
 import { parseAnswer, parseRequest } from '../parse.ts';
 import { ExportDto, type ExportHandle, type ExportRequest } from '../restore.ts';
 import { Nothing } from '../values.ts';
+import { ApiError, type ResourceClient, resourceClient } from '../http/resource-client.ts';
 import { Connection } from './connection.ts';
+import { errorOf } from './problem.ts';
 import { runJob } from './job.ts';
 import { defaultTiming, type Timing } from './timing.ts';
-import { type Fetch, type Trust, trustingFetch } from './trusting-fetch.ts';
+import { type Fetch, type FetchInit, type Trust, trustingFetch } from './trusting-fetch.ts';
 
 export interface ServerOptions extends Trust {
   /** `https://prima.example.org`; `http://` only on this computer. */
@@ -39,6 +41,27 @@ export interface ServerOptions extends Trust {
 /** Connects with the first request, not before. Raises `usage` when what is given makes no sense. Close it in the end. */
 export function connectPrima(options: ServerOptions): PrimaApi {
   return new Client(connectionTo(options), options.repository).api();
+}
+
+/** Its resources. Raises what the server tells as it is there, `remote` (retryable) where it cannot be reached. */
+export function serverResources(options: ServerOptions): ResourceClient {
+  const { url, token, fetch: send } = connectionTo(options).options;
+  const call = resourceClient({
+    origin: url,
+    headers: () => ({ authorization: `Bearer ${token}` }),
+    fetch: ((input: string, init: FetchInit) => send(input, { ...init, redirect: 'error' })) as typeof fetch,
+  });
+  return async (name, input) => {
+    try {
+      return await call(name, input);
+    } catch (error) {
+      if (error instanceof ApiError)
+        throw errorOf({ ...error.problem, retryable: error.problem.retryable ?? error.status >= 502 });
+      const { message } =
+        error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error);
+      throw new RemoteError(`asking ${url}: ${message}`, { retryable: true, cause: error });
+    }
+  };
 }
 
 /** A resource of the server that is lines of text, as they come, without their ends. Raises as operations do. */

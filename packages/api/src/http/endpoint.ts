@@ -1,8 +1,16 @@
 /** One resource of the HTTP API: where it is, who may, what goes in and out. Routes, the OpenAPI document and clients come from it. */
 import type { z } from 'zod';
 
-/** What a member of an organisation may. `viewer` is in each of the others; `administrator` is all of them. */
-export const roles = ['viewer', 'operator', 'restorer', 'tester', 'implementer', 'administrator'] as const;
+/** What a member of an organisation may. `viewer` is in each of the others but `worker`; `administrator` is all of them. */
+export const roles = [
+  'viewer',
+  'operator',
+  'restorer',
+  'tester',
+  'implementer',
+  'worker',
+  'administrator',
+] as const;
 
 export type Role = (typeof roles)[number];
 
@@ -34,5 +42,9 @@ export function endpoint<const E extends Endpoint>(described: E): E {
 
 /** Whether somebody with these roles may do what needs `needed`. */
 export function hasRole(held: readonly Role[], needed: Role): boolean {
-  return held.includes('administrator') || held.includes(needed) || (needed === 'viewer' && held.length > 0);
+  return (
+    held.includes('administrator') ||
+    held.includes(needed) ||
+    (needed === 'viewer' && held.some((role) => role !== 'worker'))
+  );
 }

@@ -20,14 +20,15 @@ test('paths are filled and escaped', () => {
   assert.equal(urlOf('/jobs/{id}', { id: 'a/b' }, { after: 3, q: undefined }), '/api/v1/jobs/a%2Fb?after=3');
 });
 
-test('each role looks; an administrator may all; no role, nothing', () => {
+test('each role looks; an administrator may all; no role, nothing; a worker does not look', () => {
   assert.deepEqual(
     [
       hasRole(['restorer'], 'viewer'),
       hasRole(['restorer'], 'operator'),
       hasRole(['administrator'], 'tester'),
       hasRole([], 'viewer'),
+      hasRole(['worker'], 'viewer'),
     ],
-    [true, false, true, false],
+    [true, false, true, false, false],
   );
 });

@@ -3,7 +3,14 @@ import { accountEndpoints } from './accounts.ts';
 import { identityEndpoints } from './identity.ts';
 import { jobEndpoints } from './jobs.ts';
 import { thingEndpoints } from './things.ts';
+import { workerEndpoints } from './workers.ts';
 
-export const endpoints = { ...accountEndpoints, ...identityEndpoints, ...thingEndpoints, ...jobEndpoints };
+export const endpoints = {
+  ...accountEndpoints,
+  ...identityEndpoints,
+  ...thingEndpoints,
+  ...jobEndpoints,
+  ...workerEndpoints,
+};
 
 export type EndpointName = keyof typeof endpoints;

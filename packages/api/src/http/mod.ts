@@ -7,3 +7,4 @@ export type { jobEndpoints } from './jobs.ts';
 export * from './resource-client.ts';
 export type { thingEndpoints } from './things.ts';
 export type * from './types.ts';
+export type { workerEndpoints } from './workers.ts';

@@ -11,6 +11,7 @@ export const host = z.object({
   platform: z.enum(['qemu', 'libvirt']),
   location: text(1000),
   machines: count,
+  worker: name.optional().meta({ description: 'that it is at; absent: the server reaches it itself' }),
   seen: time.optional().meta({ description: 'when its inventory was last read' }),
   error: problem.optional().meta({ description: 'why it could not be read since' }),
 });

@@ -5,6 +5,7 @@ import type * as common from './common.ts';
 import type * as identities from './identity.ts';
 import type * as jobs from './jobs.ts';
 import type * as things from './things.ts';
+import type * as workers from './workers.ts';
 
 export type Approval = z.infer<typeof accounts.approval>;
 export type AuditEntry = z.infer<typeof accounts.auditEntry>;
@@ -30,3 +31,5 @@ export type Session = z.infer<typeof accounts.session>;
 export type Settings = z.infer<typeof things.settings>;
 export type Token = z.infer<typeof accounts.token>;
 export type User = z.infer<typeof accounts.user>;
+export type Worker = z.infer<typeof workers.worker>;
+export type WorkerRegistration = z.infer<typeof workers.workerEndpoints.registerWorker.body>;

@@ -70,6 +70,7 @@ const columns: readonly Column<HostDto>[] = [
   { title: 'HOST', value: (host) => host.name, importance: 9 },
   { title: 'PLATFORM', value: (host) => host.platform, importance: 3, minWidth: 4 },
   { title: 'LOCATION', value: (host) => host.location, importance: 5 },
+  { title: 'WORKER', value: (host) => host.worker ?? '', importance: 4 },
 ];
 
 const checkColumns: readonly Column<HostTestResult['checks'][number]>[] = [

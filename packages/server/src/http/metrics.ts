@@ -4,16 +4,28 @@ import type { Service } from '../service/service.ts';
 import { protectionAt } from '../service/standing.ts';
 import type { Tables } from '../state/tables.ts';
 
-export async function metricsOf({ state: { db }, clock }: Service): Promise<string> {
+export async function metricsOf({ state: { db }, clock, workers }: Service): Promise<string> {
   const { rss, heapUsed } = process.memoryUsage();
   return [
     ...(await jobMetrics(db)),
     ...(await machineMetrics(db, clock.now())),
     ...(await repositoryMetrics(db)),
+    ...(await workerMetrics(db, workers)),
     ...family('process_resident_memory_bytes', 'Memory', [[{}, rss]]),
     ...family('nodejs_heap_used_bytes', 'Heap', [[{}, heapUsed]]),
     '',
   ].join('\n');
+}
+
+async function workerMetrics(db: Kysely<Tables>, workers: Service['workers']): Promise<string[]> {
+  const organisations = await db.selectFrom('organisation').select('id').execute();
+  const lists = organisations.map(async ({ id: organisation }) =>
+    (await workers.list(organisation)).map(
+      ({ name, state }) => [{ organisation, name }, state === 'here' ? 1 : 0] as const,
+    ),
+  );
+  const samples = (await Promise.all(lists)).flat();
+  return family('prima_workers', '1 where a worker was heard of within 90 seconds', samples);
 }
 
 async function jobMetrics(db: Kysely<Tables>): Promise<string[]> {

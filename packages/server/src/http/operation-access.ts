@@ -7,12 +7,14 @@ import { namesPaths } from './operation-traits.ts';
 
 /** Raises `forbidden`. */
 export async function checkMayOperate(
-  { tenants }: Service,
+  { tenants, workers }: Service,
   caller: Caller,
   name: OperationName,
   request: ReturnType<typeof parseRequest>,
 ): Promise<void> {
-  const hosts = (await (await tenants.of(caller.organisation)).hostList()).map((host) => host.name);
+  const { organisation } = caller;
+  const own = await (await tenants.of(organisation)).hostList();
+  const hosts = [...own, ...(await workers.hosts(organisation))].map((host) => host.name);
   const role = roleOf(name, request, hosts);
   checkAudience(caller, role);
   if (namesPaths(name, role)) checkMayNamePaths(caller);

@@ -1,4 +1,5 @@
 /** The operations of the command line, and the events of jobs. docs/protocol/http.md has the wire form. */
+import type { HostAddRequest, HostDto } from '@prima/api';
 import {
   invoke,
   isOperationName,
@@ -15,6 +16,7 @@ import { askApproval } from '../service/approvals.ts';
 import type { Service } from '../service/service.ts';
 import { readSettings } from '../service/settings.ts';
 import { applicationFor } from '../service/work.ts';
+import { callAtWorker } from '../service/worker-calls.ts';
 import { checkAudience } from './access.ts';
 import { JobFollower } from './job-follower.ts';
 import { type Bindings, bodyOf, type Requests } from './request.ts';
@@ -67,9 +69,21 @@ async function answer(asked: AskedOperation): Promise<Response> {
   await checkMayOperate(service, caller, name, request);
   const repository = context.req.query('repository');
   if (operations[name].kind === 'job') return begin(asked, repository);
+  const host = hostOfRequest(request);
+  if (host !== undefined && (await service.workers.hostAt(organisation, host))) {
+    const summary = summaryOf(name, request);
+    const { signal } = context.req.raw;
+    const call = { organisation, host, name, request, summary, requestedBy: caller.name, repository, signal };
+    return context.json({ result: await callAtWorker(service, call) });
+  }
+  if (name === 'hostAdd') await service.workers.checkFree(organisation, (request as HostAddRequest).name);
   const row = { organisation_id: organisation, repository: repository ?? null };
   const application = await applicationFor(service.tenants, row, name);
   const result = await invoke(application, name, request, { signal: context.req.raw.signal });
+  if (name === 'hostList')
+    return context.json({
+      result: [...(result as HostDto[]), ...(await service.workers.hosts(organisation))],
+    });
   const { media } = operations[name];
   if (media !== undefined)
     return context.body(result as Uint8Array<ArrayBuffer>, 200, { 'content-type': media });

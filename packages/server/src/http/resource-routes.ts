@@ -11,12 +11,14 @@ import { identityHandlers } from './identity-handlers.ts';
 import { jobHandlers } from './job-handlers.ts';
 import { addressOf, type Bindings, bodyOf, fitting, type Requests } from './request.ts';
 import { thingHandlers } from './thing-handlers.ts';
+import { workerHandlers } from './worker-handlers.ts';
 
 const handlers: Handlers<EndpointName> = {
   ...accountHandlers,
   ...identityHandlers,
   ...thingHandlers,
   ...jobHandlers,
+  ...workerHandlers,
 };
 
 export function addResources(app: Hono<Bindings>, service: Service, requests: Requests): void {

@@ -1,5 +1,6 @@
 /** Hosts, machines, repositories, points, settings, the overview. */
 import { randomUUID } from 'node:crypto';
+import type { HostTestResult, MachineDto } from '@prima/api';
 import type { Host, PointRow, Problem, thingEndpoints } from '@prima/api/http';
 import { PrimaError } from '@prima/base';
 import type { Selectable } from 'kysely';
@@ -10,6 +11,7 @@ import type { Service } from '../service/service.ts';
 import { readSettings, writeSettings } from '../service/settings.ts';
 import { reckonStanding } from '../service/standing.ts';
 import { secretOfRepository } from '../service/tenants.ts';
+import { callAtWorker } from '../service/worker-calls.ts';
 import type { Tables } from '../state/tables.ts';
 import { checkMayNamePaths } from './access.ts';
 import { likeWords, pageOf, readCursor } from './cursor.ts';
@@ -22,25 +24,55 @@ export const thingHandlers: Handlers<keyof typeof thingEndpoints> = {
   addHost: async ({ service, organisation, caller, body, note }) => {
     note(body.name, { ...body });
     if (body.platform === 'qemu' || !/^qemu\+(ssh|tls|tcp):/.test(body.location)) checkMayNamePaths(caller);
+    await service.workers.checkFree(organisation, body.name);
     await (await service.tenants.of(organisation)).hostAdd(body);
     await refreshHost(service, organisation, body.name).catch(() => undefined); // it is noted, and told with the host
     return hostOf(service, organisation, body.name);
   },
-  testHost: async ({ service, organisation, path }) => {
-    const { ok, checks } = await (await service.tenants.of(organisation)).hostTest({
-      name: path['id'] ?? '',
-    });
+  testHost: async ({ service, organisation, path, caller, signal }) => {
+    const name = path['id'] ?? '';
+    const { ok, checks } = (await service.workers.hostAt(organisation, name))
+      ? ((await callAtWorker(service, {
+          organisation,
+          host: name,
+          name: 'hostTest',
+          request: { name },
+          summary: `test host ${name}`,
+          requestedBy: caller.name,
+          signal,
+        })) as HostTestResult)
+      : await (await service.tenants.of(organisation)).hostTest({ name });
     return { ok, checks };
   },
   removeHost: async ({ service, organisation, path, note }) => {
     const name = path['id'] ?? '';
     note(name);
+    const at = await service.workers.hostAt(organisation, name);
+    if (at)
+      throw new PrimaError(
+        'refused',
+        `"${name}" is a host of the worker ${at.worker}; remove it there, with prima host remove`,
+      );
     await (await service.tenants.of(organisation)).hostRemove({ name });
     await service.inventory.forgetHost(organisation, name);
   },
-  refreshInventory: async ({ service, organisation, path }) => {
-    await hostOf(service, organisation, path['id'] ?? '');
-    await refreshHost(service, organisation, path['id'] ?? '');
+  refreshInventory: async ({ service, organisation, path, caller, signal }) => {
+    const host = path['id'] ?? '';
+    const { worker } = await hostOf(service, organisation, host);
+    if (worker === undefined) await refreshHost(service, organisation, host);
+    else {
+      const machines = await callAtWorker(service, {
+        organisation,
+        host,
+        name: 'machineList',
+        request: { host },
+        summary: `read the machines of ${host}`,
+        requestedBy: caller.name,
+        signal,
+      });
+      await service.inventory.take(organisation, host, { machines: machines as MachineDto[] });
+      await reckonStanding(service.state.db, organisation);
+    }
     return hostOf(service, organisation, path['id'] ?? '');
   },
   ...machineHandlers,
@@ -175,8 +207,9 @@ async function refreshHost(service: Service, organisation: string, host: string)
 }
 
 async function hostsOf(service: Service, organisation: string): Promise<Host[]> {
-  const { state, tenants } = service;
-  const hosts = await (await tenants.of(organisation)).hostList();
+  const { state, tenants, workers } = service;
+  const own = await (await tenants.of(organisation)).hostList();
+  const hosts = [...own, ...(await workers.hosts(organisation))];
   const states = await state.db
     .selectFrom('host_state')
     .selectAll()

@@ -1,7 +1,7 @@
 /** What follows from a job that has ended: what is known is read anew, and what a policy wants next is queued. */
 import { type Clock, type Logger, toPrimaError } from '@prima/base';
 import type { Kysely } from 'kysely';
-import type { JobRow, JobStore } from '../jobs/job-store.ts';
+import { type JobRow, type JobStore, workerOf } from '../jobs/job-store.ts';
 import type { Tables } from '../state/tables.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Inventory } from './inventory.ts';
@@ -38,6 +38,8 @@ const changeMachines = new Set([
   'machineImport',
   'machinePower',
 ]);
+
+export const changesMachines = (operation: string): boolean => changeMachines.has(operation);
 
 export class Aftermath {
   readonly #parts: AftermathParts;
@@ -76,7 +78,9 @@ export class Aftermath {
           .execute();
       await catalogue.refresh(repository);
     }
-    if (job.host !== null && changeMachines.has(operation)) await inventory.refresh(organisation, job.host);
+    // a worker tells of its hosts itself
+    if (job.host !== null && changesMachines(operation) && workerOf(job.owner) === undefined)
+      await inventory.refresh(organisation, job.host);
   }
 
   /** After a policy's backup: what it no longer keeps is forgotten, what is new is copied, and what nobody needs collected once a day. */

@@ -1,5 +1,6 @@
 /** The machines of all hosts, as they were when each was last looked at. */
 import type { MachineDto } from '@prima/api';
+import type { Problem } from '@prima/api/http';
 import { type Clock, toPrimaError } from '@prima/base';
 import type { Insertable, Kysely } from 'kysely';
 import { problemOf } from '../problem.ts';
@@ -33,18 +34,31 @@ export class Inventory {
   }
 
   async #refresh(organisation: string, host: string): Promise<void> {
-    const { clock, tenants } = this.#parts;
-    const seen = new Date(clock.now()).toISOString();
+    const { tenants } = this.#parts;
     try {
       const application = await tenants.of(organisation);
       const machines = await application.machineList({ host });
-      await this.#replace(organisation, host, { machines, seen });
-      await this.#note(organisation, host, { seen, error: null });
+      await this.take(organisation, host, { machines });
     } catch (error) {
       const failure = toPrimaError(error, `reading the machines of ${host}`);
-      await this.#note(organisation, host, { error: JSON.stringify(problemOf(failure)) });
+      await this.take(organisation, host, { error: problemOf(failure) });
       throw failure;
     }
+  }
+
+  /** What was found on a host, or why nothing could be. */
+  async take(
+    organisation: string,
+    host: string,
+    { machines, error }: { machines?: readonly MachineDto[] | undefined; error?: Problem | undefined },
+  ): Promise<void> {
+    const seen = new Date(this.#parts.clock.now()).toISOString();
+    if (machines && !error) {
+      const own = machines.filter((machine) => machine.host === host);
+      await this.#replace(organisation, host, { machines: own, seen });
+    }
+    const failed = error === undefined ? { seen, error: null } : { error: JSON.stringify(error) };
+    await this.#note(organisation, host, failed);
   }
 
   async #note(

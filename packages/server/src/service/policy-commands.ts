@@ -54,6 +54,11 @@ export async function afterAbandoned(
   if (policy) await runAfter(policy.commands, { env: environmentOf(job, policy.name), onEvent, outcome });
 }
 
+/** They run on the server: a backup by a worker cannot have them. */
+export async function hasPolicyCommands(db: Kysely<Tables>, job: JobRow): Promise<boolean> {
+  return (await commandsOf(db, job)) !== undefined;
+}
+
 async function commandsOf(
   db: Kysely<Tables>,
   { operation, policy_id }: JobRow,

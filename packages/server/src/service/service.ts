@@ -21,6 +21,7 @@ import { defaultSettings } from './settings.ts';
 import { secretOfRepository, Tenants } from './tenants.ts';
 import { Ticker } from './ticker.ts';
 import { mayBeginAgain, work } from './work.ts';
+import { Workers } from './workers.ts';
 
 export interface ServiceOptions {
   home: string;
@@ -48,6 +49,8 @@ export interface Service {
   tenants: Tenants;
   catalogue: Catalogue;
   inventory: Inventory;
+  workers: Workers;
+  aftermath: Aftermath;
   policies: Policies;
   jobs: JobStore;
   runner: JobRunner;
@@ -107,6 +110,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       tenants,
       catalogue,
       inventory,
+      workers: new Workers({ db, clock, tenants }),
+      aftermath,
       policies,
       jobs,
       runner,

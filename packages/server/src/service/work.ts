@@ -28,7 +28,7 @@ const againAfterDeath: ReadonlySet<OperationName> = new Set<OperationName>([
   'restoreToHost',
 ]);
 
-export const mayBeginAgain = ({ operation }: JobRow): boolean =>
+export const mayBeginAgain = ({ operation }: Pick<JobRow, 'operation'>): boolean =>
   isOperationName(operation) && (againAfterDeath.has(operation) || operations[operation].reads);
 
 export async function work(
@@ -45,14 +45,29 @@ async function operate(
   options: JobWork,
 ): Promise<{ result: unknown; failure?: PrimaError }> {
   const { operation } = row;
-  if (!isOperationName(operation))
-    throw new PrimaError('unsupported', `this server knows no operation ${operation}`);
-  const request = parseRequest(operation, store.requestOf(row));
+  if (!isOperationName(operation)) throw unknownOperation(operation);
   const application = await applicationFor(tenants, row, operation);
+  return runOperation(application, { operation, request: store.requestOf(row) }, options);
+}
+
+/** Raises `unsupported` for an operation that this version does not know. */
+export async function runOperation(
+  application: PrimaApi,
+  { operation, request: said }: { operation: string; request: unknown },
+  options: JobWork,
+): Promise<{ result: unknown; failure?: PrimaError }> {
+  if (!isOperationName(operation)) throw unknownOperation(operation);
+  const request = parseRequest(operation, said);
   const result = await invoke(application, operation, request, options);
   const failure = failureIn(operation, result);
   return failure ? { result, failure } : { result };
 }
+
+const unknownOperation = (name: string): PrimaError =>
+  new PrimaError(
+    'unsupported',
+    `this version of Prima knows no operation ${name}; use the same one at the server and its workers`,
+  );
 
 /** With the repository where one is named, or the operation needs one and there is only one. */
 export async function applicationFor(

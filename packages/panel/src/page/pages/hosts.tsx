@@ -111,7 +111,8 @@ function One({ host }: { host: Host }) {
         </div>
       </div>
       <p>
-        {plural(host.machines, 'machine')} · seen <Time at={host.seen} none="never" />
+        {plural(host.machines, 'machine')} · {host.worker !== undefined && `at worker ${host.worker} · `}seen{' '}
+        <Time at={host.seen} none="never" />
       </p>
       {host.error && <p className="tone-bad">{host.error.message}</p>}
       {tested && (

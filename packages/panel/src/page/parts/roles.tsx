@@ -8,6 +8,7 @@ const means: Record<Role, string> = {
   restorer: 'restores machines',
   tester: 'tries points in the lab',
   implementer: 'adds hosts, applies changes',
+  worker: 'for tokens of prima worker: does jobs at its hosts, sees nothing',
   administrator: 'may do everything',
 };
 
