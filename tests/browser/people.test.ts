@@ -87,7 +87,7 @@ async function buttonsOn(page: Page): Promise<Map<string, string[]>> {
 
 /** What everybody has: one's own account, looking, what is read anew. */
 const ofEverybody =
-  /^(Custody of the point of .*|New token|Change|Turn it on|Toggle password visibility|Refresh|Look now|Try again)$/;
+  /^(Custody of the point of .*|New token|Change|Turn it on|End|End all others|Unlink|Toggle password visibility|Refresh|Look now|Try again)$/;
 
 /** The status of a request that the page sends for the person who is signed in. */
 function sent(page: Page, path: string, body: object): Promise<number> {
