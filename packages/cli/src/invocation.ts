@@ -2,10 +2,11 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { CallOptions, JobEvent, PrimaApi, SecretSource } from '@prima/api';
-import { createLogger, type Logger, PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
+import { type Logger, PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
 import type { Environment, Secret, Served, ServeOptions, Working, WorkOptions } from './environment.ts';
 import { readRecoveryKey, readSecret } from './secret.ts';
 import { type ServerChoice, serverOptions, serverUrl } from './server-options.ts';
+import type { LogFormat } from './terminal/log-format.ts';
 import { ProgressView } from './terminal/progress.ts';
 import { type Page, type Paint, painter, wantsColour } from './terminal/style.ts';
 import { printable } from './terminal/width.ts';
@@ -34,6 +35,13 @@ export interface CommandTraits {
   newSecret?: boolean;
   /** `--limit-upload` goes with the request to a server. */
   limitsStoring?: boolean;
+}
+
+/** What runs until it is asked to end. */
+interface LastingOptions<T> {
+  /** Of its log. */
+  format: LogFormat | undefined;
+  started: (running: T) => void;
 }
 
 export interface CallSettings {
@@ -162,33 +170,33 @@ export class Invocation {
   /** Runs the server until it is asked to end; a second time leaves at once. */
   async serve(
     options: Omit<ServeOptions, 'home' | 'logger'>,
-    started: (server: Served) => void,
+    { format, started }: LastingOptions<Served>,
   ): Promise<void> {
-    await this.#last(
-      (logger) => this.environment.startServer({ ...options, home: this.home, logger }),
+    await this.#last((logger) => this.environment.startServer({ ...options, home: this.home, logger }), {
+      format,
       started,
-    );
+    });
   }
 
   /** The same for a worker of the server that the command line names. */
   async workFor(
     options: Omit<WorkOptions, 'home' | 'logger' | 'server'>,
-    started: (worker: Working) => void,
+    { format, started }: LastingOptions<Working>,
   ): Promise<void> {
     const url = this.#server;
     if (url === undefined) throw new UserError('usage', 'a worker works for a server: give --server URL');
     const { environment } = this;
     const warn = (message: string) => this.warn(message);
     const server = await serverOptions(url, this.globals, { environment, warn });
-    await this.#last(
-      (logger) => environment.startWorker({ ...options, server, home: this.home, logger }),
+    await this.#last((logger) => environment.startWorker({ ...options, server, home: this.home, logger }), {
+      format,
       started,
-    );
+    });
   }
 
   async #last<T extends { close(): Promise<void> }>(
     start: (logger: Logger) => Promise<T>,
-    started: (running: T) => void,
+    { format, started }: LastingOptions<T>,
   ): Promise<void> {
     const asked = Promise.withResolvers<void>();
     let isEnding = false;
@@ -198,10 +206,11 @@ export class Invocation {
       asked.resolve();
     });
     try {
-      const logger = createLogger(({ level, message, fields }) => {
-        if (level !== 'debug' || this.globals.verbose) this.#log({ type: 'log', level, message, fields });
-      });
-      const running = await start(logger);
+      const { stderr, clock } = this.environment;
+      const { serverLogger } = await import('./terminal/server-log.ts');
+      const running = await start(
+        serverLogger(stderr, { format, clock, verbose: this.globals.verbose === true }),
+      );
       started(running);
       await asked.promise;
       await running.close();

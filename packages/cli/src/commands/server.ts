@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import type { Served } from '../environment.ts';
 import { parseCount } from '../options.ts';
+import { type LogFormat, logFormatOption } from '../terminal/log-format.ts';
 import { facts } from '../terminal/table.ts';
 
 interface ServerFlags {
@@ -17,6 +18,7 @@ interface ServerFlags {
   panel?: string;
   jobs?: number;
   publicUrl?: string;
+  logFormat?: LogFormat;
 }
 
 const builtPanel = join(import.meta.dirname, '../../../panel/dist');
@@ -33,6 +35,7 @@ export function registerServer(program: Command, cli: Cli): void {
     .option('--panel <folder>', "the panel's files (default: those that npm start builds)")
     .option('--public-url <url>', 'its own address as browsers have it, for sign-in through a provider')
     .option('--jobs <number>', 'jobs at the same time (4)', parseCount)
+    .addOption(logFormatOption())
     .action(
       cli.action({}, async (invocation, flags: ServerFlags) => {
         const { listen, database, tlsCert: cert, tlsKey: key, plainHttp, jobs, publicUrl } = flags;
@@ -49,18 +52,26 @@ export function registerServer(program: Command, cli: Cli): void {
             ...(publicUrl === undefined ? {} : { publicUrl }),
             ...(jobs === undefined ? {} : { atOnce: jobs }),
           },
-          ({ url, fingerprint, firstLink }: Served) => {
-            const told = { url, ...(fingerprint && { fingerprint }), ...(firstLink && { firstLink }) };
-            invocation.result(told, (page) =>
-              facts(
-                [
-                  ['Serving', panel === undefined ? `${url} (without the panel: npm start builds it)` : url],
-                  ...(fingerprint ? [['Certificate', fingerprint] as [string, string]] : []),
-                  ...(firstLink ? [['First account', `${firstLink} (works once)`] as [string, string]] : []),
-                ],
-                page,
-              ),
-            );
+          {
+            format: flags.logFormat,
+            started: ({ url, fingerprint, firstLink }: Served) => {
+              const told = { url, ...(fingerprint && { fingerprint }), ...(firstLink && { firstLink }) };
+              invocation.result(told, (page) =>
+                facts(
+                  [
+                    [
+                      'Serving',
+                      panel === undefined ? `${url} (without the panel: npm start builds it)` : url,
+                    ],
+                    ...(fingerprint ? [['Certificate', fingerprint] as [string, string]] : []),
+                    ...(firstLink
+                      ? [['First account', `${firstLink} (works once)`] as [string, string]]
+                      : []),
+                  ],
+                  page,
+                ),
+              );
+            },
           },
         );
       }),
