@@ -9,6 +9,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { TOTP } from 'otpauth';
 import { Asker, Contract, type Document } from './contract-fixture.ts';
 import { clientId, clientSecret, providerWorld } from './provider-fixture.ts';
+import { receiver } from './receiver-fixture.ts';
 import { password, type ServerWorld, serverWorld } from './server-fixture.ts';
 
 const MiB = 1024 * 1024;
@@ -95,6 +96,16 @@ test('the server answers as its document says', async (t) => {
     const { items } = await admin.ask('listIdentities');
     await admin.ask('unlinkIdentity', { path: id((items as Record<string, unknown>[])[0] ?? {}) });
     await admin.ask('removeIdentityProvider');
+  });
+
+  await t.test('channels of notifications', async () => {
+    const target = { kind: 'slack' as const, url: (await receiver(t)).url };
+    const body = { name: 'team', target };
+    const channel = await admin.ask('addChannel', { body });
+    await admin.ask('testChannel', { path: id(channel) });
+    await admin.ask('changeChannel', { path: id(channel), body: { ...body, enabled: false } });
+    await admin.ask('listChannels');
+    await admin.ask('removeChannel', { path: id(channel) });
   });
 
   const folder = await temporaryFolder(t);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createLogger } from '@prima/base';
 import { type ResourceClient, resourceClient, type Session } from '@prima/api/http';
-import { type RunningServer, startServer } from '@prima/server';
+import { type RunningServer, type ServerOptions, startServer } from '@prima/server';
 import { type Cleanup, temporaryFolder } from '@prima/testbed';
 
 export const password = 'correct horse battery';
@@ -20,7 +20,7 @@ export interface ServerWorld {
 
 export async function serverWorld(
   test: Cleanup,
-  options: { database?: string; atOnce?: number; publicUrl?: string } = {},
+  options: Pick<ServerOptions, 'database' | 'atOnce' | 'publicUrl' | 'notificationTimes'> = {},
 ): Promise<ServerWorld> {
   const home = await temporaryFolder(test);
   const said: string[] = [];

@@ -2,6 +2,7 @@
 import { accountEndpoints } from './accounts.ts';
 import { identityEndpoints } from './identity.ts';
 import { jobEndpoints } from './jobs.ts';
+import { notificationEndpoints } from './notifications.ts';
 import { thingEndpoints } from './things.ts';
 import { workerEndpoints } from './workers.ts';
 
@@ -11,6 +12,7 @@ export const endpoints = {
   ...thingEndpoints,
   ...jobEndpoints,
   ...workerEndpoints,
+  ...notificationEndpoints,
 };
 
 export type EndpointName = keyof typeof endpoints;

@@ -4,6 +4,7 @@ export * from './endpoint.ts';
 export * from './endpoints.ts';
 export type { identityEndpoints } from './identity.ts';
 export type { jobEndpoints } from './jobs.ts';
+export type { notificationEndpoints } from './notifications.ts';
 export * from './resource-client.ts';
 export type { thingEndpoints } from './things.ts';
 export type * from './types.ts';

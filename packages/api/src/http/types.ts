@@ -4,6 +4,7 @@ import type * as accounts from './accounts.ts';
 import type * as common from './common.ts';
 import type * as identities from './identity.ts';
 import type * as jobs from './jobs.ts';
+import type * as notifications from './notifications.ts';
 import type * as things from './things.ts';
 import type * as workers from './workers.ts';
 
@@ -17,6 +18,9 @@ export type Job = z.infer<typeof jobs.job>;
 export type JobEventEntry = z.infer<typeof jobs.jobEvent>;
 export type JobState = z.infer<typeof jobs.jobState>;
 export type MachineRow = z.infer<typeof things.machine>;
+export type NotificationChannel = z.infer<typeof notifications.channel>;
+export type NotificationEvent = notifications.NotificationEvent;
+export type NotificationTarget = notifications.NotificationTarget;
 export type Organisation = z.infer<typeof accounts.organisation>;
 export type Overview = z.infer<typeof things.overview>;
 export type OwnSession = z.infer<typeof accounts.ownSession>;

@@ -9,6 +9,7 @@ import { accountHandlers } from './account-handlers.ts';
 import type { Handlers } from './handler.ts';
 import { identityHandlers } from './identity-handlers.ts';
 import { jobHandlers } from './job-handlers.ts';
+import { notificationHandlers } from './notification-handlers.ts';
 import { addressOf, type Bindings, bodyOf, fitting, type Requests } from './request.ts';
 import { thingHandlers } from './thing-handlers.ts';
 import { workerHandlers } from './worker-handlers.ts';
@@ -19,6 +20,7 @@ const handlers: Handlers<EndpointName> = {
   ...thingHandlers,
   ...jobHandlers,
   ...workerHandlers,
+  ...notificationHandlers,
 };
 
 export function addResources(app: Hono<Bindings>, service: Service, requests: Requests): void {

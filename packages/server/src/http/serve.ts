@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { serve, type ServerType } from '@hono/node-server';
 import { type Logger, PrimaError, systemErrorCode, toPrimaError, UserError } from '@prima/base';
 import { openHome } from '../home.ts';
+import type { NotificationTimes } from '../notifications/notifications.ts';
 import { openService } from '../service/service.ts';
 import { buildApp } from './app.ts';
 import { certificateOf } from './certificate.ts';
@@ -25,6 +26,7 @@ export interface ServerOptions {
   atOnce?: number | undefined;
   /** The server's own address, as browsers have it; without a path. */
   publicUrl?: string | undefined;
+  notificationTimes?: NotificationTimes | undefined;
   logger: Logger;
 }
 
@@ -60,6 +62,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(database === undefined ? {} : { database }),
     ...(atOnce === undefined ? {} : { atOnce }),
     ...(publicUrl === undefined ? {} : { publicUrl: originOf(publicUrl) }),
+    ...(options.notificationTimes ? { notificationTimes: options.notificationTimes } : {}),
   });
   try {
     const app = buildApp(service, { isSecure: !plain, panel });

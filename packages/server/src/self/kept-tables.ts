@@ -25,6 +25,10 @@ export const keptTables = {
   job_machine: ['organisation_id', 'machine', 'job_id'],
   job_event: ['job_id', 'id'],
   approval: ['id'],
+  notification_channel: ['id'],
+  notification_event: ['id'],
+  notification_message: ['id'],
+  standing_condition: ['organisation_id', 'event', 'subject'],
 } as const satisfies Partial<Record<keyof Tables, readonly string[]>>;
 
 export type KeptTable = keyof typeof keptTables;

@@ -1,7 +1,9 @@
 /** What follows from a job that has ended: what is known is read anew, and what a policy wants next is queued. */
+import type { Problem } from '@prima/api/http';
 import { type Clock, type Logger, toPrimaError } from '@prima/base';
 import type { Kysely } from 'kysely';
 import { type JobRow, type JobStore, workerOf } from '../jobs/job-store.ts';
+import type { Happening } from '../notifications/happenings.ts';
 import type { Tables } from '../state/tables.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Inventory } from './inventory.ts';
@@ -17,6 +19,8 @@ export interface AftermathParts {
   tenants: Tenants;
   catalogue: Catalogue;
   inventory: Inventory;
+  /** Tells people. */
+  raise: (happening: Happening) => Promise<void>;
 }
 
 /** Jobs that change what a repository holds, and those that change what a host has. */
@@ -52,6 +56,7 @@ export class Aftermath {
     const { db, store, logger } = this.#parts;
     const steps = [
       () => noteOutcome(db, store, job),
+      () => this.#tell(job),
       () => this.#readAnew(job),
       () => this.#next(job),
       () => reckonStanding(db, job.organisation_id),
@@ -63,6 +68,19 @@ export class Aftermath {
         logger.warn(`after "${job.summary}": ${toPrimaError(error, 'what follows from a job').message}`);
       }
     }
+  }
+
+  async #tell(job: JobRow): Promise<void> {
+    if (job.state !== 'failed') return;
+    const { code = '', message = '' } = JSON.parse(job.error ?? '{}') as Partial<Problem>;
+    const isDamage = job.operation === 'check' && (code === 'verify-failed' || code === 'integrity');
+    const machines = JSON.parse(job.machines) as string[];
+    await this.#parts.raise({
+      organisation: job.organisation_id,
+      event: isDamage ? 'damage' : 'job-failed',
+      subject: job.summary,
+      reason: withoutNames(message, machines),
+    });
   }
 
   async #readAnew(job: JobRow): Promise<void> {
@@ -145,4 +163,10 @@ export class Aftermath {
       .executeTakeFirst();
     return row?.machine_id;
   }
+}
+
+/** So that the same reason reads the same for each machine. */
+function withoutNames(message: string, machines: readonly string[]): string {
+  const names = machines.flatMap((machine) => [machine, machine.split('/', 2)[1] ?? machine]);
+  return names.reduce((left, name) => left.replaceAll(name, 'it'), message);
 }

@@ -24,7 +24,7 @@ export async function listApprovals({ state, clock }: Service, organisation: str
 
 /** @param request as the operation takes it: without secrets */
 export async function askApproval(
-  { state, clock }: Service,
+  { state, clock, notifications }: Service,
   caller: Caller,
   asked: { operation: string; summary: string; request: unknown; repository: string },
 ): Promise<Approval> {
@@ -45,6 +45,12 @@ export async function askApproval(
     job_id: null,
   };
   await state.db.insertInto('approval').values(row).execute();
+  await notifications.raise({
+    organisation: caller.organisation,
+    event: 'approval',
+    subject: asked.summary,
+    reason: `${caller.name} asks for it; another administrator approves or refuses it under Approvals`,
+  });
   return dtoOf(row, row.requested);
 }
 

@@ -11,6 +11,7 @@ import { providerId, Sessions } from '../accounts/sessions.ts';
 import { Attempts } from '../accounts/sign-in.ts';
 import { JobRunner } from '../jobs/job-runner.ts';
 import { JobStore } from '../jobs/job-store.ts';
+import { Notifications, type NotificationTimes } from '../notifications/notifications.ts';
 import { openState, type State } from '../state/database.ts';
 import { Aftermath } from './aftermath.ts';
 import { Catalogue } from './catalogue.ts';
@@ -33,6 +34,7 @@ export interface ServiceOptions {
   atOnce?: number;
   /** The server's own address, as browsers have it. */
   publicUrl?: string;
+  notificationTimes?: NotificationTimes;
 }
 
 export interface Service {
@@ -52,6 +54,7 @@ export interface Service {
   workers: Workers;
   aftermath: Aftermath;
   policies: Policies;
+  notifications: Notifications;
   jobs: JobStore;
   runner: JobRunner;
   /** Once, while nobody has an account: the page where the first one is made. */
@@ -78,7 +81,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     const catalogue = new Catalogue({ db, clock, tenants });
     const inventory = new Inventory({ db, clock, tenants });
     const jobs = new JobStore(state, clock, sealer);
-    const aftermath = new Aftermath({ db, clock, logger, store: jobs, tenants, catalogue, inventory });
+    const notifications = new Notifications({ db, clock, logger, sealer, times: options.notificationTimes });
+    const known = { db, clock, logger, store: jobs, tenants, catalogue, inventory };
+    const aftermath = new Aftermath({ ...known, raise: (happening) => notifications.raise(happening) });
     const runner: JobRunner = new JobRunner({
       store: jobs,
       clock,
@@ -89,13 +94,14 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       abandoned: (job, { state, onEvent }) => afterAbandoned(db, job, { outcome: state, onEvent }),
       ended: (job) => aftermath.of(job).then(() => runner.wake()),
     });
-    const policies = new Policies({ db, clock, logger, store: jobs, tenants, wake: () => runner.wake() });
+    const policies = new Policies({ ...known, wake: () => runner.wake() });
     const audit = new AuditLog(db, clock);
     const firstLink = await prepareFirst(state, members);
     await checkKey({ db, sealer, logger, home });
-    const ticker = new Ticker({ db, clock, logger, tenants, catalogue, inventory, policies, store: jobs });
+    const ticker = new Ticker({ ...known, policies });
     await runner.start();
     ticker.start();
+    notifications.start();
     return {
       state,
       clock,
@@ -113,12 +119,14 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       workers: new Workers({ db, clock, tenants }),
       aftermath,
       policies,
+      notifications,
       jobs,
       runner,
       ...(firstLink === undefined ? {} : { firstLink }),
       close: async () => {
         await ticker.close();
         await runner.close();
+        await notifications.close();
         await tenants.close();
         await state.close();
       },

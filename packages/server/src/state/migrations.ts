@@ -18,6 +18,7 @@ export function migrations(kind: 'sqlite' | 'postgres'): Record<string, Migratio
     '0005-origin-of-sessions': { up: (db) => originOfSessions(db as Kysely<unknown>) },
     '0006-limits-of-repositories': { up: (db) => limitsOfRepositories(db as Kysely<unknown>) },
     '0007-workers': { up: (db) => workers(db as Kysely<unknown>, kind) },
+    '0008-notifications': { up: (db) => notifications(db as Kysely<unknown>, kind) },
   };
 }
 
@@ -256,7 +257,7 @@ const indexes = [
 ];
 
 /** What a column of another table's id is called there. */
-const parents = new Set(['organisation', 'account', 'repository', 'job']);
+const parents = new Set(['organisation', 'account', 'repository', 'job', 'notification_channel']);
 
 async function make(
   db: Kysely<unknown>,
@@ -332,6 +333,57 @@ async function workers(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promis
       ],
     },
   });
+}
+
+async function notifications(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {
+  await make(db, kind, {
+    notification_channel: {
+      columns: {
+        id,
+        organisation_id: 'organisation',
+        name: id,
+        kind: id,
+        place: id,
+        settings: id,
+        target: id,
+        created: id,
+        digest_day: 'text',
+        last_sent: 'text',
+        last_error: 'text',
+      },
+      key: 'id',
+      more: ['unique (organisation_id, name)'],
+    },
+    notification_event: {
+      columns: {
+        id,
+        organisation_id: 'organisation',
+        event: id,
+        subject: id,
+        reason: id,
+        created: id,
+        gathered_by: 'text',
+      },
+      key: 'id',
+    },
+    notification_message: {
+      columns: {
+        id,
+        channel_id: 'notification_channel',
+        content: id,
+        created: id,
+        due: id,
+        attempt: 'number not null',
+        claimed_until: 'text',
+      },
+      key: 'id',
+    },
+    standing_condition: {
+      columns: { organisation_id: 'organisation', event: id, subject: id, since: id },
+      key: 'organisation_id, event, subject',
+    },
+  });
+  await sql.raw('create index notification_by_due on notification_message (due)').execute(db);
 }
 
 async function first(db: Kysely<unknown>, kind: 'sqlite' | 'postgres'): Promise<void> {

@@ -2,7 +2,7 @@
  * The tables of Prima's state, the same in SQLite and PostgreSQL. Times are UTC in ISO 8601 (they sort as text), flags are 0 or 1, what is
  * JSON is said so. Everything but organisations and accounts belongs to one organisation, by its id.
  */
-import type { JobState } from '@prima/api/http';
+import type { JobState, NotificationChannel, NotificationEvent } from '@prima/api/http';
 
 type Flag = 0 | 1;
 
@@ -246,4 +246,48 @@ export interface Tables {
     decided_by: string | null;
     job_id: string | null;
   };
+  notification_channel: {
+    id: string;
+    organisation_id: string;
+    name: string;
+    kind: NotificationChannel['kind'];
+    /** Where it goes, for people: nothing secret. */
+    place: string;
+    /** JSON: whether it is on, of what it is told, when its digest is due */
+    settings: string;
+    /** Sealed JSON, of `NotificationTarget` */
+    target: string;
+    created: string;
+    /** The day, in the digest's zone, of the last one. */
+    digest_day: string | null;
+    last_sent: string | null;
+    /** JSON: time and message */
+    last_error: string | null;
+  };
+  /** What happened and was not told yet: what happens together is one message. */
+  notification_event: {
+    id: string;
+    organisation_id: string;
+    event: NotificationEvent;
+    subject: string;
+    reason: string;
+    created: string;
+    /** The one gathering that it belongs to. */
+    gathered_by: string | null;
+  };
+  /** What is still to be delivered. */
+  notification_message: {
+    id: string;
+    channel_id: string;
+    /** JSON, of `Message` */
+    content: string;
+    created: string;
+    /** Not tried before. */
+    due: string;
+    attempt: number;
+    /** Somebody tries it; when this has passed, they have died. */
+    claimed_until: string | null;
+  };
+  /** What is known to be wrong, and has been told. */
+  standing_condition: { organisation_id: string; event: NotificationEvent; subject: string; since: string };
 }
