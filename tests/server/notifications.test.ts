@@ -1,12 +1,14 @@
 /** People are told what needs them: signed requests, mail, what is down comes later, and no secret comes out. */
 import assert from 'node:assert/strict';
+import { rename } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { ApiError } from '@prima/api/http';
-import { waitUntil } from '@prima/testbed';
+import { temporaryFolder, waitUntil } from '@prima/testbed';
 import { mailPassword, mailServer, receiver, signingSecret } from './receiver-fixture.ts';
 import { administrator, serverWorld, Visitor } from './server-fixture.ts';
 
-const notificationTimes = { everyMs: 50, gatherMs: 200, pauseMs: 100 };
+const notificationTimes = { everyMs: 50, gatherMs: 200, pauseMs: 100, lookMs: 100 };
 
 const refused = (code: string, words: RegExp) => (error: ApiError) => {
   assert.match(error.message, words);
@@ -177,4 +179,26 @@ test('other organisations reach nothing of the server’s own network', async (t
     refused('forbidden', /own network/),
   );
   assert.deepEqual([at.got, at.refused, mail.got], [[], 0, []]);
+});
+
+test('a repository that is away is told once, and once when it is back', async (t) => {
+  const world = await serverWorld(t, { notificationTimes });
+  const admin = await administrator(world);
+  const at = await receiver(t);
+  const folder = join(await temporaryFolder(t), 'repository');
+  const repository = { name: 'vault', url: folder, passphrase: 'x', create: true };
+  const { id } = await admin.call('addRepository', { body: repository });
+  const target = { kind: 'webhook' as const, url: at.url, secret: signingSecret };
+  await admin.call('addChannel', { body: { name: 'hook', target, events: ['repository'] } });
+  const told = (words: RegExp) =>
+    waitUntil(async () => at.got.some(({ body }) => words.test(`${body.title} ${body.lines.join()}`)), {
+      what: `to be told ${words}`,
+    });
+  await rename(folder, `${folder}-away`);
+  await assert.rejects(admin.call('refreshRepository', { path: { id } }));
+  await told(/Repositories: vault vault: cannot be read/);
+  await rename(`${folder}-away`, folder);
+  await admin.call('refreshRepository', { path: { id } });
+  await told(/vault: can be read again/);
+  assert.equal(at.got.length, 2);
 });

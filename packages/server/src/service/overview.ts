@@ -22,7 +22,7 @@ export async function overviewOf(service: Service, organisation: string): Promis
   const sum = (of: (one: (typeof repositories)[number]) => number | undefined) =>
     repositories.reduce((total, one) => total + (of(one) ?? 0), 0);
   return {
-    machines: await countMachines(service, organisation, now),
+    machines: await countMachines(service.state, organisation, now),
     attention: [
       ...repositories.flatMap(repositoryAttention),
       ...(await machineAttention(service, organisation, now)),
@@ -53,8 +53,8 @@ export async function overviewOf(service: Service, organisation: string): Promis
   };
 }
 
-async function countMachines(
-  { state }: Service,
+export async function countMachines(
+  state: Service['state'],
   organisation: string,
   now: string,
 ): Promise<Overview['machines']> {

@@ -7,13 +7,19 @@ const day = 86_400_000;
 const growthDays = 30;
 const curvePoints = 400;
 
-export async function describeRepositories(service: Service, organisation: string): Promise<RepositoryDto[]> {
+/** What it takes of the service. */
+export type RepositoryParts = Pick<Service, 'state' | 'clock' | 'tenants'>;
+
+export async function describeRepositories(
+  service: RepositoryParts,
+  organisation: string,
+): Promise<RepositoryDto[]> {
   const rows = await service.tenants.repositories(organisation);
   return Promise.all(rows.map((row) => describeRepository(service, row)));
 }
 
 export async function describeRepository(
-  { state, clock }: Service,
+  { state, clock }: Pick<Service, 'state' | 'clock'>,
   row: RepositoryRow,
 ): Promise<RepositoryDto> {
   const { db } = state;

@@ -81,8 +81,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     const catalogue = new Catalogue({ db, clock, tenants });
     const inventory = new Inventory({ db, clock, tenants });
     const jobs = new JobStore(state, clock, sealer);
-    const notifications = new Notifications({ db, clock, logger, sealer, times: options.notificationTimes });
     const known = { db, clock, logger, store: jobs, tenants, catalogue, inventory };
+    const notifications = new Notifications({ ...known, state, sealer, times: options.notificationTimes });
     const aftermath = new Aftermath({ ...known, raise: (happening) => notifications.raise(happening) });
     const runner: JobRunner = new JobRunner({
       store: jobs,

@@ -6,6 +6,7 @@ import { call, changed, queries, resource, sessionQuery, useMay, useSession } fr
 import { Action } from '../parts/action.tsx';
 import { Form } from '../parts/form.tsx';
 import { Identities, IdentityProvider } from '../parts/identity-provider.tsx';
+import { Notifications } from '../parts/notifications.tsx';
 import { OwnSessions } from '../parts/own-sessions.tsx';
 import { Loaded, Page, Section } from '../parts/page.tsx';
 import { tell } from '../parts/problem.tsx';
@@ -14,6 +15,7 @@ import { QrCode } from '../parts/qr-code.tsx';
 export function SettingsPage() {
   const query = useQuery(resource('getSettings'));
   const isProvider = useMay('provider');
+  const isAdministrator = useMay('administrator');
   return (
     <Page title="Settings">
       <div className="columns">
@@ -32,6 +34,11 @@ export function SettingsPage() {
         <Section title="Your way in through a provider">
           <Identities />
         </Section>
+        {isAdministrator && (
+          <Section title="Notifications">
+            <Notifications />
+          </Section>
+        )}
         {isProvider && (
           <Section title="Sign-in through a provider">
             <IdentityProvider />
