@@ -76,6 +76,7 @@ export class Outbox {
       .where('due', '<=', now)
       .where((is) => is.or([is('claimed_until', 'is', null), is('claimed_until', '<', now)]))
       .orderBy('due')
+      .orderBy('created')
       .limit(waitingAtMost)
       .execute();
     const byChannel = Map.groupBy(rows, ({ channel_id }) => channel_id);
@@ -140,11 +141,24 @@ export class Outbox {
     return Math.min(this.#parts.pauseMs * 4 ** (attempt - 1), pauseAtMostMs);
   }
 
-  async #later({ id }: MessageRow, { attempt, ms }: { attempt: number; ms: number }): Promise<void> {
-    await this.#parts.db
+  /** The channel's others wait as long, so that one that is away is left alone, and takes no room among what is due. */
+  async #later(
+    { id, channel_id }: MessageRow,
+    { attempt, ms }: { attempt: number; ms: number },
+  ): Promise<void> {
+    const due = this.#now(ms);
+    const { db } = this.#parts;
+    await db
       .updateTable('notification_message')
-      .set({ claimed_until: null, attempt, due: this.#now(ms) })
+      .set({ claimed_until: null, attempt, due })
       .where('id', '=', id)
+      .execute();
+    await db
+      .updateTable('notification_message')
+      .set({ due })
+      .where('channel_id', '=', channel_id)
+      .where('due', '<', due)
+      .where('claimed_until', 'is', null)
       .execute();
   }
 
