@@ -38,7 +38,8 @@ test('machines at a worker are known, backed up and restored through it', async 
   const home = await homeWith('branch', host.root);
   let worker = begin(home, 'one');
   await worker.printed(/Working as/);
-  await begin(await homeWith('other', await temporaryFolder(t)), 'two').printed(/Working as/);
+  const second = begin(await homeWith('other', await temporaryFolder(t)), 'two');
+  await second.printed(/Working as/);
   const operation = async (name: string, request: object) => {
     const response = await fetch(`${url}/api/v1/operations/${name}?repository=far`, {
       method: 'POST',
@@ -80,6 +81,18 @@ test('machines at a worker are known, backed up and restored through it', async 
         ['two', 'here', ['other']],
       ],
     );
+  });
+
+  await t.test('one that is removed ends, and says why', async () => {
+    const { items } = await admin.call('listWorkers');
+    const id = items.find(({ name }) => name === 'two')?.id ?? '';
+    await admin.call('removeWorker', { path: { id } });
+    const { status, stderr } = await second.result;
+    assert.notEqual(status, 0);
+    assert.match(stderr, /there is no such worker|no worker/);
+    const { items: entries } = await admin.call('listAudit', { query: { limit: 100 } });
+    const told = entries.filter(({ action }) => action === 'registerWorker').map(({ outcome }) => outcome);
+    assert.deepEqual(told.sort(), ['done', 'done', 'failed']);
   });
 
   await t.test('killed in the midst of a backup and started again: done under the same id', async () => {

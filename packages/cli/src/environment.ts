@@ -1,7 +1,7 @@
 /** Everything outside of the command line that it touches; tests bring their own. */
 import type { PrimaApi } from '@prima/api';
 import type { ServerOptions } from '@prima/api/client';
-import type { Clock, Logger } from '@prima/base';
+import type { Clock, Logger, PrimaError } from '@prima/base';
 
 /** A stream that text goes to. */
 export interface Output {
@@ -69,6 +69,8 @@ export interface WorkOptions {
 export interface Working {
   name: string;
   hosts: readonly string[];
+  /** Resolves when the server wants nothing of it any more. */
+  refused: Promise<PrimaError>;
   close(): Promise<void>;
 }
 

@@ -194,16 +194,16 @@ export class Invocation {
     });
   }
 
-  async #last<T extends { close(): Promise<void> }>(
+  async #last<T extends { refused?: Promise<PrimaError>; close(): Promise<void> }>(
     start: (logger: Logger) => Promise<T>,
     { format, started }: LastingOptions<T>,
   ): Promise<void> {
-    const asked = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<undefined>();
     let isEnding = false;
     const release = this.environment.onInterrupt(() => {
       if (isEnding) this.environment.exit(cancelledStatus);
       isEnding = true;
-      asked.resolve();
+      asked.resolve(undefined);
     });
     try {
       const { stderr, clock } = this.environment;
@@ -212,8 +212,9 @@ export class Invocation {
         serverLogger(stderr, { format, clock, verbose: this.globals.verbose === true }),
       );
       started(running);
-      await asked.promise;
+      const failure = await Promise.race([asked.promise, ...(running.refused ? [running.refused] : [])]);
       await running.close();
+      if (failure) throw failure;
     } finally {
       release();
       this.#view.close();

@@ -19,7 +19,7 @@ import { parseAnswer, parseRequest } from '../parse.ts';
 import { ExportDto, type ExportHandle, type ExportRequest } from '../restore.ts';
 import { Nothing } from '../values.ts';
 import { ApiError, type ResourceClient, resourceClient } from '../http/resource-client.ts';
-import { Connection } from './connection.ts';
+import { Connection, untrusted } from './connection.ts';
 import { errorOf } from './problem.ts';
 import { runJob } from './job.ts';
 import { defaultTiming, type Timing } from './timing.ts';
@@ -43,7 +43,7 @@ export function connectPrima(options: ServerOptions): PrimaApi {
   return new Client(connectionTo(options), options.repository).api();
 }
 
-/** Its resources. Raises what the server tells as it is there, `remote` (retryable) where it cannot be reached. */
+/** Its resources. Raises what the server tells as it is there, `remote` (retryable) where it cannot be reached, `permission` for another certificate. */
 export function serverResources(options: ServerOptions): ResourceClient {
   const { url, token, fetch: send } = connectionTo(options).options;
   const call = resourceClient({
@@ -57,6 +57,8 @@ export function serverResources(options: ServerOptions): ResourceClient {
     } catch (error) {
       if (error instanceof ApiError)
         throw errorOf({ ...error.problem, retryable: error.problem.retryable ?? error.status >= 502 });
+      const refused = untrusted(error, `connecting to ${url}`);
+      if (refused) throw refused;
       const { message } =
         error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error);
       throw new RemoteError(`asking ${url}: ${message}`, { retryable: true, cause: error });

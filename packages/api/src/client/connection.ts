@@ -140,17 +140,8 @@ export class Connection {
     if (error instanceof PrimaError) return { error, again: false, afterMs: 0 };
     const { code, message } = causeOf(error);
     const where = `connecting to ${this.options.url}`;
-    if (isUntrusted(error, code)) {
-      const advice = error instanceof UntrustedError ? '' : '; name its authority or its fingerprint';
-      const refused = new UserError(
-        'permission',
-        `${where}: the server cannot be trusted: ${message}${advice}`,
-        {
-          cause: error,
-        },
-      );
-      return { error: refused, again: false, afterMs: 0 };
-    }
+    const refused = untrusted(error, where);
+    if (refused) return { error: refused, again: false, afterMs: 0 };
     const isLate = error instanceof Error && error.name === 'TimeoutError';
     const remote = new RemoteError(
       isLate ? `${this.placeOf(sending)}: no answer within ${deadlineMs / 1000} s` : `${where}: ${message}`,
@@ -184,8 +175,15 @@ const neverConnected = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
 ]);
 
-function isUntrusted(error: unknown, code: string): boolean {
-  return error instanceof UntrustedError || /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/.test(code);
+/** What is to be said where a request failed because of the server's certificate; asking again would not help. */
+export function untrusted(error: unknown, where: string): UserError | undefined {
+  const { code, message } = causeOf(error);
+  const isPinned = error instanceof UntrustedError;
+  if (!isPinned && !/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/.test(code)) return undefined;
+  const advice = isPinned ? '' : '; name its authority or its fingerprint';
+  return new UserError('permission', `${where}: the server cannot be trusted: ${message}${advice}`, {
+    cause: error,
+  });
 }
 
 /** What fetch wraps. */

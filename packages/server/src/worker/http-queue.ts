@@ -14,6 +14,8 @@ interface HttpQueueOptions {
   call: ResourceClient;
   clock: Clock;
   logger: Logger;
+  /** Hears that the server wants nothing of this worker any more: it was removed, or its token. */
+  refused: (failure: PrimaError) => void;
   /** The worker ends: waits for work are over. */
   ending: AbortSignal;
 }
@@ -57,14 +59,17 @@ export class HttpQueue implements JobQueue<WorkerJob> {
   async claim(owner: ProcessIdentity, limits: Limits, mine: number): Promise<WorkerJob | undefined> {
     const { call, worker, ending } = this.#options;
     if (mine >= limits.atOnce || ending.aborted) return undefined;
-    const answer = await this.#reach(() =>
+    const ask = () =>
       call('claimJob', {
         path: { id: worker },
         body: { owner, waitSeconds: mine === 0 ? waitSeconds : 0 },
         signal: ending,
         timeoutMs: claimTimeoutMs,
-      }),
-    );
+      });
+    const answer = await this.#reach(ask).catch((error: unknown) => {
+      this.#options.refused(toPrimaError(error, 'asking the server for jobs'));
+      return undefined;
+    });
     if (!answer) await this.#pause();
     if (!answer?.job) return undefined;
     const { job } = answer;

@@ -30,6 +30,8 @@ export interface WorkerOptions {
 export interface RunningWorker {
   name: string;
   hosts: readonly string[];
+  /** Resolves when the server wants nothing of it any more; close it then. */
+  refused: Promise<PrimaError>;
   /** What runs is cancelled, cleaned up and queued again. */
   close(): Promise<void>;
 }
@@ -61,6 +63,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       .replaceAll(/[^A-Za-z0-9._-]/g, '-')
       .slice(0, 64);
   const ending = new AbortController();
+  const refused = Promise.withResolvers<PrimaError>();
   const call = serverResources(server);
   const application = await createApplication({ home, logger });
   const parts: Parts = {
@@ -76,9 +79,16 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     ending,
   };
   try {
-    let hosts = await registered(parts);
+    const first = await registered(parts);
     const runner = new JobRunner<WorkerJob>({
-      store: new HttpQueue({ worker: parts.id, call, clock, logger, ending: ending.signal }),
+      store: new HttpQueue({
+        worker: parts.id,
+        call,
+        clock,
+        logger,
+        refused: (failure) => refused.resolve(failure),
+        ending: ending.signal,
+      }),
       clock,
       logger,
       limits: { atOnce },
@@ -89,19 +99,11 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       },
     });
     await runner.start();
-    const telling = (async () => {
-      while (!ending.signal.aborted) {
-        for (const host of hosts) await quietly(parts, () => tellMachines(parts, host));
-        await clock.sleep(inventoryEveryMs, ending.signal).catch(() => undefined); // aborted: it ends
-        if (!ending.signal.aborted)
-          await quietly(parts, async () => {
-            hosts = await register(parts);
-          });
-      }
-    })();
+    const telling = tellOfHosts(parts, first);
     return {
       name,
-      hosts,
+      hosts: first.hosts,
+      refused: refused.promise,
       close: async () => {
         ending.abort();
         await runner.close();
@@ -113,6 +115,22 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     ending.abort();
     await application.close();
     throw error;
+  }
+}
+
+/** What its hosts have, until it ends; and that there are others. */
+async function tellOfHosts(parts: Parts, { hosts, told }: Registered): Promise<void> {
+  const { clock, ending } = parts;
+  while (!ending.signal.aborted) {
+    for (const host of hosts) await quietly(parts, () => tellMachines(parts, host));
+    await clock.sleep(inventoryEveryMs, ending.signal).catch(() => undefined); // aborted: it ends
+    if (ending.signal.aborted) return;
+    await quietly(parts, async () => {
+      const now = await hostsOf(parts);
+      if (JSON.stringify(now) === JSON.stringify(told)) return;
+      hosts = await register(parts, now);
+      told = now;
+    });
   }
 }
 
@@ -129,23 +147,30 @@ async function idIn(home: string): Promise<string> {
   return id;
 }
 
-async function register({ id, name, version, atOnce, call, application }: Parts): Promise<string[]> {
-  const hosts = await application.hostList();
-  const body = {
-    name,
-    version,
-    hostname: hostname(),
-    atOnce,
-    hosts: hosts.map((host) => ({ name: host.name, platform: host.platform, location: host.location })),
-  };
+type ToldHost = Pick<Awaited<ReturnType<PrimaApi['hostList']>>[number], 'name' | 'platform' | 'location'>;
+
+interface Registered {
+  /** That are this worker's. */
+  hosts: string[];
+  told: ToldHost[];
+}
+
+async function hostsOf({ application }: Parts): Promise<ToldHost[]> {
+  return (await application.hostList()).map(({ name, platform, location }) => ({ name, platform, location }));
+}
+
+/** Answers the hosts that are this worker's then. */
+async function register({ id, name, version, atOnce, call }: Parts, hosts: ToldHost[]): Promise<string[]> {
+  const body = { name, version, hostname: hostname(), atOnce, hosts };
   return (await call('registerWorker', { path: { id }, body })).hosts;
 }
 
-async function registered(parts: Parts): Promise<string[]> {
+async function registered(parts: Parts): Promise<Registered> {
   const { clock, logger, ending } = parts;
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
     try {
-      return await register(parts);
+      const told = await hostsOf(parts);
+      return { hosts: await register(parts, told), told };
     } catch (error) {
       const failure = toPrimaError(error, 'registering with the server');
       if (!failure.retryable) throw failure;
