@@ -1,5 +1,6 @@
 /** The panel in a real browser, on a real server: the first account, each page, light and dark, wide and narrow. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { silentLogger } from '@prima/base';
@@ -15,6 +16,7 @@ import {
   useFirstLink,
   visit,
 } from './browser-fixture.ts';
+import { Visitor } from '../server/server-fixture.ts';
 
 /** As the side has them, and the headings that the pages have. */
 const places = [
@@ -55,6 +57,18 @@ test('from the first link to every page', async (t) => {
     await addRepository(page, join(home, 'repository'));
   });
 
+  await t.test('a worker stands with the hosts', async () => {
+    const visitor = new Visitor(server.url);
+    await visitor.signIn('admin');
+    const hosts = [{ name: 'branch', platform: 'libvirt' as const, location: 'qemu:///system' }];
+    const body = { name: 'mover', version: '0.1.0', hostname: 'kvm7', atOnce: 2, hosts };
+    await visitor.call('registerWorker', { path: { id: randomUUID() }, body });
+    await visit(page, 'Hosts');
+    const row = page.getByRole('row', { name: /^mover here / });
+    await row.waitFor();
+    assert.match((await row.textContent()) ?? '', /kvm7.*branch.*0 of 2/);
+  });
+
   for (const scheme of ['light', 'dark'] as const) {
     await t.test(`each page, ${scheme}`, async () => {
       await page.emulateMedia({ colorScheme: scheme });
@@ -77,6 +91,17 @@ test('from the first link to every page', async (t) => {
       await checkNarrow(page, name);
     }
     await page.setViewportSize({ width: 1280, height: 800 });
+  });
+
+  await t.test('a worker is removed, with its hosts', async () => {
+    await visit(page, 'Hosts');
+    await page
+      .getByRole('row', { name: /^mover / })
+      .getByRole('button', { name: 'Remove' })
+      .click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+    await page.getByRole('row', { name: /^mover / }).waitFor({ state: 'detached' });
+    await page.getByText('There are no hosts yet').waitFor();
   });
 
   await t.test('the API is there to read, with nothing from elsewhere', async () => {

@@ -9,6 +9,7 @@ import { Empty } from '../parts/empty.tsx';
 import { Form } from '../parts/form.tsx';
 import { Loaded, Page } from '../parts/page.tsx';
 import { Time } from '../parts/time.tsx';
+import { Workers } from '../parts/workers.tsx';
 
 export function HostsPage() {
   const query = useQuery({ ...resource('listHosts'), refetchInterval: 30_000 });
@@ -36,6 +37,7 @@ export function HostsPage() {
           )
         }
       </Loaded>
+      <Workers />
       <Modal opened={isAdding} onClose={() => setAdding(false)} title="Add host">
         <AddForm done={() => setAdding(false)} />
       </Modal>
