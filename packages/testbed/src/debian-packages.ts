@@ -72,6 +72,9 @@ const packages: Record<Purpose, readonly string[]> = {
     'swtpm-tools',
     'dnsmasq-base',
     'netcat-openbsd',
+    'sasl2-bin',
+    'libsasl2-modules',
+    'libsasl2-modules-db',
     'util-linux',
   ],
   // a cluster for disks of machines, and QEMU's driver for them
