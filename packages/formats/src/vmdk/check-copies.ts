@@ -46,7 +46,8 @@ export class CopyCheck {
       for (const entry of table) {
         const place = entry > 1 ? places.touched(entry, length) : undefined;
         // its own grains over itself are noise
-        if (place !== undefined && owners.has(place) && owners.get(place) !== index) touched.add(place);
+        if (place === undefined || owners.get(place) === index || !owners.has(place)) continue;
+        if (!this.#isNoiseOver(entry, place)) touched.add(place);
       }
     }
     for (const index of differing) await this.#touchEachOther(index, touched);
@@ -59,6 +60,12 @@ export class CopyCheck {
     if (ruledOut.size === 0) return;
     this.#tables.rule(ruledOut);
     await this.#tables.compare();
+  }
+
+  /** Where the header says that tables are is no grain: who names one there is wrong, not the table. */
+  #isNoiseOver(entry: number, place: number): boolean {
+    const { headEnd } = this.#check;
+    return entry * sectorBytes < headEnd && place * sectorBytes < headEnd;
   }
 
   /** True when both copies name some grain alike: then both are tables, whatever is in the way. */
@@ -82,7 +89,13 @@ export class CopyCheck {
     const { tableSectors } = this.#tables.places;
     const length = this.#length();
     const touches = (table: Uint32Array | undefined, place: number) =>
-      table?.some((entry) => entry > 1 && entry < place + tableSectors && place < entry + length) ?? false;
+      table?.some(
+        (entry) =>
+          entry > 1 &&
+          entry < place + tableSectors &&
+          place < entry + length &&
+          !this.#isNoiseOver(entry, place),
+      ) ?? false;
     const [hitsSecond, hitsFirst] = [touches(pair?.[0], second), touches(pair?.[1], first)];
     if (hitsSecond && !hitsFirst) touched.add(second);
     if (hitsFirst && !hitsSecond) touched.add(first);
