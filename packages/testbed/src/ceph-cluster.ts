@@ -194,7 +194,7 @@ osd objectstore = memstore
 osd data = ${folder}/osd
 memstore device bytes = 6442450944
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:${gateway}
+rgw frontends = beast endpoint=127.0.0.1:${gateway} tcp_nodelay=1
 rgw data = ${folder}/rgw
 rgw thread pool size = 32
 rgw enable usage log = false
