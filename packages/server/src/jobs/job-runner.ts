@@ -182,7 +182,7 @@ export class JobRunner<J extends QueuedJob = JobRow> {
       await log.flush();
       await following;
     } catch (error) {
-      logger.error(`job ${job.id}: ${toPrimaError(error, 'keeping its outcome').message}`);
+      logger.error(`job ${job.id}: ${toPrimaError(error, 'keeping its outcome').message}`, { job: job.id });
     }
   }
 
@@ -200,7 +200,9 @@ export class JobRunner<J extends QueuedJob = JobRow> {
         error: error === undefined ? null : JSON.stringify(error),
       });
     } catch (failure) {
-      logger.warn(`job ${job.id}: ${toPrimaError(failure, 'what follows from its end').message}`);
+      logger.warn(`job ${job.id}: ${toPrimaError(failure, 'what follows from its end').message}`, {
+        job: job.id,
+      });
     }
   }
 
@@ -269,7 +271,9 @@ export class JobRunner<J extends QueuedJob = JobRow> {
           if (wanted) abort.abort(new PrimaError('cancelled', 'cancelled by request'));
         } catch (error) {
           if (isLost(error)) abort.abort(error);
-          logger.warn(`job ${job.id}: ${toPrimaError(error, 'giving a sign of life').message}`);
+          logger.warn(`job ${job.id}: ${toPrimaError(error, 'giving a sign of life').message}`, {
+            job: job.id,
+          });
         }
         await clock.sleep(beatMs, end.signal).catch(() => undefined); // aborted: it is over
       }
@@ -308,7 +312,7 @@ export class JobRunner<J extends QueuedJob = JobRow> {
       log.add({ type: 'state', state: outcome.state, attempt: job.attempt });
       await log.flush();
     } catch (error) {
-      logger.error(`job ${job.id}: ${toPrimaError(error, 'giving it up').message}`);
+      logger.error(`job ${job.id}: ${toPrimaError(error, 'giving it up').message}`, { job: job.id });
     }
   }
 

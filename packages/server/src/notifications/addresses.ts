@@ -17,7 +17,6 @@ const notPublic: readonly (readonly [network: string, bits: number])[] = [
   ['198.18.0.0', 15],
   ['224.0.0.0', 3],
   ['::', 127],
-  ['::ffff:0:0', 96],
   ['64:ff9b::', 96],
   ['64:ff9b:1::', 48],
   ['2001::', 32],
@@ -27,7 +26,7 @@ const notPublic: readonly (readonly [network: string, bits: number])[] = [
   ['ff00::', 8],
 ];
 
-/** Also what IPv6 carries of IPv4 is refused: mapped, translated and tunnelled addresses. */
+/** Also what IPv6 carries of IPv4 is refused: translated and tunnelled addresses; mapped ones are held to the rules of IPv4 by `BlockList` itself. */
 const closed = new BlockList();
 for (const [network, bits] of notPublic)
   closed.addSubnet(network, bits, network.includes(':') ? 'ipv6' : 'ipv4');

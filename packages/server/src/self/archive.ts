@@ -4,7 +4,16 @@ import { promisify } from 'node:util';
 import { createZstdCompress, createZstdDecompress } from 'node:zlib';
 import { type FileHandle, open } from 'node:fs/promises';
 import { compose, Readable } from 'node:stream';
-import { FormatError, IntegrityError, KiB, MiB, PrimaError, UserError, writeAt } from '@prima/base';
+import {
+  FormatError,
+  IntegrityError,
+  KiB,
+  MiB,
+  PrimaError,
+  UserError,
+  writeAt,
+  throwIfAborted,
+} from '@prima/base';
 import { z } from 'zod';
 
 const magic = Buffer.from('PRIMASB1');
@@ -62,9 +71,12 @@ export async function writeArchive(
   const start = headed(Buffer.from(JSON.stringify(header)));
   const seal = frameCipher(await keyOf(header, passphrase), start);
   const text = async function* () {
-    for await (const line of lines) yield `${JSON.stringify(line)}\n`;
+    for await (const line of lines) {
+      throwIfAborted(signal, 'writing the backup');
+      yield `${JSON.stringify(line)}\n`;
+    }
   };
-  const packed = compose(Readable.from(text(), { signal }), createZstdCompress()) as AsyncIterable<Buffer>;
+  const packed = compose(Readable.from(text()), createZstdCompress()) as AsyncIterable<Buffer>;
   let at = 0;
   const put = async (bytes: Uint8Array) => {
     await writeAt(file, bytes, at);
@@ -257,7 +269,10 @@ async function* linesOf(
   path: string,
   signal: AbortSignal,
 ): AsyncGenerator<Line> {
-  const plain = compose(Readable.from(frames, { signal }), createZstdDecompress()) as AsyncIterable<Buffer>;
+  const plain = compose(
+    Readable.from(untilAborted(frames, signal)),
+    createZstdDecompress(),
+  ) as AsyncIterable<Buffer>;
   let isOver = false;
   for await (const text of textLines(plain, path)) {
     if (isOver) throw new FormatError(`${path} goes on after its end`);
@@ -266,6 +281,14 @@ async function* linesOf(
     yield line;
   }
   if (!isOver) throw new IntegrityError(`${path} has no end`);
+}
+
+/** A stream's own signal would raise where nobody listens yet. */
+async function* untilAborted(frames: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  for await (const frame of frames) {
+    throwIfAborted(signal, 'reading the backup');
+    yield frame;
+  }
 }
 
 async function* textLines(plain: AsyncIterable<Buffer>, path: string): AsyncGenerator<string> {

@@ -58,13 +58,12 @@ export async function restoreSelf(options: SelfRestore): Promise<SelfRestored> {
   const target = await targetOf(options.database);
   const made: string[] = [];
   try {
-    await putFiles(archive, home, made);
-    const brokenAudits = await fill(archive, target.path, signal);
+    const brokenAudits = await fill(archive, { where: target.path, home, made, signal });
     await target.finish();
     const { created, prima } = archive.header;
     return { created, prima, ...counted, brokenAudits };
   } catch (error) {
-    for (const path of made) await rm(path, { force: true });
+    for (const path of made) await rm(path, { recursive: true, force: true });
     await target.discard();
     throw toPrimaError(error, `restoring Prima's own state from ${options.file}`);
   }
@@ -152,21 +151,27 @@ async function isThere(path: string): Promise<boolean> {
 const holdsState = (what: string): PrimaError =>
   new PrimaError('refused', `${what} holds a state already; nothing is overwritten: choose an empty one`);
 
+/** @param made gets what was not there before, files and folders */
 async function putFiles(archive: Archive, home: string, made: string[]): Promise<void> {
   for await (const line of archive.lines()) {
     if (Array.isArray(line) || !('file' in line)) continue;
     const path = join(home, line.file);
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    made.push(path);
+    const folder = await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    made.push(folder ?? path);
     await createFile(path, Buffer.from(line.base64, 'base64'), line.mode & 0o700);
   }
 }
 
-async function fill(archive: Archive, where: string, signal: AbortSignal): Promise<string[]> {
+/** Nothing is written in the home folder before the database has taken the schema and is known to be empty. */
+async function fill(
+  archive: Archive,
+  { where, home, made, signal }: { where: string; home: string; made: string[]; signal: AbortSignal },
+): Promise<string[]> {
   const old = await openState(where, { schema: archive.header.schema });
   try {
     if (await old.db.selectFrom('organisation').select('id').limit(1).executeTakeFirst())
       throw holdsState('the database');
+    await putFiles(archive, home, made);
     await old.db.transaction().execute((db) => insertAll(db, archive.lines(), signal));
   } finally {
     await old.close();

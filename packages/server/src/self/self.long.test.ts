@@ -1,6 +1,6 @@
 /** A backup of the state holds all tables, and comes back into an empty place alone. */
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { silentLogger, systemClock } from '@prima/base';
@@ -8,6 +8,7 @@ import { startPostgres, temporaryFolder } from '@prima/testbed';
 import { sql } from 'kysely';
 import { AuditLog } from '../accounts/audit.ts';
 import { openState } from '../state/database.ts';
+import { openArchive, writeArchive } from './archive.ts';
 import { backUpSelf } from './back-up.ts';
 import { keptTables, leftOut } from './kept-tables.ts';
 import { restoreSelf } from './restore.ts';
@@ -136,6 +137,46 @@ test('nothing is written over what is there, nor from a backup that is damaged',
   assert.deepEqual(await readdir(home), []);
   await writeFile(file, bytes);
   await into(home);
+  assert.equal((await auditOf(join(home, 'server.sqlite'))).length, 1203);
+});
+
+test('a backup of a later version, and one that is given up half-way, leave nothing', async (t) => {
+  const full = await fullHome(t);
+  const folder = await temporaryFolder(t);
+  const file = join(folder, 'backup');
+  await backUpSelf({ ...full, file, passphrase: undefined, ...how });
+  const home = join(folder, 'home');
+  const into = (from: string, aborted = signal) =>
+    restoreSelf({
+      file: from,
+      home,
+      database: join(home, 'server.sqlite'),
+      passphrase: async () => passphrase,
+      logger: silentLogger,
+      signal: aborted,
+    });
+
+  const later = join(folder, 'later');
+  const archive = await openArchive(file, async () => passphrase, signal);
+  const out = await open(later, 'wx');
+  const { header } = archive;
+  await writeArchive(
+    out,
+    { ...header, schema: '9999-later' },
+    { passphrase, lines: archive.lines(), signal },
+  );
+  await out.close();
+  await assert.rejects(into(later), { code: 'newer-version' });
+  assert.deepEqual(await readdir(home), []);
+
+  const stop = new AbortController();
+  const restoring = into(file, stop.signal);
+  while (!(await readdir(home)).includes('server.key')) await new Promise((resolve) => setImmediate(resolve));
+  stop.abort();
+  await assert.rejects(restoring, { code: 'cancelled' });
+  assert.deepEqual(await readdir(home), []);
+
+  await into(file);
   assert.equal((await auditOf(join(home, 'server.sqlite'))).length, 1203);
 });
 
