@@ -1,7 +1,8 @@
 /** What a command's file needs to register itself: how its action is run. */
 import type { Command } from 'commander';
 import type { Environment } from './environment.ts';
-import { type CommandTraits, type GlobalOptions, Invocation } from './invocation.ts';
+import type { GlobalOptions } from './global-options.ts';
+import { type CommandTraits, Invocation } from './invocation.ts';
 
 export class Cli {
   readonly #environment: Environment;

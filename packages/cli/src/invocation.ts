@@ -4,28 +4,13 @@ import { isAbsolute, join, resolve } from 'node:path';
 import type { CallOptions, JobEvent, PrimaApi, SecretSource } from '@prima/api';
 import { type Logger, PrimaError, throwIfAborted, toPrimaError, UserError } from '@prima/base';
 import type { Environment, Secret, Served, ServeOptions, Working, WorkOptions } from './environment.ts';
+import type { GlobalOptions } from './global-options.ts';
+import { cancelledStatus, type Lasting, type LastingOptions, runLasting } from './lasting.ts';
 import { readRecoveryKey, readSecret } from './secret.ts';
-import { type ServerChoice, serverOptions, serverUrl } from './server-options.ts';
-import type { LogFormat } from './terminal/log-format.ts';
+import { serverOptions, serverUrl } from './server-options.ts';
 import { ProgressView } from './terminal/progress.ts';
 import { type Page, type Paint, painter, wantsColour } from './terminal/style.ts';
 import { printable } from './terminal/width.ts';
-
-/** Options that every command has. */
-export interface GlobalOptions extends ServerChoice {
-  repo?: string;
-  passphraseFile?: string;
-  keyFile?: string;
-  recoveryFile?: string;
-  askRecovery?: boolean;
-  home?: string;
-  limitUpload?: number;
-  limitDownload?: number;
-  cacheSize?: number;
-  json?: boolean;
-  quiet?: boolean;
-  verbose?: boolean;
-}
 
 /** What kind of command it is. */
 export interface CommandTraits {
@@ -35,13 +20,6 @@ export interface CommandTraits {
   newSecret?: boolean;
   /** `--limit-upload` goes with the request to a server. */
   limitsStoring?: boolean;
-}
-
-/** What runs until it is asked to end. */
-interface LastingOptions<T> {
-  /** Of its log. */
-  format: LogFormat | undefined;
-  started: (running: T) => void;
 }
 
 export interface CallSettings {
@@ -72,7 +50,6 @@ const serverOnly = [
 
 const redrawMs = 500;
 const jsonProgressMs = 100;
-const cancelledStatus = 130;
 
 export class Invocation {
   /** The command's full name without `prima`: `machine start`. */
@@ -194,29 +171,13 @@ export class Invocation {
     });
   }
 
-  async #last<T extends { refused?: Promise<PrimaError>; close(): Promise<void> }>(
+  async #last<T extends Lasting>(
     start: (logger: Logger) => Promise<T>,
-    { format, started }: LastingOptions<T>,
+    options: LastingOptions<T>,
   ): Promise<void> {
-    const asked = Promise.withResolvers<undefined>();
-    let isEnding = false;
-    const release = this.environment.onInterrupt(() => {
-      if (isEnding) this.environment.exit(cancelledStatus);
-      isEnding = true;
-      asked.resolve(undefined);
-    });
     try {
-      const { stderr, clock } = this.environment;
-      const { serverLogger } = await import('./terminal/server-log.ts');
-      const running = await start(
-        serverLogger(stderr, { format, clock, verbose: this.globals.verbose === true }),
-      );
-      started(running);
-      const failure = await Promise.race([asked.promise, ...(running.refused ? [running.refused] : [])]);
-      await running.close();
-      if (failure) throw failure;
+      await runLasting(this.environment, start, { ...options, verbose: this.globals.verbose === true });
     } finally {
-      release();
       this.#view.close();
     }
   }

@@ -3,11 +3,11 @@ import { openSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type PrimaError, systemClock, systemErrorCode, toPrimaError } from '@prima/base';
 import type { Environment, Output } from './environment.ts';
+import { cancelledStatus } from './lasting.ts';
 import { run } from './run.ts';
 import { askSecret } from './terminal/ask-secret.ts';
 
 const defaultColumns = 80;
-const cancelledStatus = 130;
 /** What bin/prima sets for this process alone. */
 const launcherTunables = 'glibc.malloc.hugetlb=1';
 

@@ -4,7 +4,7 @@ import { hasRole, type jobEndpoints, type PolicySettings } from '@prima/api/http
 import { isOperationName, operations, parseRequest } from '@prima/api/schemas';
 import { PrimaError, UserError } from '@prima/base';
 import type { Caller } from '../accounts/sessions.ts';
-import { jobDto } from '../jobs/job-store.ts';
+import { jobDto } from '../jobs/job-dto.ts';
 import { checkAudience } from './access.ts';
 import { pageOf, readCursor } from './cursor.ts';
 import type { Handlers } from './handler.ts';

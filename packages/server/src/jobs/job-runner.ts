@@ -3,7 +3,7 @@
  * is right for its kind, or has failed; it is never forgotten, and never run by two.
  */
 import type { JobEvent } from '@prima/api';
-import type { Job, JobEventEntry, JobState } from '@prima/api/http';
+import type { JobEventEntry, JobState } from '@prima/api/http';
 import {
   type Clock,
   liveness,
@@ -14,7 +14,8 @@ import {
   toPrimaError,
 } from '@prima/base';
 import { problemOf } from '../problem.ts';
-import type { Claim, JobQueue, Limits, Outcome, QueuedJob, StoredEvent } from './job-queue.ts';
+import { EventLog, type Listener } from './event-log.ts';
+import type { JobQueue, Limits, Outcome, QueuedJob } from './job-queue.ts';
 import { type JobRow, workerOf } from './job-store.ts';
 
 export interface JobWork {
@@ -69,8 +70,6 @@ interface Running {
   abort: AbortController;
   done: Promise<void>;
 }
-
-type Listener = (entry: JobEventEntry) => void;
 
 export class JobRunner<J extends QueuedJob = JobRow> {
   readonly #options: JobRunnerOptions<J>;
@@ -329,78 +328,3 @@ export class JobRunner<J extends QueuedJob = JobRow> {
 }
 
 const isLost = (error: unknown): boolean => error instanceof PrimaError && error.code === 'state';
-
-/** What one job tells: numbered, kept in order, bounded. Progress is written once in a while, the newest of each. */
-class EventLog {
-  readonly #store: Pick<JobQueue<QueuedJob>, 'append' | 'removeEvent' | 'lastEvent' | 'now'>;
-  readonly #job: Claim;
-  readonly #tell: Listener;
-  readonly #waiting: StoredEvent[] = [];
-  readonly #progress = new Map<string, Extract<JobEvent, { type: 'progress' }>>();
-  /** The number of the progress that is stored, by subject: newer progress takes its place. */
-  readonly #stored = new Map<string, number>();
-  #latest: Extract<JobEvent, { type: 'progress' }> | undefined;
-  #number = 0;
-  #writing: Promise<void> = Promise.resolve();
-
-  constructor(store: JobQueue<QueuedJob>, job: Claim, tell: Listener) {
-    this.#store = store;
-    this.#job = job;
-    this.#tell = tell;
-  }
-
-  async resume(): Promise<void> {
-    this.#number = await this.#store.lastEvent(this.#job);
-  }
-
-  async begin(event: StoredEvent): Promise<void> {
-    await this.resume();
-    this.add(event);
-    await this.flush();
-  }
-
-  add(event: StoredEvent): void {
-    if (event.type === 'progress') {
-      this.#progress.set(event.subject, event);
-      this.#latest = event;
-    } else if (event.type === 'state' || event.level !== 'debug') {
-      this.#waiting.push(event);
-    }
-  }
-
-  takeProgress(): Job['progress'] | undefined {
-    const latest = this.#latest;
-    this.#latest = undefined;
-    if (!latest) return undefined;
-    const { type: _type, ...told } = latest;
-    return { ...told, at: this.#store.now() };
-  }
-
-  /** Raises what the state raises; what was not written then is by the next. */
-  flush(): Promise<void> {
-    this.#writing = this.#writing.catch(() => undefined).then(() => this.#write());
-    return this.#writing;
-  }
-
-  async #write(): Promise<void> {
-    for (let event = this.#waiting[0]; event; event = this.#waiting[0]) {
-      await this.#append(event);
-      this.#waiting.shift();
-    }
-    const progress = [...this.#progress];
-    this.#progress.clear();
-    for (const [subject, event] of progress) {
-      const overtaken = this.#stored.get(subject);
-      this.#stored.set(subject, await this.#append(event));
-      if (overtaken !== undefined) await this.#store.removeEvent(this.#job, overtaken);
-    }
-  }
-
-  async #append(event: StoredEvent): Promise<number> {
-    const number = this.#number + 1;
-    const entry = await this.#store.append(this.#job, number, event);
-    this.#number = number;
-    if (entry) this.#tell(entry);
-    return number;
-  }
-}

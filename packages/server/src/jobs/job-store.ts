@@ -1,6 +1,6 @@
 /** Jobs in the state: made, found, claimed by one process at a time, followed. */
 import { randomUUID } from 'node:crypto';
-import type { Job, JobEventEntry, JobState, Problem } from '@prima/api/http';
+import type { Job, JobEventEntry, JobState } from '@prima/api/http';
 import { type Clock, PrimaError, type ProcessIdentity } from '@prima/base';
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely';
 import type { Sealer } from '../accounts/sealing.ts';
@@ -376,27 +376,4 @@ function mayRun(job: JobRow, running: readonly JobRow[]): boolean {
   if (isBusy) return false;
   const onHost = job.host === null ? 0 : ours.filter((other) => other.host === job.host).length;
   return onHost < (job.host_limit ?? Infinity);
-}
-
-/** As the API tells it. */
-export function jobDto(row: JobRow): Job {
-  return {
-    id: row.id,
-    operation: row.operation,
-    state: row.state,
-    summary: row.summary,
-    ...(row.repository === null ? {} : { repository: row.repository }),
-    machines: JSON.parse(row.machines) as string[],
-    requestedBy: row.requested_by,
-    ...(row.policy_id === null ? {} : { policy: row.policy_id }),
-    attempt: row.attempt,
-    attempts: row.attempts,
-    created: row.created,
-    ...(row.not_before === null ? {} : { notBefore: row.not_before }),
-    ...(row.started === null ? {} : { started: row.started }),
-    ...(row.ended === null ? {} : { ended: row.ended }),
-    cancelling: row.cancelling === 1,
-    ...(row.progress === null ? {} : { progress: JSON.parse(row.progress) as NonNullable<Job['progress']> }),
-    ...(row.error === null ? {} : { error: JSON.parse(row.error) as Problem }),
-  };
 }

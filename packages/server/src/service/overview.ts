@@ -2,7 +2,7 @@
 import type { Overview, Problem, Protection } from '@prima/api/http';
 import { formatBytes } from '@prima/base';
 import { sql } from 'kysely';
-import { jobDto } from '../jobs/job-store.ts';
+import { jobDto } from '../jobs/job-dto.ts';
 import { listApprovals } from './approvals.ts';
 import { describeRepositories } from './repositories.ts';
 import type { Service } from './service.ts';
