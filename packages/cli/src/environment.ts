@@ -28,6 +28,8 @@ export interface ApplicationOptions {
   secret?: () => Promise<Secret>;
   /** The first operation needs the repository: it may be opened at once. */
   opensRepository?: boolean;
+  /** And it moves a lot of data. */
+  movesChunks?: boolean;
 }
 
 /** How a server is to run. */

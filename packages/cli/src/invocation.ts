@@ -20,6 +20,8 @@ export interface CommandTraits {
   newSecret?: boolean;
   /** `--limit-upload` goes with the request to a server. */
   limitsStoring?: boolean;
+  /** Moves a lot of data from or to the repository. */
+  movesChunks?: boolean;
 }
 
 export interface CallSettings {
@@ -302,6 +304,7 @@ export class Invocation {
       },
       ...(repository !== undefined && { repository }),
       opensRepository: this.#traits.repository === true && this.#traits.newSecret !== true,
+      movesChunks: this.#traits.movesChunks === true,
     });
   }
 

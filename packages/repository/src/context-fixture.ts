@@ -5,6 +5,7 @@ import { parseConfig } from './config.ts';
 import { type Context, newContext } from './context.ts';
 import type { Secret } from './contract.ts';
 import { openKeyring } from './crypto/keyring.ts';
+import { ThreadReserve } from './pool/thread-reserve.ts';
 
 export async function contextForTest(store: ObjectStore, secret: Secret, packBytes = MiB): Promise<Context> {
   const config = parseConfig(Buffer.from(await store.get('config')).toString());
@@ -17,6 +18,7 @@ export async function contextForTest(store: ObjectStore, secret: Secret, packByt
     readBack: true,
     packBytes,
     workers: 1,
+    threads: new ThreadReserve(),
     clock: systemClock,
     logger,
   });

@@ -8,6 +8,7 @@ import type { Opener, Sealer, SealingKeys } from './crypto/sealer.ts';
 import { verifyRecordAside } from './crypto/signature.ts';
 import type { BlobType } from './format/blob.ts';
 import { parseJson } from './format/json.ts';
+import type { ThreadReserve } from './pool/thread-reserve.ts';
 import { OutcomeCatalogue } from './session/outcome-catalogue.ts';
 import { RootLog } from './session/root-log.ts';
 
@@ -25,6 +26,8 @@ export interface Context {
   /** Bytes at which a pack is closed. */
   readonly packBytes: number;
   readonly workers: number | undefined;
+  /** Where pools get their threads. */
+  readonly threads: ThreadReserve;
   /** Stored bytes after which a backup makes a checkpoint; undefined: the default. */
   readonly checkpointBytes?: number | undefined;
   readonly clock: Clock;

@@ -9,6 +9,7 @@ import type { Repository, Secret, SeenHead, Trust } from './contract.ts';
 import type { Point } from './point.ts';
 import { openKeyring } from './crypto/keyring.ts';
 import { createRepository, openRepository } from './repository.ts';
+import { ThreadReserve } from './pool/thread-reserve.ts';
 
 export const secret = { kind: 'passphrase', text: 'correct horse' } as const;
 const kdfCost = { memoryKiB: 8192, passes: 1, lanes: 1 };
@@ -93,6 +94,7 @@ export async function contextOf(store: ObjectStore, withSecret: Secret): Promise
     readBack: true,
     packBytes: MiB,
     workers: 1,
+    threads: new ThreadReserve(),
     clock: systemClock,
     logger: silentLogger,
   });

@@ -44,6 +44,7 @@ import type {
 import type { Point, PointDisk } from './point.ts';
 import type { KdfCost } from './crypto/key-slot.ts';
 import { type Keyring, openKeyring, readStoredKeys } from './crypto/keyring.ts';
+import { ThreadReserve, usualThreads } from './pool/thread-reserve.ts';
 import type { PointReader } from './session/point-reader.ts';
 import { readOutcome } from './session/read-outcome.ts';
 import { compareText, listSessions, markForgotten, readOutcomes, withLock } from './session/sessions.ts';
@@ -53,6 +54,10 @@ export interface OpenOptions {
   logger?: Logger;
   /** Worker threads for each session; 0: all work on the caller's. Default: what the machine runs side by side, 8 at most. */
   workers?: number;
+  /** Chunks are moved as soon as it is open: threads start while it opens. */
+  movesChunks?: boolean;
+  /** Called when the key begins to be made of the secret, on another thread: what the caller does meanwhile costs no time. */
+  onDerive?: () => void;
   /** Bytes at which a pack is closed. Default: what suits the store, else 32 MiB. */
   packBytes?: number;
   /** Stored bytes after which a backup makes a checkpoint. Default 8 GiB. */
@@ -114,7 +119,7 @@ export async function createRepository(store: ObjectStore, options: CreateOption
   const text = writeConfig(config, keyring.signer());
   if ((await store.putIfAbsent(configKey, Buffer.from(text))) === 'exists')
     throw new PrimaError('exists', `${store.url} holds a repository already`);
-  return new OpenRepository(store, { config, keyring, secret }, options);
+  return new OpenRepository(store, { config, keyring, secret, threads: new ThreadReserve() }, options);
 }
 
 /** Opens a repository. Raises `not-found`, `wrong-key`, `newer-version`, `integrity`. */
@@ -123,15 +128,22 @@ export async function openRepository(
   secret: Secret,
   options: OpenOptions = {},
 ): Promise<Repository> {
+  const { logger = silentLogger, movesChunks = false, workers = usualThreads(), onDerive } = options;
   const keys = readStoredKeys(store);
   keys.catch(() => undefined); // raised below, unless there is no repository at all
-  const text = await readConfig(store);
-  const config = parseConfig(text);
-  const { logger = silentLogger } = options;
-  const { id: repositoryId, level } = config;
-  const keyring = await openKeyring(store, secret, { repositoryId, level, logger, stored: await keys });
-  verifyConfig(text, config.id, keyring.keySet.signers);
-  return new OpenRepository(store, { config, keyring, secret }, options);
+  const threads = new ThreadReserve(movesChunks ? workers : 0);
+  try {
+    const text = await readConfig(store);
+    const config = parseConfig(text);
+    const { id: repositoryId, level } = config;
+    const about = { repositoryId, level, logger, stored: await keys, onDerive };
+    const keyring = await openKeyring(store, secret, about);
+    verifyConfig(text, config.id, keyring.keySet.signers);
+    return new OpenRepository(store, { config, keyring, secret, threads }, options);
+  } catch (error) {
+    await threads.close();
+    throw error;
+  }
 }
 
 async function readConfig(store: ObjectStore): Promise<string> {
@@ -152,10 +164,10 @@ class OpenRepository implements Repository {
 
   constructor(
     store: ObjectStore,
-    opened: { config: Config; keyring: Keyring; secret: Secret },
+    opened: { config: Config; keyring: Keyring; secret: Secret; threads: ThreadReserve },
     options: OpenOptions,
   ) {
-    const { config, keyring } = opened;
+    const { config, keyring, threads } = opened;
     this.#secret = opened.secret;
     const parts = {
       store,
@@ -165,6 +177,7 @@ class OpenRepository implements Repository {
       lockMs: config.lockSeconds === undefined ? undefined : config.lockSeconds * 1000,
       packBytes: options.packBytes ?? store.packBytes ?? 32 * MiB,
       workers: options.workers,
+      threads,
       checkpointBytes: options.checkpointBytes,
       clock: options.clock ?? systemClock,
       logger: options.logger ?? silentLogger,
@@ -315,6 +328,7 @@ class OpenRepository implements Repository {
 
   async close(): Promise<void> {
     await (await this.#reader)?.close();
+    await this.#context.threads.close();
     await this.#context.store.close();
   }
 

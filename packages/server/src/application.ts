@@ -15,6 +15,8 @@ export interface ApplicationOptions {
   secret?: () => Promise<Secret>;
   /** The first operation needs the repository: opening begins at once, beside the loading of the rest. */
   opensRepository?: boolean;
+  /** And it moves chunks. */
+  movesChunks?: boolean;
   /** How the repository's store is used. */
   store?: StoreSettings;
   /** Gets what callers get as events, too. */
@@ -26,11 +28,12 @@ export interface ApplicationOptions {
  * still runs is cancelled and cleaned up.
  */
 export async function createApplication(options: ApplicationOptions): Promise<PrimaApi> {
-  const { repository, secret, store, logger = silentLogger, opensRepository = false } = options;
+  const { repository, secret, store, logger = silentLogger } = options;
+  const { opensRepository = false, movesChunks } = options;
   const home = await openHome(options.home);
   const relay = new LogRelay(logger);
-  const access = new RepositoryAccess({ repository, secret, store, home, logger: relay.logger });
-  if (opensRepository) access.prepare();
+  const access = new RepositoryAccess({ repository, secret, store, home, movesChunks, logger: relay.logger });
+  if (opensRepository) await access.prepare();
   const { operations } = await import('./operations.ts');
   return operations({ home, access, store, logger, relay }, createApplication);
 }

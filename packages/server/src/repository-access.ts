@@ -1,6 +1,7 @@
 /** The one repository of an application: where it is, what opens it, and itself, opened once, when first needed. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { type Logger, UserError } from '@prima/base';
 import {
   createRepository,
@@ -22,11 +23,16 @@ export interface RepositoryAccessOptions {
   /** For what was read and may be lost, and for what was seen. */
   home: Pick<Home, 'cache' | 'repositories'>;
   store?: StoreSettings;
+  /** Chunks are moved as soon as it is open. */
+  movesChunks?: boolean;
   logger: Logger;
 }
 
 /** How stores are used; see `openRepositoryStore`. */
 export type StoreSettings = Pick<RepositoryStoreOptions, 'upload' | 'download' | 'cacheBytes'>;
+
+/** A store that answers later than this is waited for while something else is done. */
+const preparingMs = 50;
 
 export type NewRepository = Pick<CreateOptions, 'chunkSize' | 'level' | 'readBack' | 'label' | 'lockMs'>;
 
@@ -59,10 +65,19 @@ export class RepositoryAccess {
     );
   }
 
-  /** Begins to open the repository, for an operation that comes soon and gets what this raises. */
-  prepare(): void {
-    this.#repository ??= this.#open();
-    this.#repository.catch(() => undefined); // `open` raises it
+  /**
+   * Begins to open the repository, for an operation that comes soon and gets what this raises. Resolves when the key is
+   * being made of the secret, on another thread, or soon after: loading modules on this one would only delay it.
+   */
+  async prepare(): Promise<void> {
+    const derives = Promise.withResolvers<void>();
+    this.#repository ??= this.#open(derives.resolve);
+    const settled = this.#repository.then(
+      () => undefined,
+      () => undefined, // `open` raises it
+    );
+    await Promise.race([derives.promise, settled, setTimeout(preparingMs, undefined, { ref: false })]);
+    await setImmediate();
   }
 
   /** The repository, opened at the first call; one that could not be opened is tried again. */
@@ -110,10 +125,12 @@ export class RepositoryAccess {
     });
   }
 
-  async #open(): Promise<Repository> {
+  async #open(onDerive?: () => void): Promise<Repository> {
     const store = await this.openStore();
     try {
-      return await openRepository(store, await this.secret(), await this.#openOptions());
+      const [secret, options] = [await this.secret(), await this.#openOptions()];
+      const { movesChunks = false } = this.#options;
+      return await openRepository(store, secret, { ...options, movesChunks, ...(onDerive && { onDerive }) });
     } catch (error) {
       await store.close();
       throw error;

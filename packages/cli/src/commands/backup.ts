@@ -59,7 +59,7 @@ export function registerBackup(program: Command, cli: Cli): void {
     .option('--no-read-back', 'do not read back and compare what was stored')
     .action(
       cli.action(
-        { repository: true, limitsStoring: true },
+        { repository: true, limitsStoring: true, movesChunks: true },
         async (invocation, sources: string[], options: BackupOptions) => {
           const request = requestOf(sources, options, invocation.storeLimit);
           const result = await invocation.call((api, call) => api.backup(request, call));

@@ -67,16 +67,21 @@ export function registerRestore(program: Command, cli: Cli): void {
     .option('--overwrite-lun', 'with --map-luns and --to-device: what is on the LUN may go')
     .option('--allow-damaged', 'go on with zeros where the repository cannot be read, and list them')
     .action(
-      cli.action({ repository: true }, async (invocation, point: string, options: RestoreOptions) => {
-        check(options);
-        const located = locatedOf(invocation, options);
-        const result = await invocation.call((api, call) => restore(api, { point, options: located }, call));
-        invocation.result(result, (page) => rendered(result, page));
-        if (!invocation.json) sayLosses(result, invocation);
-        if (result.damaged.length === 0) return;
-        invocation.fault(`${count(result.damaged.length, 'range')} could not be read and hold zeros`);
-        invocation.exitStatus = errorCodes.integrity.exit;
-      }),
+      cli.action(
+        { repository: true, movesChunks: true },
+        async (invocation, point: string, options: RestoreOptions) => {
+          check(options);
+          const located = locatedOf(invocation, options);
+          const result = await invocation.call((api, call) =>
+            restore(api, { point, options: located }, call),
+          );
+          invocation.result(result, (page) => rendered(result, page));
+          if (!invocation.json) sayLosses(result, invocation);
+          if (result.damaged.length === 0) return;
+          invocation.fault(`${count(result.damaged.length, 'range')} could not be read and hold zeros`);
+          invocation.exitStatus = errorCodes.integrity.exit;
+        },
+      ),
     );
 }
 

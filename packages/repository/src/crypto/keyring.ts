@@ -207,13 +207,22 @@ export function isStale(slot: { slot: KeySlot; text: string }, keyring: Keyring)
 export async function openKeyring(
   store: ObjectStore,
   secret: Secret,
-  about: { repositoryId: string; level: number; logger: Logger; stored?: StoredKeys },
+  about: {
+    repositoryId: string;
+    level: number;
+    logger: Logger;
+    stored?: StoredKeys;
+    /** Called when the key of a slot begins to be made of the secret, on another thread. */
+    onDerive?: (() => void) | undefined;
+  },
 ): Promise<Keyring> {
   const { repositoryId, level, logger, stored: keys = await readStoredKeys(store) } = about;
   const { slots, damaged, number, keySetText } = keys;
   let stale: string | undefined;
   for (const stored of slots.filter(({ slot }) => slot.kind === secret.kind)) {
-    const content = await unwrapSlot(stored.slot, secret, repositoryId);
+    const unwrapping = unwrapSlot(stored.slot, secret, repositoryId);
+    about.onDerive?.();
+    const content = await unwrapping;
     if (!content) continue;
     const keySet = openKeySet(keySetText, content, { number, repositoryId });
     if (!keySet) {

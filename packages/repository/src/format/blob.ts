@@ -101,7 +101,7 @@ export function parseBlobHeader(bytes: Uint8Array, where: string): BlobHeader {
   };
   const known =
     type >= blobType.chunk &&
-    type <= blobType.ledger &&
+    type <= blobType.lock &&
     view.getUint8(5) === 1 &&
     header.compression <= compression.zstd &&
     view.getUint8(7) === 1 &&

@@ -39,8 +39,8 @@ export async function readPacks(
   if (packs.length === 0) return reading;
   const total = packs.reduce((sum, { size }) => sum + size, 0);
   const largest = packs.reduce((most, { size }) => Math.max(most, size), 1);
-  const { keys, chunkSize, workers } = context;
-  const pool = new ChunkPool({ keys, chunkSize, ...(workers === undefined ? {} : { workers }) });
+  const { keys, chunkSize, workers, threads: reserve } = context;
+  const pool = new ChunkPool({ keys, chunkSize, reserve, ...(workers === undefined ? {} : { workers }) });
   const verify = async (pack: SegmentPack, signal: AbortSignal) => {
     const fault = await faultOf(context, pack, { pool, signal });
     if (fault instanceof PrimaError) reading.unreachable.push({ pack, error: fault });

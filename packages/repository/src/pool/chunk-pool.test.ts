@@ -6,6 +6,7 @@ import { KiB } from '@prima/base';
 import type { SealingKeys } from '../crypto/sealer.ts';
 import { blobType } from '../format/blob.ts';
 import { type BuiltPack, ChunkPool } from './chunk-pool.ts';
+import { ThreadReserve } from './thread-reserve.ts';
 
 const chunkSize = 256 * KiB;
 
@@ -22,6 +23,7 @@ for (const workers of [0, 1, 2]) {
       keys,
       chunkSize,
       workers,
+      reserve: new ThreadReserve(),
       sealing: {
         packBytes: 2 * chunkSize,
         readBack: true,

@@ -1,12 +1,11 @@
 /** The worker threads of one session or reader, and the shared memory between us and them. */
-import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
 import { assert, pageMemory, PrimaError, Semaphore } from '@prima/base';
 import type { SealingKeys } from '../crypto/sealer.ts';
 import type { BlobType } from '../format/blob.ts';
 import { packBufferBytes } from '../format/pack-builder.ts';
 import { ChunkWork } from './chunk-work.ts';
-import type { Answer, Request, WorkerSetup } from './messages.ts';
+import type { Answer, Begin, Request, WorkerSetup } from './messages.ts';
+import { type ThreadReserve, usualThreads } from './thread-reserve.ts';
 
 /** A pack that a worker finished; its bytes stay valid until `release`. */
 export interface BuiltPack {
@@ -22,8 +21,10 @@ export interface BuiltPack {
 export interface ChunkPoolOptions {
   keys: SealingKeys;
   chunkSize: number;
-  /** Threads; 0: no thread, the work is done on the caller's. Default: as many as the machine runs side by side, 8 at most. */
+  /** Threads; 0: no thread, the work is done on the caller's. Default: `usualThreads`. */
   workers?: number;
+  /** Where they come from. */
+  reserve: ThreadReserve;
   /** For writers: what to do with finished packs. Without it the pool only opens blobs. */
   sealing?: { packBytes: number; readBack: boolean; onPack: (pack: BuiltPack) => void };
 }
@@ -80,8 +81,7 @@ export class ChunkPool {
   #closed = false;
 
   constructor(options: ChunkPoolOptions) {
-    const workers = options.workers ?? Math.min(8, availableParallelism());
-    const count = Math.max(1, workers);
+    const count = Math.max(1, options.workers ?? usualThreads());
     this.#options = options;
     this.#threadCount = count;
     this.#sealing = options.sealing;
@@ -167,7 +167,7 @@ export class ChunkPool {
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
   }
 
-  #start({ keys, chunkSize }: ChunkPoolOptions): Thread {
+  #start({ keys, chunkSize, reserve }: ChunkPoolOptions): Thread {
     const { packBytes = 0, readBack = false } = this.#sealing ?? {};
     const buffers = Array.from(
       { length: this.#sealing ? packBuffersPerWorker : 0 },
@@ -179,9 +179,9 @@ export class ChunkPool {
       const own: Thread = { ...parts, worker: ownThread(setup, (answer) => this.#receive(own, answer)) };
       return own;
     }
-    const worker = new Worker(new URL('./chunk-worker.ts', import.meta.url), { workerData: setup });
+    const worker = reserve.take();
+    worker.postMessage({ op: 'begin', setup } satisfies Begin);
     const thread: Thread = { ...parts, worker };
-    worker.unref();
     worker.on('message', (message: Answer) => this.#receive(thread, message));
     worker.on('error', (error: Error) =>
       this.fail(new PrimaError('internal', `a worker thread failed: ${error.message}`, { cause: error })),

@@ -13,6 +13,12 @@ export interface WorkerSetup {
   readBack: boolean;
 }
 
+/** The first message to a thread. */
+export interface Begin {
+  op: 'begin';
+  setup: WorkerSetup;
+}
+
 export type Request =
   /** Is the slot zero, and if not, what is its id? */
   | { op: 'hash'; job: number; slot: number; length: number }

@@ -64,6 +64,7 @@ export class BackupSession implements WriteSession {
     this.#pool = new ChunkPool({
       keys: context.keys,
       chunkSize: context.chunkSize,
+      reserve: context.threads,
       ...(context.workers === undefined ? {} : { workers: context.workers }),
       sealing: {
         packBytes: context.packBytes,

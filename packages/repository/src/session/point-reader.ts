@@ -30,6 +30,7 @@ export class PointReader {
       this.#pool ??= new ChunkPool({
         keys: this.#context.keys,
         chunkSize: this.#context.chunkSize,
+        reserve: this.#context.threads,
         ...(this.#context.workers === undefined ? {} : { workers: this.#context.workers }),
       });
       const tree = new PageTree(this.#context, blobs);
