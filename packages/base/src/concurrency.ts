@@ -80,6 +80,16 @@ export async function forEachBounded<T>(
   throwIfAborted(signal, 'working');
 }
 
+/** Waits for all, also when one has failed (the caller's memory is in use until then), then raises the first failure. */
+export async function settled<T>(calls: readonly Promise<T>[]): Promise<T[]> {
+  if (calls.length === 1) return Promise.all(calls);
+  const results = await Promise.allSettled(calls);
+  return results.map((result) => {
+    if (result.status === 'rejected') throw result.reason;
+    return result.value;
+  });
+}
+
 /**
  * Runs `task` over `items`, at most `limit` at a time, and gives the results in the order of the items. A failure is raised
  * in its turn; who stops early or is failed waits for what was started.

@@ -1,5 +1,5 @@
 /** Several devices one after the other as one: a disk split into files, a volume of several extents. */
-import { assert, assertWithin, type Range } from '@prima/base';
+import { assert, assertWithin, type Range, settled } from '@prima/base';
 import type { BlockDevice, Extent, ExtentOptions, WritableDevice } from './device.ts';
 import { mergeExtents, shiftExtents } from './extents.ts';
 import { isWritable, type Wrapped } from './filter-device.ts';
@@ -69,7 +69,7 @@ function readableOf(devices: readonly BlockDevice[]): BlockDevice {
         ),
       );
     },
-    close: () => settled(devices.map((device) => device.close())),
+    close: async () => void (await settled(devices.map((device) => device.close()))),
   };
 }
 
@@ -85,13 +85,8 @@ function writableOf(devices: readonly WritableDevice[]): WritableDevice {
         ),
       );
     },
-    zero: async (range, signal) => settled(parts(range).map((part) => part.device.zero(part.range, signal))),
-    flush: () => settled(devices.map((device) => device.flush())),
+    zero: async (range, signal) =>
+      void (await settled(parts(range).map((part) => part.device.zero(part.range, signal)))),
+    flush: async () => void (await settled(devices.map((device) => device.flush()))),
   };
-}
-
-/** Waits for all, also when one has failed (the caller's memory is in use until then), then raises the first failure. */
-async function settled(calls: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(calls);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

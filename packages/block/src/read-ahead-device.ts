@@ -1,5 +1,5 @@
 /** A device that fetches what a sequential reader is going to ask for next. */
-import { assert, assertWithin, MiB, type Range, throwIfAborted } from '@prima/base';
+import { assert, assertWithin, MiB, type Range, settled, throwIfAborted } from '@prima/base';
 import type { BlockDevice } from './device.ts';
 import { filterDevice, type Wrapped } from './filter-device.ts';
 
@@ -79,8 +79,7 @@ class ReadAhead {
       this.#forget((other) => other < index || other > index + this.#depth);
     }
     for (let index = last + 1; index <= last + this.#depth; index += 1) this.#prefetch(index);
-    const results = await Promise.allSettled(parts);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await settled(parts);
     throwIfAborted(signal, 'reading ahead');
   }
 

@@ -1,5 +1,5 @@
 /** Extents one after the other as the layer that a descriptor makes of them. */
-import { PrimaError, type Range } from '@prima/base';
+import { PrimaError, type Range, settled } from '@prima/base';
 import { type Below, isWritableLayer, type Layer, type LayerRun, type WritableLayer } from './layer.ts';
 
 interface Part {
@@ -126,14 +126,4 @@ function shiftedBelow(below: Below, start: number): Below {
     read: (offset, into, signal) => below.read(start + offset, into, signal),
     isZero: ({ offset, length }, signal) => below.isZero({ offset: start + offset, length }, signal),
   };
-}
-
-/** Waits for all, also when one has failed (the caller's memory is in use until then), then raises the first failure. */
-async function settled<T>(calls: readonly Promise<T>[]): Promise<T[]> {
-  if (calls.length === 1) return Promise.all(calls);
-  const results = await Promise.allSettled(calls);
-  return results.map((result) => {
-    if (result.status === 'rejected') throw result.reason;
-    return result.value;
-  });
 }

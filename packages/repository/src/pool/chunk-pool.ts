@@ -1,5 +1,5 @@
 /** The worker threads of one session or reader, and the shared memory between us and them. */
-import { assert, pageMemory, PrimaError, Semaphore } from '@prima/base';
+import { assert, MiB, pageMemory, PrimaError, Semaphore } from '@prima/base';
 import type { SealingKeys } from '../crypto/sealer.ts';
 import type { BlobType } from '../format/blob.ts';
 import { packBufferBytes } from '../format/pack-builder.ts';
@@ -29,11 +29,18 @@ export interface ChunkPoolOptions {
   sealing?: { packBytes: number; readBack: boolean; onPack: (pack: BuiltPack) => void };
 }
 
-/** A chunk-sized piece of shared memory, lent out. */
+/** Shared memory for a run of chunks that lie one behind the other, lent out. */
 export interface Slot {
   index: number;
   bytes: Uint8Array;
   release: () => void;
+}
+
+/** A chunk in a slot; bytes. */
+export interface SlotChunk {
+  slot: Slot;
+  offset: number;
+  length: number;
 }
 
 interface Job {
@@ -47,7 +54,7 @@ type Numberless = JobRequest extends infer R ? (R extends JobRequest ? Omit<R, '
 
 /** What the pool needs of a worker. */
 interface Port {
-  postMessage(request: Request, transfer?: ArrayBuffer[]): void;
+  postMessage(requests: Request[], transfer?: ArrayBuffer[]): void;
   ref(): void;
   unref(): void;
   terminate(): Promise<unknown>;
@@ -60,13 +67,20 @@ interface Thread {
   /** How many epochs its keys have. */
   epochs: number;
   buffers: SharedArrayBuffer[];
+  /** What is asked for in this turn of the event loop, and memory that goes with it. */
+  outbox: Request[];
+  transfers: ArrayBuffer[];
 }
 
-/** Slots a worker: two being worked on, the rest being read. */
-const slotsPerWorker = 6;
+/** Slots a worker: one being worked on, one waiting, the rest being read. */
+const slotsPerWorker = 4;
+/** A slot's bytes where chunks are smaller: each read, message and answer costs as much as a tenth of a chunk. */
+const slotBytes = 4 * MiB;
 const packBuffersPerWorker = 2;
 
 export class ChunkPool {
+  /** Chunks that a slot holds. */
+  readonly runChunks: number;
   readonly #options: ChunkPoolOptions;
   readonly #threadCount: number;
   /** Started with the first job: a session may end without any. */
@@ -76,6 +90,8 @@ export class ChunkPool {
   readonly #places: Semaphore;
   readonly #jobs = new Map<number, Job & { thread: Thread }>();
   readonly #sealing: ChunkPoolOptions['sealing'];
+  /** The thread that was asked last. */
+  #last: Thread | undefined;
   #nextJob = 1;
   #failure: Error | undefined;
   #closed = false;
@@ -85,9 +101,10 @@ export class ChunkPool {
     this.#options = options;
     this.#threadCount = count;
     this.#sealing = options.sealing;
+    this.runChunks = Math.max(1, Math.floor(slotBytes / options.chunkSize));
     this.#slots = Array.from(
       { length: count * slotsPerWorker },
-      () => new SharedArrayBuffer(options.chunkSize),
+      () => new SharedArrayBuffer(options.chunkSize * this.runChunks),
     );
     this.#free = this.#slots.map((_, index) => index);
     this.#places = new Semaphore(this.#slots.length);
@@ -130,14 +147,15 @@ export class ChunkPool {
     return { index, bytes: new Uint8Array(memory), release };
   }
 
-  /** The id of the slot's first `length` bytes, or undefined when they are zeros, and the thread that has them warm. */
-  async hash(slot: Slot, length: number): Promise<Uint8Array | undefined> {
-    return (await this.#run({ op: 'hash', slot: slot.index, length })).id;
+  /** The chunk's id, or undefined when it is zeros. */
+  async hash({ slot, offset, length }: SlotChunk): Promise<Uint8Array | undefined> {
+    return (await this.#run({ op: 'hash', slot: slot.index, offset, length })).id;
   }
 
-  /** Seals the slot into a pack; the blob's length. The pack reaches `onPack` some time later. */
-  async seal(slot: Slot, length: number, id: Uint8Array): Promise<number> {
-    return (await this.#run({ op: 'seal', slot: slot.index, length, id: Uint8Array.from(id) })).length ?? 0;
+  /** Seals the chunk into a pack; the blob's length. The pack reaches `onPack` some time later. */
+  async seal({ slot, offset, length }: SlotChunk, id: Uint8Array): Promise<number> {
+    const answer = await this.#run({ op: 'seal', slot: slot.index, offset, length, id: Uint8Array.from(id) });
+    return answer.length ?? 0;
   }
 
   /** Opens `blob` (whose memory is given away) into `into`, which must be shared memory. */
@@ -174,15 +192,15 @@ export class ChunkPool {
       () => pageMemory(packBufferBytes(packBytes, chunkSize)).buffer,
     );
     const setup: WorkerSetup = { keys, slots: this.#slots, packBuffers: buffers, packBytes, readBack };
-    const parts = { load: 0, epochs: keys.epochs.length, buffers };
+    const parts = { load: 0, epochs: keys.epochs.length, buffers, outbox: [], transfers: [] };
     if (this.#options.workers === 0) {
-      const own: Thread = { ...parts, worker: ownThread(setup, (answer) => this.#receive(own, answer)) };
+      const own: Thread = { ...parts, worker: ownThread(setup, (answer) => this.#receive(own, [answer])) };
       return own;
     }
     const worker = reserve.take();
-    worker.postMessage({ op: 'begin', setup } satisfies Begin);
+    worker.postMessage({ setup } satisfies Begin);
     const thread: Thread = { ...parts, worker };
-    worker.on('message', (message: Answer) => this.#receive(thread, message));
+    worker.on('message', (answers: Answer[]) => this.#receive(thread, answers));
     worker.on('error', (error: Error) =>
       this.fail(new PrimaError('internal', `a worker thread failed: ${error.message}`, { cause: error })),
     );
@@ -197,10 +215,17 @@ export class ChunkPool {
     if (this.#threads.length === 0) {
       this.#threads = Array.from({ length: this.#threadCount }, () => this.#start(this.#options));
     }
+    this.#last = this.#nextThread();
+    return this.#runOn(this.#last, request, transfer);
+  }
+
+  /** The idlest; but what is asked for in one go stays together: one message, one answer. */
+  #nextThread(): Thread {
+    const asked = this.#last?.outbox.length ?? 0;
+    if (this.#last && asked > 0 && asked < this.runChunks) return this.#last;
     const [first, ...others] = this.#threads;
     assert(first, 'the pool has threads');
-    const idlest = others.reduce((best, thread) => (thread.load < best.load ? thread : best), first);
-    return this.#runOn(idlest, request, transfer);
+    return others.reduce((best, thread) => (thread.load < best.load ? thread : best), first);
   }
 
   #runOn(
@@ -216,7 +241,7 @@ export class ChunkPool {
     this.#tellEpochs(thread);
     return new Promise((resolve, reject) => {
       this.#jobs.set(job, { resolve, reject, thread });
-      thread.worker.postMessage({ ...request, job }, transfer);
+      this.#post(thread, { ...request, job }, transfer);
     });
   }
 
@@ -225,14 +250,29 @@ export class ChunkPool {
     const { epochs } = this.#options.keys;
     if (epochs.length === thread.epochs) return;
     thread.epochs = epochs.length;
-    thread.worker.postMessage({ op: 'epochs', epochs } satisfies Request);
+    this.#post(thread, { op: 'epochs', epochs });
   }
 
-  #receive(thread: Thread, message: Answer): void {
-    if (message.op === 'pack') {
-      this.#receivePack(thread, message);
-      return;
+  #post(thread: Thread, request: Request, transfer: ArrayBuffer[] = []): void {
+    thread.outbox.push(request);
+    thread.transfers.push(...transfer);
+    if (thread.outbox.length > 1) return;
+    queueMicrotask(() => {
+      const { outbox, transfers } = thread;
+      thread.outbox = [];
+      thread.transfers = [];
+      if (!this.#closed) thread.worker.postMessage(outbox, transfers);
+    });
+  }
+
+  #receive(thread: Thread, answers: readonly Answer[]): void {
+    for (const answer of answers) {
+      if (answer.op === 'pack') this.#receivePack(thread, answer);
+      else this.#end(thread, answer);
     }
+  }
+
+  #end(thread: Thread, message: Exclude<Answer, { op: 'pack' }>): void {
     const job = this.#jobs.get(message.job);
     this.#jobs.delete(message.job);
     thread.load -= 1;
@@ -244,14 +284,13 @@ export class ChunkPool {
   #receivePack(thread: Thread, message: Extract<Answer, { op: 'pack' }>): void {
     const memory = thread.buffers[message.buffer];
     assert(memory && this.#sealing, 'packs come from workers that seal');
-    const release: Request = { op: 'release', buffer: message.buffer };
     this.#sealing.onPack({
       name: message.name,
       bytes: new Uint8Array(memory, 0, message.size),
       ids: message.ids,
       places: message.places,
       release: () => {
-        if (!this.#closed) thread.worker.postMessage(release);
+        this.#post(thread, { op: 'release', buffer: message.buffer });
       },
     });
   }
@@ -263,7 +302,10 @@ function ownThread(setup: WorkerSetup, receive: (answer: Answer) => void): Port 
   const later = (task: () => void) => queueMicrotask(() => (isOver ? undefined : task()));
   const work = new ChunkWork(setup, (answer) => later(() => receive(answer)));
   return {
-    postMessage: (request) => later(() => work.receive(request)),
+    postMessage: (requests) =>
+      later(() => {
+        for (const request of requests) work.receive(request);
+      }),
     ref: () => undefined,
     unref: () => undefined,
     terminate: async () => {

@@ -22,7 +22,7 @@ export class ChunkWork {
   /** Seal requests that wait for a pack buffer to come back. */
   readonly #stalled: SealRequest[] = [];
   /** Where sealed chunks are read back to. */
-  #again: Uint8Array | undefined;
+  #again = new Uint8Array(0);
   #open: { builder: PackBuilder; buffer: number } | undefined;
 
   /** @param post takes answers, and memory that goes with them */
@@ -40,7 +40,7 @@ export class ChunkWork {
   receive(request: Request): void {
     switch (request.op) {
       case 'hash':
-        this.#answer(request.job, () => this.#hash(request.slot, request.length));
+        this.#answer(request.job, () => this.#hash(this.#chunkAt(request)));
         break;
       case 'seal':
         if (this.#stalled.length > 0 || !this.#openPack()) this.#stalled.push(request);
@@ -87,14 +87,13 @@ export class ChunkWork {
     this.#post(message);
   }
 
-  #chunkIn(slot: number, length: number): Uint8Array {
+  #chunkAt({ slot, offset, length }: { slot: number; offset: number; length: number }): Uint8Array {
     const bytes = this.#slots[slot];
-    assert(bytes && length <= bytes.length, `slot ${slot} has ${length} bytes`);
-    return bytes.subarray(0, length);
+    assert(bytes && offset + length <= bytes.length, `slot ${slot} has ${length} bytes at ${offset}`);
+    return bytes.subarray(offset, offset + length);
   }
 
-  #hash(slot: number, length: number): { id?: Uint8Array } {
-    const plain = this.#chunkIn(slot, length);
+  #hash(plain: Uint8Array): { id?: Uint8Array } {
     return isZero(plain) ? {} : { id: blobId(this.#setup.keys, blobType.chunk, plain) };
   }
 
@@ -112,8 +111,8 @@ export class ChunkWork {
   #seal(request: SealRequest): void {
     this.#answer(request.job, () => {
       assert(this.#open, 'a pack is open');
-      const { id, slot, length } = request;
-      const plain = this.#chunkIn(slot, length);
+      const { id } = request;
+      const plain = this.#chunkAt(request);
       const chunk = { type: blobType.chunk, id, plain };
       const inspect = (sealed: Uint8Array) => this.#readBack(sealed, id, plain);
       const blob = this.#open.builder.add(chunk, this.#sealer, this.#setup.readBack ? inspect : undefined);
@@ -124,7 +123,7 @@ export class ChunkWork {
 
   /** Opens what was just sealed and compares: bad memory and codec bugs must not reach the store. */
   #readBack(blob: Uint8Array, id: Uint8Array, plain: Uint8Array): void {
-    this.#again ??= new Uint8Array(this.#setup.slots[0]?.byteLength ?? 0);
+    if (this.#again.length < plain.length) this.#again = new Uint8Array(plain.length);
     const into = this.#again.subarray(0, plain.length);
     const again = this.#opener.decode(blob, { type: blobType.chunk, id, into }, 'reading back a chunk');
     if (again.compare(plain) !== 0) {

@@ -8,12 +8,23 @@ import type { Answer, Begin, Request } from './messages.ts';
 
 const port = parentPort;
 assert(port, 'chunk-worker.ts runs as a worker');
-const post = (answer: Answer, transfer: ArrayBufferLike[] = []) =>
-  port.postMessage(answer, transfer as Transferable[]);
+let answers: Answer[] = [];
+let transfers: ArrayBufferLike[] = [];
+const post = (answer: Answer, transfer: ArrayBufferLike[] = []) => {
+  answers.push(answer);
+  transfers.push(...transfer);
+};
 let work: ChunkWork | undefined;
-port.on('message', (request: Begin | Request) => {
-  if (request.op === 'begin') work = new ChunkWork(request.setup, post);
-  else work?.receive(request);
+port.on('message', (requests: Begin | Request[]) => {
+  if ('setup' in requests) {
+    work = new ChunkWork(requests.setup, post);
+    return;
+  }
+  for (const request of requests) work?.receive(request);
+  if (answers.length === 0) return;
+  port.postMessage(answers, transfers as Transferable[]);
+  answers = [];
+  transfers = [];
 });
 // loaded now: a thread may be started before there is anything to do
 zstdFor(MiB);

@@ -5,7 +5,7 @@ import type { BlobType } from '../format/blob.ts';
 
 export interface WorkerSetup {
   keys: SealingKeys;
-  /** Chunk-sized pieces of shared memory; main reads into them, workers work on them. */
+  /** Pieces of shared memory that hold some chunks each; main reads into them, workers work on them. */
   slots: SharedArrayBuffer[];
   /** Shared memory in which this worker builds packs; empty for workers that only open. */
   packBuffers: SharedArrayBuffer[];
@@ -15,15 +15,15 @@ export interface WorkerSetup {
 
 /** The first message to a thread. */
 export interface Begin {
-  op: 'begin';
   setup: WorkerSetup;
 }
 
+/** What is asked for in one go comes in one message, an array of these; so do the answers to it. */
 export type Request =
-  /** Is the slot zero, and if not, what is its id? */
-  | { op: 'hash'; job: number; slot: number; length: number }
-  /** Put the slot's bytes into the open pack. */
-  | { op: 'seal'; job: number; slot: number; length: number; id: Uint8Array }
+  /** Is this chunk zero, and if not, what is its id? */
+  | { op: 'hash'; job: number; slot: number; offset: number; length: number }
+  /** Put this chunk into the open pack. */
+  | { op: 'seal'; job: number; slot: number; offset: number; length: number; id: Uint8Array }
   /** Finish the open pack, if it holds anything. */
   | { op: 'flush'; job: number }
   /** The pack in this buffer is stored; the buffer may be used again. */

@@ -69,7 +69,7 @@ function breaking(device: BlockDevice, from: number): BlockDevice {
     blockSize: device.blockSize,
     extents: (range, extentOptions) => device.extents(range, extentOptions),
     read: async (offset, into, signal) => {
-      if (offset >= from) throw new Error('the source went away');
+      if (offset + into.length > from) throw new Error('the source went away');
       await device.read(offset, into, signal);
     },
     close: () => device.close(),

@@ -6,6 +6,7 @@ import {
   mergeRanges,
   PrimaError,
   type Range,
+  settled,
   systemRandom,
   throwIfAborted,
   toPrimaError,
@@ -19,7 +20,7 @@ import { type Page, pageFanout, type PageRef, writePage } from '../format/page.t
 import type { RepositoryIndex } from '../index/repository-index.ts';
 import type { PageTree } from '../manifest/page-tree.ts';
 import { storeRefs, storeTree } from '../manifest/page-writer.ts';
-import type { ChunkPool, Slot } from '../pool/chunk-pool.ts';
+import type { ChunkPool, Slot, SlotChunk } from '../pool/chunk-pool.ts';
 import { BottleneckMeter } from './bottleneck.ts';
 import { chunkPlan, type DiskPlan, planDisk, sampleKept } from './disk-plan.ts';
 import { isIntegrity, readParent } from './mending.ts';
@@ -45,6 +46,13 @@ interface OpenLeaf {
   refs: PageRef[];
   /** Chunks that are still to come. */
   missing: number;
+}
+
+/** Chunks to read that lie one behind the other and fit into a slot. */
+interface Run {
+  first: number;
+  count: number;
+  leaf: OpenLeaf;
 }
 
 export class DiskWriter {
@@ -134,7 +142,9 @@ export class DiskWriter {
         const refs = await this.#parts.tree.leafRefs(this.#leafRef(Math.floor(chunk / pageFanout)));
         const wanted = refs[chunk % pageFanout]?.id;
         await this.#withSlot(async (slot) => {
-          const found = await this.#readAndHash(chunk, slot, signal);
+          const [only] = await this.#read({ first: chunk, count: 1 }, slot, signal);
+          assert(only, 'one chunk was read');
+          const found = await this.#parts.pool.hash(only);
           const same = found && wanted ? Buffer.compare(found, wanted) === 0 : found === wanted;
           if (!same) fault = Math.min(fault ?? Number.POSITIVE_INFINITY, chunk * chunkSize);
         });
@@ -154,11 +164,11 @@ export class DiskWriter {
       await forEachBounded(
         this.#work(plan),
         this.#parts.pool.slotCount,
-        async ({ chunk, leaf }, signal) => {
-          await this.#withSlot(async (slot) => this.#writeChunk(chunk, leaf, { slot, signal }));
-          done += context.chunkSize;
-          leaf.missing -= 1;
-          if (leaf.missing === 0) await this.#closeLeaf(leaf);
+        async (run, signal) => {
+          await this.#withSlot(async (slot) => this.#writeRun(run, slot, signal));
+          done += run.count * context.chunkSize;
+          run.leaf.missing -= run.count;
+          if (run.leaf.missing === 0) await this.#closeLeaf(run.leaf);
         },
         this.#request.signal,
       );
@@ -171,8 +181,8 @@ export class DiskWriter {
     );
   }
 
-  /** The chunks to read, ascending, each with its leaf. */
-  async *#work(plan: DiskPlan): AsyncGenerator<{ chunk: number; leaf: OpenLeaf }> {
+  /** The chunks to read, ascending. */
+  async *#work(plan: DiskPlan): AsyncGenerator<Run> {
     for (let number = 0; number < this.#leaves.length; number += 1) {
       const first = number * pageFanout;
       const planned = plan.chunks.subarray(first, first + pageFanout);
@@ -181,9 +191,8 @@ export class DiskWriter {
       const reads = planned.reduce((sum, action) => sum + (action === chunkPlan.read ? 1 : 0), 0);
       const leaf: OpenLeaf = { number, refs, missing: reads };
       if (reads === 0) await this.#closeLeaf(leaf);
-      for (const [i, action] of planned.entries()) {
-        if (action === chunkPlan.read) yield { chunk: first + i, leaf };
-      }
+      for (const { start, count } of runsOf(planned, this.#parts.pool.runChunks))
+        yield { first: first + start, count, leaf };
     }
   }
 
@@ -199,41 +208,46 @@ export class DiskWriter {
     return ref;
   }
 
-  async #writeChunk(
-    chunk: number,
-    leaf: OpenLeaf,
-    { slot, signal }: { slot: Slot; signal: AbortSignal },
-  ): Promise<void> {
-    const { pool, sink, index } = this.#parts;
-    const ref = leaf.refs[chunk % pageFanout];
-    assert(ref, `chunk ${chunk} is part of its leaf`);
-    const id = await this.#readAndHash(chunk, slot, signal);
-    ref.id = id;
-    if (!id) return;
-    this.#figures.data += ref.length;
-    if (sink.has(id) || index.mayShare(id)) return;
-    sink.claim(id);
+  async #writeRun(run: Run, slot: Slot, signal: AbortSignal): Promise<void> {
+    const chunks = await this.#read(run, slot, signal);
     this.#stages.processing += 1;
     try {
-      const stored = await pool.seal(slot, ref.length, id).catch((error: unknown) => {
-        sink.fail(error); // the id is claimed, and what lies in the pack under it may be wrong
-        throw error;
-      });
-      this.#figures.stored += stored;
-      this.#figures.added += ref.length;
-      if (!index.isKnownLost(id)) return;
-      this.#mended.chunks += 1;
-      this.#mended.bytes += ref.length;
+      await settled(chunks.map((chunk, i) => this.#writeChunk(chunk, run.first + i, run.leaf)));
     } finally {
       this.#stages.processing -= 1;
     }
   }
 
-  /** The id of a chunk, or undefined when it is zeros. */
-  async #readAndHash(chunk: number, slot: Slot, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const { context, pool } = this.#parts;
-    const offset = chunk * context.chunkSize;
-    const length = Math.min(context.chunkSize, this.#device.size - offset);
+  async #writeChunk(chunk: SlotChunk, number: number, leaf: OpenLeaf): Promise<void> {
+    const { pool, sink, index } = this.#parts;
+    const ref = leaf.refs[number % pageFanout];
+    assert(ref, `chunk ${number} is part of its leaf`);
+    const id = await pool.hash(chunk);
+    ref.id = id;
+    if (!id) return;
+    this.#figures.data += ref.length;
+    if (sink.has(id) || index.mayShare(id)) return;
+    sink.claim(id);
+    const stored = await pool.seal(chunk, id).catch((error: unknown) => {
+      sink.fail(error); // the id is claimed, and what lies in the pack under it may be wrong
+      throw error;
+    });
+    this.#figures.stored += stored;
+    this.#figures.added += ref.length;
+    if (!index.isKnownLost(id)) return;
+    this.#mended.chunks += 1;
+    this.#mended.bytes += ref.length;
+  }
+
+  /** Reads `count` chunks from the chunk `first` on into the slot. */
+  async #read(
+    { first, count }: Pick<Run, 'first' | 'count'>,
+    slot: Slot,
+    signal: AbortSignal,
+  ): Promise<SlotChunk[]> {
+    const { chunkSize } = this.#parts.context;
+    const offset = first * chunkSize;
+    const length = Math.min(count * chunkSize, this.#device.size - offset);
     throwIfAborted(signal, `reading ${this.#request.name}`);
     this.#stages.reading += 1;
     try {
@@ -244,12 +258,11 @@ export class DiskWriter {
       this.#stages.reading -= 1;
     }
     this.#figures.read += length;
-    this.#stages.processing += 1;
-    try {
-      return await pool.hash(slot, length);
-    } finally {
-      this.#stages.processing -= 1;
-    }
+    return Array.from({ length: count }, (_, i) => ({
+      slot,
+      offset: i * chunkSize,
+      length: Math.min(chunkSize, length - i * chunkSize),
+    }));
   }
 
   async #withSlot(task: (slot: Slot) => Promise<void>): Promise<void> {
@@ -292,6 +305,17 @@ export class DiskWriter {
       stored: this.#figures.stored,
       ...(bottleneck === undefined ? {} : { bottleneck }),
     });
+  }
+}
+
+/** The runs of chunks to read in a leaf's plan, none longer than `most`. */
+function* runsOf(planned: Uint8Array, most: number): Generator<{ start: number; count: number }> {
+  let start = 0;
+  while (start < planned.length) {
+    let count = 0;
+    while (count < most && planned[start + count] === chunkPlan.read) count += 1;
+    if (count > 0) yield { start, count };
+    start += Math.max(1, count);
   }
 }
 
