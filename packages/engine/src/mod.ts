@@ -1,8 +1,5 @@
 /** Backup, restore, export, retention and the journal: what Prima does, with state and secrets passed in. */
-export { backup, type BackupOptions, type BackupOutcome } from './backup/backup.ts';
-export { type BareDiskOptions, diskFileSource, nbdSource } from './backup/bare-disk.ts';
-export { type KnownHost, parseSource, type SourceName } from './backup/parse-source.ts';
-export { type BackupSource, machineSource, type SourceReading } from './backup/source.ts';
+export * from './backup/mod.ts';
 export { type CopyOptions, copyPoints, type PointCopy } from './copy/copy-points.ts';
 export { type DatastoreReport, lookAtDatastore } from './datastore/datastore.ts';
 export { hostConfigurations, type Unreadable } from './datastore/host-configurations.ts';
@@ -29,14 +26,7 @@ export { vmdkKind } from './disk/vmdk-kinds.ts';
 export { createMapping, queryMapping, remapDevice } from './disk/raw-mapping.ts';
 export { type ImageFormat, imageFormats } from './disk/write-disk.ts';
 export { type ExportOptions, exportPoint, type PointExport } from './export/export-point.ts';
-export {
-  Journal,
-  type JournalEntry,
-  type JournalOptions,
-  type RecoveryReport,
-  type Undo,
-} from './journal.ts';
-export { acquireLock, type HeldLock } from './lock.ts';
+export type { JournalEntry, JournalOptions, RecoveryReport, Undo } from './journal.ts';
 export {
   configurationOfFile,
   configurationOfMachine,

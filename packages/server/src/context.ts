@@ -129,7 +129,7 @@ export class Context {
 
   async #journal(logger: Logger): Promise<Journal> {
     const [{ Journal: Opened }, { removeDemoFolder }] = await Promise.all([
-      import('@prima/engine'),
+      import('@prima/engine/backup'),
       import('./demo/folder.ts'),
     ]);
     return new Opened(this.home.journal, {

@@ -68,7 +68,7 @@ export class DatastoreRegistry {
 
   /** Two processes at once do not lose each other's change. */
   async #change(change: (all: DatastoreDto[]) => DatastoreDto[]): Promise<void> {
-    const { acquireLock } = await import('@prima/engine');
+    const { acquireLock } = await import('@prima/engine/backup');
     await using _lock = await acquireLock(`${this.#path}.lock`, 'changing the datastores', lockWaitMs);
     const datastores = change(await this.list());
     await replaceFile(this.#path, `${JSON.stringify({ version: 1, datastores }, undefined, 2)}\n`);

@@ -62,7 +62,7 @@ export class HostRegistry {
 
   /** Two processes at once do not lose each other's change. */
   async #change(change: (hosts: HostDto[]) => HostDto[]): Promise<void> {
-    const { acquireLock } = await import('@prima/engine');
+    const { acquireLock } = await import('@prima/engine/backup');
     await using _lock = await acquireLock(`${this.#path}.lock`, 'changing the hosts', lockWaitMs);
     const hosts = change(await this.list());
     await replaceFile(this.#path, `${JSON.stringify({ version: 1, hosts }, undefined, 2)}\n`);

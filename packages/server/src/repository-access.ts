@@ -1,7 +1,7 @@
 /** The one repository of an application: where it is, what opens it, and itself, opened once, when first needed. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate, setTimeout } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import { type Logger, UserError } from '@prima/base';
 import {
   createRepository,
@@ -32,7 +32,7 @@ export interface RepositoryAccessOptions {
 export type StoreSettings = Pick<RepositoryStoreOptions, 'upload' | 'download' | 'cacheBytes'>;
 
 /** A store that answers later than this is waited for while something else is done. */
-const preparingMs = 50;
+const preparingMs = 100;
 
 export type NewRepository = Pick<CreateOptions, 'chunkSize' | 'level' | 'readBack' | 'label' | 'lockMs'>;
 
@@ -70,13 +70,12 @@ export class RepositoryAccess {
    * being made of the secret, on another thread, or soon after: loading modules on this one would only delay it.
    */
   async prepare(): Promise<void> {
-    const derives = Promise.withResolvers<void>();
-    this.#repository ??= this.#open(derives.resolve);
-    const settled = this.#repository.then(
-      () => undefined,
-      () => undefined, // `open` raises it
-    );
-    await Promise.race([derives.promise, settled, setTimeout(preparingMs, undefined, { ref: false })]);
+    const moment = Promise.withResolvers<void>();
+    const onAsked = () => setTimeout(moment.resolve, preparingMs).unref();
+    this.#repository ??= this.#open({ onAsked, onDerive: moment.resolve });
+    const settled = () => moment.resolve();
+    this.#repository.then(settled, settled); // `open` raises what it raises
+    await moment.promise;
     await setImmediate();
   }
 
@@ -125,12 +124,14 @@ export class RepositoryAccess {
     });
   }
 
-  async #open(onDerive?: () => void): Promise<Repository> {
+  /** @param watch told when the store is about to be asked, and when the key is being made of the secret */
+  async #open(watch?: { onAsked: () => void; onDerive: () => void }): Promise<Repository> {
     const store = await this.openStore();
+    watch?.onAsked();
     try {
       const [secret, options] = [await this.secret(), await this.#openOptions()];
       const { movesChunks = false } = this.#options;
-      return await openRepository(store, secret, { ...options, movesChunks, ...(onDerive && { onDerive }) });
+      return await openRepository(store, secret, { ...options, movesChunks, ...watch });
     } catch (error) {
       await store.close();
       throw error;

@@ -5,9 +5,9 @@ import { hostname } from 'node:os';
 import { basename, extname, join } from 'node:path';
 import { formatBytes, PrimaError, systemErrorCode, toPrimaError, UserError } from '@prima/base';
 import type { BlockDevice } from '@prima/block';
-import { connectNbd, type NbdUri } from '@prima/nbd';
+import type { NbdUri } from '@prima/nbd';
 import type { OpenForBackupOptions } from '@prima/platforms';
-import { type FoundLun, identitiesOf } from '@prima/qemu';
+import type { FoundLun } from '@prima/qemu';
 import { openDiskFile } from '../disk/open-disk.ts';
 import { acquireLock } from '../lock.ts';
 import { isOpenForWriting } from './file-in-use.ts';
@@ -113,6 +113,7 @@ async function openLocked(
 
 async function openExport(uri: NbdUri, text: string, signal?: AbortSignal): Promise<OpenedDisk> {
   const { target, exportName, tls } = uri;
+  const { connectNbd } = await import('@prima/nbd');
   const device = await connectNbd(target, { exportName, tls: tls ? {} : undefined, signal });
   const why = ['read over NBD; that nobody writes to it meanwhile is up to the server'];
   return { device, path: text, format: 'raw', why };
@@ -153,6 +154,7 @@ async function openFile(
 
 /** Who a block device is, as far as it can be told: its backup does not need it. */
 async function describeLun(device: string, why: string[], signal?: AbortSignal): Promise<FoundLun> {
+  const { identitiesOf } = await import('@prima/qemu');
   try {
     return { device, identities: await identitiesOf(device, signal) };
   } catch (error) {

@@ -4,7 +4,7 @@
  */
 import { formatBytes, mergeRanges, PrimaError, type Range, totalLength } from '@prima/base';
 import { type BlockDevice, holeDevice } from '@prima/block';
-import { findFreeSpace, type FreeSpace, freeSpaceRules } from '@prima/formats';
+import type { FreeSpace } from '@prima/formats';
 import type { DiskReading } from '@prima/platforms';
 import type { Point, PointDisk, Repository } from '@prima/repository';
 
@@ -40,12 +40,16 @@ export async function leaveOutFreeSpace(request: FreeSpaceRequest): Promise<With
   const ranges = found?.ranges ?? [];
   const base = await baseWith(request, ranges);
   if (!found) return { device, base };
+  const { freeSpaceRules } = await import('@prima/formats');
   const freeSpace = { rules: freeSpaceRules, bytes: totalLength(ranges), kept: reasons(found) };
   return { device: ranges.length > 0 ? holeDevice(device, ranges) : device, base, freeSpace };
 }
 
 async function freeSpaceOf({ device, hasMemory, signal }: FreeSpaceRequest): Promise<FreeSpace> {
-  if (!hasMemory) return await findFreeSpace(device, { signal });
+  if (!hasMemory) {
+    const { findFreeSpace } = await import('@prima/formats');
+    return await findFreeSpace(device, { signal });
+  }
   const why = "the machine's memory is in the point, and may know more than the disk";
   return { ranges: [], parts: [], why };
 }
@@ -75,6 +79,7 @@ async function leftOutBefore(
 ): Promise<Range[] | string> {
   if (freeSpace === undefined || freeSpace.bytes === 0 || point === undefined) return [];
   const which = `the point before (${point.id.slice(0, 8)})`;
+  const { findFreeSpace, freeSpaceRules } = await import('@prima/formats');
   if (freeSpace.rules !== freeSpaceRules)
     return `${which} left out free space by rules of another version of Prima`;
   const device = await repository.openDisk(point, name);

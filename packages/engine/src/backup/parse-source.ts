@@ -2,7 +2,7 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { systemErrorCode, toPrimaError, UserError } from '@prima/base';
-import { type NbdUri, parseNbdUri } from '@prima/nbd';
+import type { NbdUri } from '@prima/nbd';
 
 export type SourceName = { notes: string[] } & (
   | { kind: 'disk-file'; path: string }
@@ -28,7 +28,10 @@ export interface KnownHost {
 export async function parseSource(text: string, hosts: readonly KnownHost[]): Promise<SourceName> {
   if (text === '')
     throw new UserError('usage', 'a source is empty; give a disk file, a folder or HOST/MACHINE');
-  if (/^nbds?(\+unix)?:/i.test(text)) return { kind: 'nbd', uri: parseNbdUri(text), text, notes: [] };
+  if (/^nbds?(\+unix)?:/i.test(text)) {
+    const { parseNbdUri } = await import('@prima/nbd');
+    return { kind: 'nbd', uri: parseNbdUri(text), text, notes: [] };
+  }
   const named = hostMachine(text, hosts);
   const found = await typeOf(text);
   if (named) {

@@ -1,17 +1,9 @@
 /** A disk file of any format, or a block device, opened to be read. */
-import { stat } from 'node:fs/promises';
 import { type BlockDevice, openRawFile } from '@prima/block';
-import {
-  type DetectedFormat,
-  diskFormats,
-  explainFormat,
-  isDiskFormat,
-  openVmdk,
-  type VmdkInfo,
-} from '@prima/formats';
-import { type FoundLun, mappingOpener, openWithQemu } from '@prima/qemu';
 import { PrimaError, toPrimaError, UserError } from '@prima/base';
-import { isOpenForWriting } from '../backup/file-in-use.ts';
+import type { VmdkInfo } from '@prima/formats';
+import { type DetectedFormat, diskFormats, explainFormat, isDiskFormat } from '@prima/formats/detect';
+import type { FoundLun } from '@prima/qemu';
 
 export interface OpenedDiskFile {
   device: BlockDevice;
@@ -49,7 +41,11 @@ export async function openDiskFile(path: string, options: OpenDiskFileOptions): 
   if (format === 'raw') {
     return { device: await openRawFile(path), format, reason, basedOn: [], files: [path] };
   }
-  if (format === 'vmdk') return { format, reason, ...(await openVmdkFile(path, options)) };
+  if (format === 'vmdk') {
+    const { openVmdkFile } = await import('./open-vmdk-file.ts');
+    return { format, reason, ...(await openVmdkFile(path, options)) };
+  }
+  const { openWithQemu } = await import('@prima/qemu');
   const image = await openWithQemu(path, { format, signal: options.signal });
   const [, ...below] = image.chain;
   const basedOn = below.map((file) => ({ path: file.path, format: file.format }));
@@ -73,57 +69,4 @@ export async function formatOf(
     if (failure.code !== 'ambiguous' && failure.code !== 'format') throw failure;
     throw new PrimaError(failure.code, `${failure.message} (${option})`, { cause: failure });
   }
-}
-
-async function openVmdkFile(
-  path: string,
-  { allowed, mappings = true, signal }: OpenDiskFileOptions,
-): Promise<Omit<OpenedDiskFile, 'format' | 'reason'>> {
-  const notes: string[] = [];
-  let lun: FoundLun | undefined;
-  const openMapping = mappingOpener({
-    note: (text) => notes.push(text),
-    onFound: (found) => (lun = found),
-    signal,
-  });
-  const { device, info } = await openVmdk(path, {
-    roots: allowed,
-    ...(mappings && { openMapping }),
-    signal,
-  });
-  try {
-    const files = vmdkFiles(info);
-    for (const file of files) await assertNobodyWrites(file);
-    const basedOn = info.parents.map((parent) => ({ path: parent.path, format: 'vmdk' }));
-    return {
-      device,
-      basedOn,
-      files,
-      vmdk: { ...info, notes: [...info.notes, ...notes] },
-      ...(lun && { lun }),
-    };
-  } catch (error) {
-    await device.close();
-    throw error;
-  }
-}
-
-/** All files of a VMDK and its parents, each once. */
-function vmdkFiles({ path, extents, parents }: VmdkInfo): string[] {
-  const links = [{ path, extents }, ...parents];
-  const all = links.flatMap((link) => [link.path, ...link.extents.map((extent) => extent.path ?? link.path)]);
-  return [...new Set(all)];
-}
-
-async function assertNobodyWrites(path: string): Promise<void> {
-  const found = await stat(path).catch((error: unknown) => {
-    throw toPrimaError(error, `looking at ${path}`);
-  });
-  if (!(await isOpenForWriting(found))) return;
-  throw new PrimaError(
-    'busy',
-    `${path} is open for writing in a running QEMU, so what is read of it would be of no single moment; stop the machine, ` +
-      'or back it up as a machine',
-    { details: { path }, retryable: true },
-  );
 }

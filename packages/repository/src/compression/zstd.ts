@@ -131,7 +131,9 @@ class NativeZstd implements Zstd {
 
   /** Compresses and opens a little, so that whatever does not fit is found here. */
   tryOut(): void {
-    const plain = new Uint8Array(512 * KiB).map((_, index) => (index * index) >> 9);
+    const plain = new Uint8Array(512 * KiB);
+    for (let index = 0; index < 8 * KiB; index += 1) plain[index] = (index * index) >> 9;
+    for (let end = 8 * KiB; end < plain.length; end *= 2) plain.copyWithin(end, 0, end);
     const frame = new Uint8Array(plain.length);
     const again = new Uint8Array(plain.length);
     const length = this.compress(plain, frame, 1);

@@ -4,7 +4,6 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { PrimaError, statIfThere } from '@prima/base';
-import { openQemuHost } from '@prima/platforms';
 
 const prefix = 'prima-demo-';
 
@@ -26,6 +25,7 @@ export async function removeDemoFolder(folder: string): Promise<string[]> {
   if (!(await isThere(folder))) return [];
   const done: string[] = [];
   if (await isThere(hostFolder(folder))) {
+    const { openQemuHost } = await import('@prima/platforms');
     const host = await openQemuHost('demo', hostFolder(folder));
     for (const machine of await host.inventory()) {
       if (machine.state === 'off' || machine.state === 'suspended') continue;

@@ -8,11 +8,9 @@ import {
   type Journal,
   machineSource,
   nbdSource,
-  packageSource,
   parseSource,
   type SourceName,
-} from '@prima/engine';
-import { openFolder } from '@prima/platforms';
+} from '@prima/engine/backup';
 import type { Point, Repository } from '@prima/repository';
 import type { Call, Context } from '../context.ts';
 import { errorDto, pointDto } from '../dto.ts';
@@ -101,12 +99,16 @@ async function openSource(
       'a source format and folders are told only for disk files; machines and exports know theirs',
     );
   }
-  if (name.kind === 'package') return packageSource(name.path, { lockFolder: locks });
+  if (name.kind === 'package') {
+    const { packageSource } = await import('@prima/engine');
+    return packageSource(name.path, { lockFolder: locks });
+  }
   if (name.kind === 'nbd') return nbdSource(name.uri, name.text, { lockFolder: locks });
   if (name.kind === 'machine') {
     const platform = await context.platform(name.host);
     return machineSource(platform, await platform.find(name.machine, signal));
   }
+  const { openFolder } = await import('@prima/platforms');
   const { platform, machine } = await openFolder(name.vmx);
   const { id, name: machineName } = machine;
   return { ...machineSource(platform, machine), machine: { id, name: machineName } };
