@@ -71,7 +71,12 @@ test('a machine is protected, backed up and restored in the panel', async (t) =>
     await policy.getByRole('button', { name: 'Run now' }).click();
     await page.waitForURL(/\/jobs\/./);
     await page.getByText('succeeded').first().waitFor({ timeout: 120_000 });
-    await page.getByText('is committed').first().waitFor();
+    const line = page
+      .getByRole('list', { name: 'Log' })
+      .getByRole('listitem')
+      .filter({ hasText: 'is committed' });
+    const told = await line.locator('time').getAttribute('datetime');
+    assert.ok(Math.abs(Date.parse(told ?? '') - Date.now()) < 600_000, `the line was told at ${told}`);
     await checkAccessible(page, 'a job');
     await picture('job');
   });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatBytes, formatDuration, formatRatio, formatRelative, plural } from './format.ts';
+import { formatBytes, formatClock, formatDuration, formatRatio, formatRelative, plural } from './format.ts';
 
 test('sizes are in binary units with three figures', () => {
   const said = [0, 1, 1023, 1024, 1536 * 2 ** 20, 120 * 2 ** 20, 2 ** 60].map(formatBytes);
@@ -14,6 +14,10 @@ test('times are told from now, in whole units', () => {
   assert.equal(told('2026-01-10T09:00:01Z'), '2 hours ago');
   assert.equal(told('2026-01-08T12:00:00Z'), '2 days ago');
   assert.equal(told('2026-01-10T12:05:00Z'), 'in 5 minutes');
+});
+
+test('the time of day has two digits each', () => {
+  assert.equal(formatClock('2026-01-10T04:03:09.870Z', 'Europe/Berlin'), '05:03:09');
 });
 
 test('durations, ratios and counts', () => {

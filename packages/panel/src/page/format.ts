@@ -34,6 +34,11 @@ export function formatExact(time: string, timeZone?: string): string {
   return new Date(time).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'long', ...zone });
 }
 
+/** `14:03:09` of the reader's day, or of the zone's that is given. */
+export function formatClock(time: string, timeZone?: string): string {
+  return new Date(time).toLocaleTimeString('en-GB', timeZone === undefined ? {} : { timeZone });
+}
+
 /** `350 ms`, `4 s`, `3 min 20 s`, `2 h 5 min`. */
 export function formatDuration(ms: number): string {
   if (ms > 0 && ms < 999.5) return `${Math.max(1, Math.round(ms))} ms`;

@@ -3,7 +3,7 @@ import type { JobEventEntry, JobState } from '@prima/api/http';
 import { useEffect, useState } from 'react';
 import { changed } from './client.ts';
 
-type Told = JobEventEntry['event'];
+type Told = JobEventEntry['event'] & Pick<JobEventEntry, 'time'>;
 type Logged = Extract<Told, { type: 'log' }> & { id: string };
 type Progress = Extract<Told, { type: 'progress' }> & { rate?: number | undefined };
 

@@ -215,14 +215,15 @@ export class ChunkPool {
     if (this.#threads.length === 0) {
       this.#threads = Array.from({ length: this.#threadCount }, () => this.#start(this.#options));
     }
-    this.#last = this.#nextThread();
+    this.#last = this.#threadFor(request.op);
     return this.#runOn(this.#last, request, transfer);
   }
 
-  /** The idlest; but what is asked for in one go stays together: one message, one answer. */
-  #nextThread(): Thread {
+  /** The idlest; but the chunks of a run, asked for in one go, stay together: one message, one answer. Who reads waits for each. */
+  #threadFor(op: JobRequest['op']): Thread {
     const asked = this.#last?.outbox.length ?? 0;
-    if (this.#last && asked > 0 && asked < this.runChunks) return this.#last;
+    const isOfRun = op === 'hash' || op === 'seal';
+    if (this.#last && isOfRun && asked > 0 && asked < this.runChunks) return this.#last;
     const [first, ...others] = this.#threads;
     assert(first, 'the pool has threads');
     return others.reduce((best, thread) => (thread.load < best.load ? thread : best), first);

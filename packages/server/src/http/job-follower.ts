@@ -76,6 +76,6 @@ export class JobFollower {
   }
 }
 
-function eventOf({ id, event }: JobEventEntry): { id: string; event: string; data: string } {
-  return { id: String(id), event: event.type, data: JSON.stringify(event) };
+function eventOf({ id, time, event }: JobEventEntry): { id: string; event: string; data: string } {
+  return { id: String(id), event: event.type, data: JSON.stringify({ ...event, time }) };
 }

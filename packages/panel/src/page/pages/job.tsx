@@ -3,7 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useEffect, useRef } from 'react';
 import { call, changed, resource, useMay } from '../client.ts';
-import { formatBytes, formatDuration } from '../format.ts';
+import { formatBytes, formatClock, formatDuration, formatExact } from '../format.ts';
 import { type JobStream, useJobStream } from '../job-stream.ts';
 import { Action } from '../parts/action.tsx';
 import { Meter } from '../parts/meter.tsx';
@@ -161,8 +161,11 @@ function Log({ of: lines }: { of: JobStream['log'] }) {
         isAtEnd.current = scrollHeight - scrollTop - clientHeight < 30;
       }}
     >
-      {lines.map(({ id, level, message }) => (
+      {lines.map(({ id, time, level, message }) => (
         <li key={id} className={tones[level]}>
+          <time className="soft" dateTime={time} title={formatExact(time)}>
+            {formatClock(time)}
+          </time>
           <span className="soft">{level}</span>
           <span>{message}</span>
         </li>
