@@ -72,3 +72,12 @@ for (const workers of [0, 1, 2]) {
     await assert.rejects(pool.slot(), { code: 'cancelled' });
   });
 }
+
+test('what cannot be sent to a thread is told to whoever waits', async () => {
+  const pool = new ChunkPool({ keys: newKeys(), chunkSize, workers: 1, reserve: new ThreadReserve() });
+  const blob = new Uint8Array(1000);
+  const wanted = { type: blobType.chunk, id: new Uint8Array(32), into: new Uint8Array(10), where: 'here' };
+  const twice = [pool.open(blob, wanted), pool.open(blob, wanted)]; // its memory can be given away once
+  for (const job of twice) await assert.rejects(job, { code: 'internal' });
+  await pool.close();
+});

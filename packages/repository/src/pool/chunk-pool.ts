@@ -1,5 +1,5 @@
 /** The worker threads of one session or reader, and the shared memory between us and them. */
-import { assert, MiB, pageMemory, PrimaError, Semaphore } from '@prima/base';
+import { assert, MiB, pageMemory, PrimaError, Semaphore, toPrimaError } from '@prima/base';
 import type { SealingKeys } from '../crypto/sealer.ts';
 import type { BlobType } from '../format/blob.ts';
 import { packBufferBytes } from '../format/pack-builder.ts';
@@ -257,13 +257,19 @@ export class ChunkPool {
   #post(thread: Thread, request: Request, transfer: ArrayBuffer[] = []): void {
     thread.outbox.push(request);
     thread.transfers.push(...transfer);
-    if (thread.outbox.length > 1) return;
-    queueMicrotask(() => {
-      const { outbox, transfers } = thread;
-      thread.outbox = [];
-      thread.transfers = [];
-      if (!this.#closed) thread.worker.postMessage(outbox, transfers);
-    });
+    if (thread.outbox.length === 1) queueMicrotask(() => this.#send(thread));
+  }
+
+  #send(thread: Thread): void {
+    const { outbox, transfers } = thread;
+    thread.outbox = [];
+    thread.transfers = [];
+    if (this.#closed) return;
+    try {
+      thread.worker.postMessage(outbox, transfers);
+    } catch (error) {
+      this.fail(toPrimaError(error, 'asking a worker thread')); // nobody else would hear of it
+    }
   }
 
   #receive(thread: Thread, answers: readonly Answer[]): void {
