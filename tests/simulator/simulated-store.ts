@@ -1,6 +1,6 @@
 /** The simulated disk as an ObjectStore of one process: each part of a call that others can come between is a step of its own. */
 import { type Random, StorageError } from '@prima/base';
-import type { ObjectInfo, ObjectStore } from '@prima/storage';
+import type { ObjectInfo, ObjectRange, ObjectStore } from '@prima/storage';
 import type { Scheduler, SimulatedProcess } from './scheduler.ts';
 import type { SimulatedDisk, StoredObject } from './simulated-disk.ts';
 
@@ -27,6 +27,15 @@ export function simulatedStore(process: SimulatedProcess, parts: StoreParts): Ob
     if (!object) throw new StorageError('not-found', `there is no ${key}`, { details: { key } });
     return object;
   };
+  const part = (key: string, range?: ObjectRange): Uint8Array => {
+    const { bytes } = existing(key);
+    // LocalStore makes durable what it reads; where the order is kept it would not need to, and leaving it out is harsher
+    if (!disk.isOrdered) disk.syncFolder(key);
+    const { offset, length } = range ?? { offset: 0, length: bytes.length };
+    if (offset + length > bytes.length)
+      throw new StorageError('integrity', `${key} has ${bytes.length} bytes`, { details: { key } });
+    return bytes.subarray(offset, offset + length);
+  };
   return {
     url: 'simulated',
     putIfAbsent: async (key, body) => {
@@ -39,16 +48,9 @@ export function simulatedStore(process: SimulatedProcess, parts: StoreParts): Ob
       await step(`syncs ${key}`, () => disk.syncFolder(key));
       return isNew ? 'created' : 'exists';
     },
-    get: (key, range) =>
-      step(`reads ${key}`, () => {
-        const { bytes } = existing(key);
-        // LocalStore makes durable what it reads; where the order is kept it would not need to, and leaving it out is harsher
-        if (!disk.isOrdered) disk.syncFolder(key);
-        const { offset, length } = range ?? { offset: 0, length: bytes.length };
-        if (offset + length > bytes.length)
-          throw new StorageError('integrity', `${key} has ${bytes.length} bytes`, { details: { key } });
-        return Uint8Array.from(bytes.subarray(offset, offset + length));
-      }),
+    get: (key, range) => step(`reads ${key}`, () => Uint8Array.from(part(key, range))),
+    readInto: (key, offset, into) =>
+      step(`reads ${key}`, () => into.set(part(key, { offset, length: into.length }))),
     stat: (key) => step(`looks for ${key}`, () => infoOf(key)),
     list: async function* (prefix) {
       for (let after = ''; ; ) {

@@ -21,6 +21,8 @@ export async function unlessAborted<T>(
 
 /** Begun at once, and cancelled when all who waited for it have been cancelled. */
 export class SharedWork<T> {
+  /** Resolves when the task has ended, in whatever way. */
+  readonly settled: Promise<void>;
   readonly #result: Promise<T>;
   readonly #stop = new AbortController();
   #waiting = 0;
@@ -31,7 +33,7 @@ export class SharedWork<T> {
       this.#isOver = true;
     };
     this.#result = task(this.#stop.signal);
-    this.#result.then(over, over); // what it raises it raises to who waits
+    this.settled = this.#result.then(over, over); // what it raises it raises to who waits
   }
 
   /** Nobody waits for it any more: who wants the same begins anew. */

@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import {
   createFile,
   KiB,
+  type PrimaError,
   StorageError,
   syncFolder,
   systemErrorCode,
@@ -186,16 +187,62 @@ class LocalStore implements ObjectStore {
     try {
       const small = range === undefined ? await this.#getSmall(join(this.url, key)) : undefined;
       if (small) return small;
+    } catch (error) {
+      throw this.#readingError(key, error);
+    }
+    return await this.#reading(key, async (handle, size) => {
+      const { offset, length } = rangeWithin({ key, url: this.url, size }, range);
+      const bytes = Buffer.allocUnsafeSlow(length);
+      await this.#fill(handle, { key, offset, size }, bytes);
+      return bytes;
+    });
+  }
+
+  async readInto(
+    key: string,
+    offset: number,
+    into: Uint8Array,
+    options: StoreCallOptions = {},
+  ): Promise<void> {
+    assertKey(key);
+    throwIfAborted(options.signal, `reading ${key} in ${this.url}`);
+    await this.#reading(key, async (handle, size) => {
+      rangeWithin({ key, url: this.url, size }, { offset, length: into.length });
+      await this.#fill(handle, { key, offset, size }, into);
+    });
+  }
+
+  /** Opens the object for `work`, which gets its size. */
+  async #reading<T>(key: string, work: (handle: FileHandle, size: number) => Promise<T>): Promise<T> {
+    try {
       return await onceMoreWhenStale(`reading ${key} in ${this.url}`, async () => {
         await using handle = await open(join(this.url, key), 'r');
         const status = await handle.stat();
         if (!status.isFile()) throw missingObject(key, this.url);
         await this.#settled.assure(join(this.url, key), status.ctimeMs);
-        return await readExactly(handle, { key, url: this.url, size: status.size }, range);
+        return await work(handle, status.size);
       });
     } catch (error) {
-      if (isAbsent(error)) throw missingObject(key, this.url, error);
-      throw toPrimaError(error, `reading ${key} in ${this.url}`);
+      throw this.#readingError(key, error);
+    }
+  }
+
+  #readingError(key: string, error: unknown): PrimaError {
+    if (isAbsent(error)) return missingObject(key, this.url, error);
+    return toPrimaError(error, `reading ${key} in ${this.url}`);
+  }
+
+  async #fill(
+    handle: FileHandle,
+    { key, offset, size }: { key: string; offset: number; size: number },
+    into: Uint8Array,
+  ): Promise<void> {
+    const { length } = into;
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await handle.read(into, done, length - done, offset + done);
+      if (bytesRead === 0)
+        throw tooShort({ key, url: this.url, size: Math.min(size, offset + done) }, { offset, length });
+      done += bytesRead;
     }
   }
 
@@ -240,19 +287,4 @@ class LocalStore implements ObjectStore {
   async close(): Promise<void> {
     // nothing is held open between calls
   }
-}
-
-async function readExactly(
-  handle: FileHandle,
-  object: { key: string; url: string; size: number },
-  range: ObjectRange | undefined,
-): Promise<Uint8Array> {
-  const { offset, length } = rangeWithin(object, range);
-  const bytes = Buffer.allocUnsafeSlow(length);
-  for (let done = 0; done < length; ) {
-    const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
-    if (bytesRead === 0) throw tooShort({ ...object, size: offset + done }, { offset, length });
-    done += bytesRead;
-  }
-  return bytes;
 }

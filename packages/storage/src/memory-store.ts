@@ -66,6 +66,15 @@ class MemoryStore implements ObjectStore {
     return Uint8Array.from(object.bytes.subarray(offset, offset + length));
   }
 
+  async readInto(
+    key: string,
+    offset: number,
+    into: Uint8Array,
+    options: StoreCallOptions = {},
+  ): Promise<void> {
+    into.set(await this.get(key, { offset, length: into.length }, options));
+  }
+
   async stat(key: string, options: StoreCallOptions = {}): Promise<ObjectInfo | undefined> {
     assertKey(key);
     throwIfAborted(options.signal, `looking for ${key} in memory`);

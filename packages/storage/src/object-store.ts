@@ -71,6 +71,11 @@ export interface ObjectStore {
    * Raises `not-found` for a missing key, `integrity` when the object is shorter than the range.
    */
   get(key: string, range?: ObjectRange, options?: StoreCallOptions): Promise<Uint8Array>;
+  /**
+   * Reads `into.length` bytes from the byte `offset` on into memory of the caller's, where that saves a copy. Nothing is
+   * written to `into` once it has settled. Raises what `get` raises.
+   */
+  readInto?(key: string, offset: number, into: Uint8Array, options?: StoreCallOptions): Promise<void>;
   /** Size and time of one object, or undefined when it is not there. */
   stat(key: string, options?: StoreCallOptions): Promise<ObjectInfo | undefined>;
   /** All objects whose key begins with `prefix`, in ascending order of their keys (UTF-16 code units). */

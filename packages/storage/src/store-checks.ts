@@ -72,7 +72,12 @@ export const storeChecks: readonly StoreCheck[] = [
       for (let round = 0; round < 20; round += 1) {
         const offset = random.below(bytes.length + 1);
         const length = random.below(bytes.length - offset + 1);
-        sameBytes(await again.get('config', { offset, length }), bytes.subarray(offset, offset + length));
+        const part = bytes.subarray(offset, offset + length);
+        sameBytes(await again.get('config', { offset, length }), part);
+        if (!again.readInto) continue;
+        const into = new Uint8Array(new SharedArrayBuffer(length));
+        await again.readInto('config', offset, into);
+        sameBytes(into, part);
       }
       same((await again.stat('config'))?.size, bytes.length);
       (await store.get('config')).fill(0);
@@ -115,6 +120,9 @@ export const storeChecks: readonly StoreCheck[] = [
       await rejects('integrity', () => store.get('packs/one', { offset: 11, length: 0 }));
       await rejects('integrity', () => store.get('packs/one', { offset: 0, length: 2 ** 50 }));
       for (const key of ['packs/two', 'packs', 'packs/one/more']) same(await store.stat(key), undefined);
+      if (!store.readInto) return;
+      await rejects('not-found', async () => store.readInto?.('packs/two', 0, new Uint8Array(1)));
+      await rejects('integrity', async () => store.readInto?.('packs/one', 5, new Uint8Array(6)));
     },
   },
   {

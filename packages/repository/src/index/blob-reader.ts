@@ -10,13 +10,10 @@ import { packKey } from '../format/pack.ts';
 import { PackWindows } from './pack-windows.ts';
 import { type LoadOptions, type Located, RepositoryIndex } from './repository-index.ts';
 
-interface StoredBlob {
-  bytes: Uint8Array;
-  /** Pack and offset, for errors. */
-  where: string;
-}
-
-/** Opens a blob as it is stored. Raises `integrity` when it is not what it should be. */
+/**
+ * Opens a blob as it is stored, whose bytes are lent until it has settled; `where` is its pack and offset, for errors.
+ * Raises `integrity` when it is not what it should be.
+ */
 export type OpenBlob<T> = (bytes: Uint8Array, where: string) => Promise<T>;
 
 /** Why a place gave no blob. */
@@ -117,8 +114,7 @@ export class BlobReader {
   ): Promise<{ value: T } | Failure> {
     for (const fresh of place.isDamaged ? [true] : [false, true]) {
       try {
-        const { bytes, where } = await this.#fetch(place, fresh, signal);
-        return { value: await open(bytes, where) };
+        return { value: await this.#look(place, { open, fresh, signal }) };
       } catch (error) {
         if (signal?.aborted) throw cancelledBy(signal, id);
         const failure = toPrimaError(error, `reading the chunk ${hexOf(id)}`);
@@ -132,16 +128,19 @@ export class BlobReader {
     throw new IntegrityError('a second read was made');
   }
 
-  async #fetch(place: Located, fresh: boolean, signal?: AbortSignal): Promise<StoredBlob> {
+  async #look<T>(
+    place: Located,
+    { open, fresh, signal }: { open: OpenBlob<T>; fresh: boolean; signal: AbortSignal | undefined },
+  ): Promise<T> {
     const key = packKey(place.in.kind, place.in.name);
     const where = `${key} at ${place.offset}`;
     if (place.length < blobHeaderBytes)
       throw new IntegrityError(`${where}: the index gives a blob of ${place.length} bytes`);
     const { offset, length } = place;
-    const bytes = fresh
-      ? await this.#context.store.get(key, { offset, length }, { signal, fresh })
-      : await this.#windows.get({ key, offset, length, packSize: place.in.size }, { signal });
-    return { bytes, where };
+    if (fresh)
+      return await open(await this.#context.store.get(key, { offset, length }, { signal, fresh }), where);
+    const range = { key, offset, length, packSize: place.in.size };
+    return await this.#windows.use(range, { signal }, (bytes) => open(bytes, where));
   }
 
   #note(place: Located, id: Uint8Array, failure: Failure): void {

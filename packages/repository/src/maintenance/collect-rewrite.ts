@@ -110,7 +110,7 @@ export async function copyBlobs(
       async (blob, where) => {
         const { type, plainLength } = parseBlobHeader(blob, where);
         await openBlob(context, blob, { type, id }, where);
-        return { blob, kind: from.in.kind, entry: { id, type, plainLength } };
+        return { blob: new Uint8Array(blob), kind: from.in.kind, entry: { id, type, plainLength } };
       },
       signal,
     );

@@ -158,14 +158,15 @@ export class ChunkPool {
     return answer.length ?? 0;
   }
 
-  /** Opens `blob` (whose memory is given away) into `into`, which must be shared memory. */
+  /** Opens `blob` (whose memory is given away where it is not shared) into `into`, which must be shared memory. */
   async open(
     blob: Uint8Array,
     wanted: { type: BlobType; id: Uint8Array; into: Uint8Array; where: string },
   ): Promise<void> {
-    const own = ownMemory(blob);
     const id = Uint8Array.from(wanted.id);
-    await this.#run({ op: 'open', blob: own, ...wanted, id }, [own.buffer]);
+    const isShared = blob.buffer instanceof SharedArrayBuffer;
+    const own = isShared ? undefined : ownMemory(blob);
+    await this.#run({ op: 'open', blob: own ?? blob, ...wanted, id }, own ? [own.buffer] : []);
   }
 
   /** Looks whether `pack` (whose memory is given away) is what its name says and each blob in it opens; if not, why. */
