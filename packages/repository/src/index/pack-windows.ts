@@ -161,7 +161,8 @@ export class PackWindows {
     const { memory, users, isGone } = window;
     if (!memory || users > 0 || !isGone) return;
     window.memory = undefined;
-    if (this.#spare.length < windowsOfPack) this.#spare.push(new Uint8Array(memory.buffer));
+    // fewer, and what is not kept waits for a collection of garbage: more memory, not less
+    if (this.#spare.length < packsRemembered) this.#spare.push(new Uint8Array(memory.buffer));
   }
 }
 
