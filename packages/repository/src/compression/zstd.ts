@@ -7,7 +7,8 @@
  */
 import { createRequire } from 'node:module';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { assert, FormatError, KiB, PrimaError, toPrimaError } from '@prima/base';
+import { assert, FormatError, KiB, PrimaError } from '@prima/base';
+import { directly } from '../direct.ts';
 
 /** One thread's zstd; nothing is shared with other threads. */
 export interface Zstd {
@@ -22,17 +23,12 @@ export interface Zstd {
   decompress(frame: Uint8Array, into: Uint8Array): void;
 }
 
-/** Below this, loading what calls zstd directly is not worth it: pages and records. */
-const leastBytes = 64 * KiB;
-const small = plainZstd('it is little');
-let own: Zstd | undefined;
-
-/** This thread's zstd for pieces of `length` plain bytes; loaded on first use. */
-export function zstdFor(length: number): Zstd {
-  if (length < leastBytes) return small;
-  own ??= nativeZstd();
-  return own;
-}
+/** This thread's zstd for pieces of so many plain bytes. */
+export const zstdFor = directly<Zstd>({
+  name: 'zstd',
+  plain: plainZstd,
+  native: () => new NativeZstd(),
+});
 
 /** zstd through `node:zlib`. */
 export function plainZstd(reason: string): Zstd {
@@ -74,16 +70,6 @@ function chunkParameters(length: number, level: number): Record<number, number> 
     [constants.ZSTD_c_hashLog]: 15,
     [constants.ZSTD_c_minMatch]: 6,
   };
-}
-
-function nativeZstd(): Zstd {
-  try {
-    const zstd = new NativeZstd();
-    zstd.tryOut();
-    return zstd;
-  } catch (error) {
-    return plainZstd(`zstd cannot be called directly: ${toPrimaError(error, 'loading koffi').message}`);
-  }
 }
 
 /** Errors are the highest values of a size_t: their negated code (zstd_errors.h). */

@@ -6,7 +6,8 @@
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { createRequire } from 'node:module';
-import { KiB, PrimaError, toPrimaError } from '@prima/base';
+import { PrimaError } from '@prima/base';
+import { directly } from '../direct.ts';
 
 /** What bytes are sealed with. */
 export interface GcmSeal {
@@ -31,17 +32,12 @@ export interface AesGcm {
   decrypt(seal: GcmSeal, body: Uint8Array, into: Uint8Array, tag: Uint8Array): boolean;
 }
 
-/** Below this, loading what calls OpenSSL directly is not worth it: pages and records. */
-const leastBytes = 64 * KiB;
-const small = plainAesGcm('it is little');
-let own: AesGcm | undefined;
-
-/** This thread's AES-256-GCM for blobs of `length` plain bytes; loaded on first use. */
-export function aesGcmFor(length: number): AesGcm {
-  if (length < leastBytes) return small;
-  own ??= nativeAesGcm();
-  return own;
-}
+/** This thread's AES-256-GCM for blobs of so many plain bytes. */
+export const aesGcmFor = directly<AesGcm>({
+  name: 'OpenSSL',
+  plain: plainAesGcm,
+  native: () => new NativeAesGcm(),
+});
 
 /** AES-256-GCM through `node:crypto`. */
 export function plainAesGcm(reason: string): AesGcm {
@@ -66,16 +62,6 @@ export function plainAesGcm(reason: string): AesGcm {
       return true;
     },
   };
-}
-
-function nativeAesGcm(): AesGcm {
-  try {
-    const native = new NativeAesGcm();
-    native.tryOut();
-    return native;
-  } catch (error) {
-    return plainAesGcm(`OpenSSL cannot be called directly: ${toPrimaError(error, 'loading koffi').message}`);
-  }
 }
 
 /** EVP_CIPHER_CTX_ctrl(3). */
@@ -128,7 +114,7 @@ class NativeAesGcm implements AesGcm {
     const tag = Buffer.alloc(tagBytes);
     const expectedTag = Buffer.alloc(tagBytes);
     this.encrypt(seal, plain, into, tag);
-    small.encrypt(seal, plain, expected, expectedTag);
+    plainAesGcm('to compare with').encrypt(seal, plain, expected, expectedTag);
     const isSame = into.equals(expected) && tag.equals(expectedTag);
     if (!isSame || !this.decrypt(seal, into, into, tag) || !into.equals(plain))
       throw new PrimaError('state', 'it does not encrypt as node:crypto does');
