@@ -8,6 +8,7 @@ export * from './errors.ts';
 export * from './file-state.ts';
 export * from './interval.ts';
 export * from './log.ts';
+export * from './old-temporaries.ts';
 export * from './process-identity.ts';
 export * from './program.ts';
 export * from './progress.ts';

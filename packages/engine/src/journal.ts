@@ -15,6 +15,7 @@ import {
   liveness,
   ownIdentity,
   type ProcessIdentity,
+  removeOldTemporaries,
   replaceFile,
   syncFolder,
   systemErrorCode,
@@ -22,7 +23,7 @@ import {
   toPrimaError,
 } from '@prima/base';
 import { doFileStep, type FileStep, isFileStep, recoverFileStep } from './file-steps.ts';
-import { namesIn, removeEmptyFolder, removeOldTemporaries, removeTemporary } from './undo.ts';
+import { namesIn, removeEmptyFolder, removeTemporary } from './undo.ts';
 
 /** What undoes one side effect. Doing it twice, or when nothing is there, is harmless. */
 export type Undo =

@@ -11,11 +11,11 @@ import {
   ownIdentity,
   PrimaError,
   type ProcessIdentity,
+  removeOldTemporaries,
   replaceFile,
   systemClock,
   systemErrorCode,
 } from '@prima/base';
-import { removeOldTemporaries } from './undo.ts';
 
 /** What a lock file holds, as JSON. */
 interface LockRecord {

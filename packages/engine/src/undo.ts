@@ -32,18 +32,6 @@ async function removeInner(path: string): Promise<string[]> {
   return inner.map((name) => `removed ${join(folder, name)}`);
 }
 
-const oldMs = 3_600_000;
-
-/** Removes what crashes left of small files being written in `folder`; young ones may be somebody's now. */
-export async function removeOldTemporaries(folder: string): Promise<void> {
-  for (const name of await namesIn(folder)) {
-    if (!name.startsWith(temporaryPrefix)) continue;
-    const path = join(folder, name);
-    const found = await statOf(path);
-    if (found && Date.now() - found.mtimeMs > oldMs) await rm(path, { force: true });
-  }
-}
-
 /** The names in a folder; none when it is not there. */
 export async function namesIn(folder: string): Promise<string[]> {
   try {

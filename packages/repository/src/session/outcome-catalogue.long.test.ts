@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { forEachBounded, MiB } from '@prima/base';
@@ -90,4 +90,16 @@ test('a catalogue that is damaged, of another repository or gone costs only time
   assert.deepEqual(await other.points(), []);
   await rm(cacheFolder, { recursive: true });
   assert.deepEqual(await listed(), points);
+});
+
+test('what a killed writer left goes with the next writing, young ones stay', async (t) => {
+  const cacheFolder = await temporaryFolder(t);
+  const [old, young] = [join(cacheFolder, '.tmp-outcomes-a-1'), join(cacheFolder, '.tmp-outcomes-a-2')];
+  for (const path of [old, young]) await writeFile(path, 'half');
+  const then = new Date(Date.now() - 48 * 3_600_000);
+  await utimes(old, then, then);
+  const repository = await createRepository(memoryStore(), { secret, kdfCost, cacheFolder });
+  await commitPoints(repository, 1);
+  await repository.points();
+  assert.deepEqual((await readdir(cacheFolder)).sort(), ['.tmp-outcomes-a-2', `outcomes-${repository.id}`]);
 });

@@ -14,8 +14,8 @@
  * an array of `Decided`. A part that does not open is left out.
  */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type Logger, replaceFile, systemErrorCode, toPrimaError } from '@prima/base';
+import { dirname, join } from 'node:path';
+import { type Logger, removeOldTemporaries, replaceFile, systemErrorCode, toPrimaError } from '@prima/base';
 import type { Opener, Sealer } from '../crypto/sealer.ts';
 import { blobType } from '../format/blob.ts';
 import type { Outcome } from './sessions.ts';
@@ -118,6 +118,7 @@ export class OutcomeCatalogue {
       pieces.push(length, blob);
     }
     try {
+      await removeOldTemporaries(dirname(path));
       await replaceFile(path, Buffer.concat(pieces));
     } catch (error) {
       this.#tell('writing', error);
