@@ -173,7 +173,7 @@ export class WritableRawFile extends RawFile implements WritableDevice {
     this.#writingBack = true;
     this.inFlight
       .run(() => calls.syncFileRange(handle.fd, 0, 0, SYNC_FILE_RANGE_WRITE))
-      .catch(() => undefined)
+      .catch(() => undefined) // `flush` tells
       .finally(() => (this.#writingBack = false));
   }
 

@@ -31,8 +31,8 @@ export interface RepositoryAccessOptions {
 /** How stores are used; see `openRepositoryStore`. */
 export type StoreSettings = Pick<RepositoryStoreOptions, 'upload' | 'download' | 'cacheBytes'>;
 
-/** A store that answers later than this is waited for while something else is done. */
-const preparingMs = 100;
+/** A store that is slower than this, or a person who is asked, is waited for while something else is done. */
+const preparingMs = 200;
 
 export type NewRepository = Pick<CreateOptions, 'chunkSize' | 'level' | 'readBack' | 'label' | 'lockMs'>;
 
@@ -71,8 +71,8 @@ export class RepositoryAccess {
    */
   async prepare(): Promise<void> {
     const moment = Promise.withResolvers<void>();
-    const onAsked = () => setTimeout(moment.resolve, preparingMs).unref();
-    this.#repository ??= this.#open({ onAsked, onDerive: moment.resolve });
+    setTimeout(moment.resolve, preparingMs).unref();
+    this.#repository ??= this.#open(moment.resolve);
     const settled = () => moment.resolve();
     this.#repository.then(settled, settled); // `open` raises what it raises
     await moment.promise;
@@ -124,14 +124,13 @@ export class RepositoryAccess {
     });
   }
 
-  /** @param watch told when the store is about to be asked, and when the key is being made of the secret */
-  async #open(watch?: { onAsked: () => void; onDerive: () => void }): Promise<Repository> {
+  /** @param onDerive called when the key begins to be made of the secret */
+  async #open(onDerive?: () => void): Promise<Repository> {
     const store = await this.openStore();
-    watch?.onAsked();
     try {
       const [secret, options] = [await this.secret(), await this.#openOptions()];
       const { movesChunks = false } = this.#options;
-      return await openRepository(store, secret, { ...options, movesChunks, ...watch });
+      return await openRepository(store, secret, { ...options, movesChunks, ...(onDerive && { onDerive }) });
     } catch (error) {
       await store.close();
       throw error;

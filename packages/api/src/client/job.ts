@@ -77,7 +77,7 @@ class Job {
     else signal?.addEventListener('abort', cancel, { once: true });
     try {
       const status = await this.#follow();
-      await cancelling?.catch(() => undefined);
+      await cancelling?.catch(() => undefined); // how the job ended is what counts
       return status;
     } finally {
       signal?.removeEventListener('abort', cancel);
